@@ -1,0 +1,1 @@
+"""The networks as pure torch modules; they hold no state of any video."""

@@ -1,0 +1,76 @@
+"""The memory of `nano`: how a mask becomes tokens, and how a frame reads them.
+
+Matching is space-time correspondence as in STCN (Cheng et al. 2021, arXiv 2106.05210): keys depend on the image alone,
+values also on the mask. Similarity is the cosine with a learned temperature. Two reads are made. The *long* read looks at
+every recalled token without regard to place. The *local* read looks at the newest entry alone and prefers nearby tokens
+(the short-term attention of AOT, Yang et al. 2021, arXiv 2106.02638, with a Gaussian instead of a window).
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from vidmem.nn.nano.encoder import Residual
+
+
+def token_grid(height: int, width: int, like: Tensor) -> Tensor:
+    """(h*w, 2) centred token coordinates, row by row."""
+    y = torch.arange(height, dtype=like.dtype, device=like.device) - (height - 1) / 2
+    x = torch.arange(width, dtype=like.dtype, device=like.device) - (width - 1) / 2
+    return torch.stack(torch.meshgrid(y, x, indexing="ij"), -1).reshape(-1, 2)
+
+
+class MemoryEncoder(nn.Module):
+    """Mask and feature to value tokens. The last value channel is the mask itself, averaged over the token's cell."""
+
+    def __init__(self, feature_dim: int, value_dim: int):
+        super().__init__()
+        self.mask = nn.Conv2d(1, 16, 3, 2, 1)
+        self.feature = nn.Conv2d(feature_dim, 24, 1)
+        self.fuse = Residual(40, 32)
+        self.value = nn.Conv2d(32, value_dim, 1)
+
+    def forward(self, feature: Tensor, mask: Tensor) -> Tensor:
+        """feature (R, F, h, w), mask (R, 1, 2h, 2w) in 0..1 -> values (R, h*w, V + 1)."""
+        x = torch.cat([F.relu(self.mask(mask * 2 - 1)), F.relu(self.feature(feature))], 1)
+        value = torch.cat([self.value(self.fuse(x)), F.avg_pool2d(mask, 2)], 1)
+        return value.flatten(2).transpose(1, 2)
+
+
+class MemoryAttention(nn.Module):
+    """Reads memory tokens for every cell of the current frame."""
+
+    def __init__(self, temperature: float = 16.0, reach: float = 6.0):
+        super().__init__()
+        self.log_temperature = nn.Parameter(torch.tensor([math.log(temperature)] * 2))
+        self.log_reach = nn.Parameter(torch.tensor(math.log(reach)))  # tokens: the Gaussian's standard deviation
+
+    def _read(self, similarity: Tensor, value: Tensor, temperature: Tensor, offset: Tensor | float) -> Tensor:
+        """similarity (R, Q, N) already times temperature -> (R, Q, V + 4): value, share of object, and how well the
+        best object token and the best background token match (in cosine units)."""
+        read = similarity.softmax(-1) @ value
+        best = (similarity.amax(-1, keepdim=True) + offset) / temperature
+        share = read[..., -1:].clamp(1e-4, 1 - 1e-4)
+        return torch.cat([read, best, best + share.log() / temperature, best + (1 - share).log() / temperature], -1)
+
+    def forward(self, key: Tensor, long_key: Tensor, long_value: Tensor, new_key: Tensor, new_value: Tensor) -> Tensor:
+        """key (1 or R, C, h, w), long_key (R, N, C), long_value (R, N, V + 1), new_key (R, h*w, C), new_value
+        (R, h*w, V + 1) -> conditioned (R, 2 * (V + 4), h, w)."""
+        height, width = key.shape[-2:]
+        query = key.flatten(2).transpose(1, 2)
+        t_long, t_local = self.log_temperature.exp().unbind()
+        long = self._read((query * t_long) @ long_key.transpose(1, 2), long_value, t_long, 0.0)
+        # The Gaussian enters as three more channels: -|q - n|^2 = 2 q.n - |n|^2 - |q|^2, and |q|^2 is the same for every n.
+        grid = token_grid(height, width, key)
+        weight = 0.5 * torch.exp(-2 * self.log_reach)
+        square = (grid * grid).sum(-1, keepdim=True) * weight
+        place_q = torch.cat([grid * (2 * weight), -torch.ones_like(square)], -1).expand(query.shape[0], -1, -1)
+        place_n = torch.cat([grid, square], -1).expand(new_key.shape[0], -1, -1)
+        query = torch.cat([query * t_local, place_q], -1)
+        local = self._read(query @ torch.cat([new_key, place_n], -1).transpose(1, 2), new_value, t_local, -square)
+        out = torch.cat([long, local], -1).transpose(1, 2)
+        return out.reshape(out.shape[0], -1, height, width)

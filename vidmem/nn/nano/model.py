@@ -1,0 +1,60 @@
+"""`nano`, the embedded model: the four functions of the network seam as one torch module."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+
+import torch
+from torch import Tensor, nn
+
+from vidmem.nn.nano.decoder import MaskDecoder
+from vidmem.nn.nano.encoder import Encoder
+from vidmem.nn.nano.memory import MemoryAttention, MemoryEncoder
+
+
+@dataclass(frozen=True)
+class NanoConfig:
+    """The architecture; written into the weight file's metadata."""
+
+    widths: tuple[int, int, int, int, int] = (16, 32, 56, 96, 128)  # channels at strides 2, 4, 8, 16, 32
+    feature_dim: int = 64  # of the stride-8 map
+    key_dim: int = 48  # of the matching keys
+    skip_dim: int = 24  # of the stride-4 skip
+    value_dim: int = 24  # of a memory value, without the mask channel
+    decoder_width: int = 48
+    masks: int = 3  # candidates K
+
+    @property
+    def conditioned_dim(self) -> int:
+        return 2 * (self.value_dim + 4)
+
+    def to_dict(self) -> dict:
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: dict) -> "NanoConfig":
+        return cls(**{**values, "widths": tuple(values["widths"])})
+
+
+class Nano(nn.Module):
+    def __init__(self, config: NanoConfig = NanoConfig()):
+        super().__init__()
+        self.config = c = config
+        self.encoder = Encoder(c.widths, c.feature_dim, c.key_dim, c.skip_dim)
+        self.memory_encoder = MemoryEncoder(c.feature_dim, c.value_dim)
+        self.memory_attention = MemoryAttention()
+        self.mask_decoder = MaskDecoder(c.feature_dim, c.skip_dim, c.conditioned_dim, c.decoder_width, c.masks)
+
+    def encode(self, image: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        return self.encoder(image)
+
+    def attend(self, key: Tensor, long_key: Tensor, long_value: Tensor, new_key: Tensor, new_value: Tensor) -> Tensor:
+        return self.memory_attention(key, long_key, long_value, new_key, new_value)
+
+    def decode(self, feature: Tensor, skip: Tensor, conditioned: Tensor, prompt: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """As `MaskDecoder.forward`, with the IoU as 0..1."""
+        mask_logits, iou_logits, object_logit = self.mask_decoder(feature, skip, conditioned, prompt)
+        return mask_logits, torch.sigmoid(iou_logits), object_logit
+
+    def memorize(self, feature: Tensor, mask: Tensor) -> Tensor:
+        return self.memory_encoder(feature, mask)

@@ -1,0 +1,99 @@
+"""From a source through a session to sinks: decoding ahead and writing behind, each in a thread of its own."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections import Counter, deque
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from vidmem.errors import PromptError
+from vidmem.prompts import PromptAt
+from vidmem.session import Session
+from vidmem.types import Status
+from vidmem.video import WriteBehind, prefetch
+
+
+@dataclass
+class Report:
+    """What `track` did. It is filled while the job runs, so it tells the truth about a job that was cut short."""
+
+    frames: int = 0
+    """Frames stepped and handed to every sink."""
+    seconds: float = 0.0
+    """Wall-clock time of the whole job, from the first frame decoded to the last file closed."""
+    interrupted: bool = False
+    """Ctrl-C ended it; the files hold every frame until then."""
+    statuses: dict[int, Counter] = field(default_factory=dict)
+    """obj_id -> frames in each `Status`."""
+    problems: list[str] = field(default_factory=list)
+    """What of the source could not be read and was skipped."""
+    step_ms: deque[float] = field(default_factory=lambda: deque(maxlen=10_000))
+    """The last 10,000 frames' milliseconds in `Session.step`."""
+
+    @property
+    def fps(self) -> float:
+        return self.frames / self.seconds if self.seconds else 0.0
+
+    def summary(self) -> str:
+        """A line for each object and one for the job."""
+        lines = []
+        for obj_id, counts in sorted(self.statuses.items()):
+            lines.append(f"object {obj_id}: " + ", ".join(f"{counts[s]} frames {s.value}" for s in Status if counts[s]))
+        return "\n".join([*lines, f"{self.frames} frames in {self.seconds:.1f} s: {self.fps:.1f} fps"])
+
+
+def track(
+    source, session: Session, prompts: Iterable[PromptAt] = (), sinks: Iterable = (), *, progress: bool | None = None, report=None
+) -> Report:
+    """Run a whole source through a session into sinks, and close the sinks whatever happens.
+
+    source: what `open_video` gives, or any iterable of `Frame`. prompts: each waits for its frame. sinks: see
+    `vidmem.video`. progress: a bar on standard error; None: only on a terminal. report: a `Report` to fill, for callers
+    that want to look while it runs.
+
+    Ctrl-C ends the job cleanly and sets `Report.interrupted`. Errors of the source or a sink are raised after every sink
+    was closed, so the files hold all frames until then. Raises `PromptError` at the end if a prompt's frame never came.
+    """
+    from tqdm import tqdm
+
+    report = report or Report()
+    for prompt in prompts:
+        session.add(
+            prompt.obj_id, points=prompt.points, labels=prompt.labels, box=prompt.box, mask=prompt.mask, frame_idx=prompt.frame_idx
+        )
+    began = time.perf_counter()
+    visible = sys.stderr.isatty() if progress is None else progress
+    bar = tqdm(total=getattr(source, "frame_count", None), unit="frame", disable=not visible, dynamic_ncols=True)
+    try:
+        with bar, WriteBehind(list(sinks)) as writer:
+            frames = prefetch(source)
+            try:
+                for frame in frames:
+                    result = session.step(frame)
+                    writer.write(frame, result)
+                    _count(report, result)
+                    bar.update()
+            except KeyboardInterrupt:
+                report.interrupted = True
+            finally:
+                frames.close()
+    finally:
+        report.seconds = time.perf_counter() - began
+        report.problems += getattr(source, "problems", [])
+    late = {frame: ids for frame, ids in session.waiting().items() if frame >= 0}
+    if late and not report.interrupted:
+        frame_idx, obj_ids = next(iter(late.items()))
+        raise PromptError(
+            f"the prompt of object {obj_ids[0]} waits for frame {frame_idx}, but the video ended after {report.frames} frames"
+            f"{'' if session.frame_idx is None else f' (the last is {session.frame_idx})'}; give a frame that exists"
+        )
+    return report
+
+
+def _count(report: Report, result) -> None:
+    report.frames += 1
+    for obj_id, status in zip(result.obj_ids.tolist(), result.status):
+        report.statuses.setdefault(obj_id, Counter())[status] += 1
+    report.step_ms.append(result.timings["total"])

@@ -1,0 +1,169 @@
+"""Check what a person says about an object, and turn it into a `Prompt`."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from vidmem.errors import PromptError
+from vidmem.types import Prompt
+
+
+def _numbers(name: str, value, shape_text: str) -> np.ndarray:
+    try:
+        array = np.asarray(value, np.float32)
+    except (TypeError, ValueError):
+        raise PromptError(f"{name} is {value!r}; expected numbers, {shape_text}") from None
+    if not np.isfinite(array).all():
+        raise PromptError(f"{name} holds {array[~np.isfinite(array)][0]}; expected finite source pixels, {shape_text}")
+    return array
+
+
+def make_prompt(points=None, labels=None, box=None, mask=None) -> Prompt:
+    """Lists, numpy arrays or torch tensors -> `Prompt`.
+
+    points (N, 2) or (2,) [x, y]; labels (N,) 1 on the object, 0 beside it (default: all 1); box (4,) x0, y0, x1, y1;
+    mask (H, W), anything that is not 0 is object. Raises `PromptError` for what cannot be meant.
+    """
+    if points is None and box is None and mask is None:
+        raise PromptError("a prompt without points, box or mask; give at least one")
+    if points is not None:
+        points = np.atleast_2d(_numbers("points", points, "(N, 2) as [x, y]"))
+        if points.ndim != 2 or points.shape[1] != 2 or not len(points):
+            raise PromptError(f"points have shape {points.shape}; expected (N, 2): one [x, y] a click")
+        labels = np.ones(len(points)) if labels is None else np.atleast_1d(_numbers("labels", labels, "(N,) of 1 and 0"))
+        if labels.shape != (len(points),) or not np.isin(labels, (0, 1)).all():
+            raise PromptError(f"labels are {labels.tolist()} for {len(points)} points; expected one 1 or 0 for each")
+        labels = labels.astype(np.uint8)
+    elif labels is not None:
+        raise PromptError("labels came without points; give both, or neither")
+    if box is not None:
+        box = _numbers("box", box, "x0, y0, x1, y1")
+        if box.shape != (4,):
+            raise PromptError(f"box has shape {box.shape}; expected four numbers x0, y0, x1, y1")
+        if box[2] <= box[0] or box[3] <= box[1]:
+            raise PromptError(f"box {box.tolist()} is reversed or empty; expected x0 < x1 and y0 < y1")
+    if mask is not None:
+        mask = np.asarray(mask)
+        if mask.ndim != 2:
+            raise PromptError(f"mask has shape {mask.shape}; expected (H, W)")
+        mask = mask != 0
+        if not mask.any():
+            raise PromptError("mask is empty; paint at least one pixel, or remove the object instead")
+    return Prompt(points, labels, box, mask)
+
+
+def check_inside(prompt: Prompt, size: tuple[int, int]) -> Prompt:
+    """The prompt, its box clipped to a frame of `size` (H, W). Raises `PromptError` for one that lies outside."""
+    height, width = size
+    frame = f"the frame is {width}x{height}: x from 0 to {width}, y from 0 to {height}"
+    if prompt.points is not None:
+        outside = ((prompt.points < 0) | (prompt.points > [width, height])).any(axis=1)
+        if outside.any():
+            raise PromptError(f"click {prompt.points[outside][0].tolist()} is outside; {frame}")
+    box = prompt.box
+    if box is not None:
+        clipped = np.clip(box, 0, [width, height, width, height]).astype(np.float32)
+        if clipped[2] - clipped[0] < 1 or clipped[3] - clipped[1] < 1:
+            raise PromptError(f"box {box.tolist()} is outside; {frame}")
+        box = clipped
+    if prompt.mask is not None and prompt.mask.shape != (height, width):
+        came = f"{prompt.mask.shape[1]}x{prompt.mask.shape[0]}"
+        raise PromptError(f"the mask is {came} but the frame is {width}x{height}; give the mask at the frame's size")
+    return Prompt(prompt.points, prompt.labels, box, prompt.mask)
+
+
+def merge(old: Prompt | None, new: Prompt) -> Prompt:
+    """Further clicks on the same frame add to earlier ones; a new box or mask starts over."""
+    if old is None or new.box is not None or new.mask is not None:
+        return new
+    if old.points is None or new.points is None:
+        return Prompt(new.points, new.labels, old.box, None)
+    return Prompt(np.concatenate([old.points, new.points]), np.concatenate([old.labels, new.labels]), old.box, None)
+
+
+@dataclass(frozen=True, eq=False)
+class PromptAt:
+    """A prompt and where it belongs; `frame_idx` None is the first frame that comes."""
+
+    obj_id: int
+    frame_idx: int | None = None
+    points: object = None
+    labels: object = None
+    box: object = None
+    mask: object = None
+
+    def scaled(self, scale: float) -> PromptAt:
+        """The same prompt on frames that were scaled by this factor (`--max-size`)."""
+        if scale == 1:
+            return self
+        import cv2
+
+        mask = self.mask
+        if mask is not None:
+            mask = np.asarray(mask, np.uint8)
+            mask = cv2.resize(mask, None, fx=scale, fy=scale, interpolation=cv2.INTER_NEAREST)
+        points = None if self.points is None else np.asarray(self.points, float) * scale
+        box = None if self.box is None else np.asarray(self.box, float) * scale
+        return PromptAt(self.obj_id, self.frame_idx, points, self.labels, box, mask)
+
+
+def load_mask(path: str | Path) -> dict[int, np.ndarray]:
+    """A mask image -> obj_id -> (H, W) bool.
+
+    An image with two values is one object, 1. An indexed or grey image with more is a label map: each value an object, 0
+    the background, 255 ignored. Colour images count as one object where they are not black.
+    """
+    from PIL import Image, UnidentifiedImageError
+
+    try:
+        image = Image.open(path)
+        labels = np.array(image if image.mode in ("P", "L", "I;16", "I", "1") else image.convert("L"))
+        label_map = image.mode in ("P", "L", "I;16", "I")
+    except FileNotFoundError:
+        raise PromptError(f"mask file {path} does not exist") from None
+    except (UnidentifiedImageError, OSError) as error:
+        raise PromptError(f"mask file {path} cannot be read as an image: {error}") from None
+    values = sorted(set(np.unique(labels).tolist()) - {0})
+    if not values:
+        raise PromptError(f"mask file {path} is empty (all pixels are 0); paint the object with any other value")
+    if len(values) == 1 or not label_map:
+        return {1: labels != 0}
+    return {int(v): labels == v for v in values if v != 255}
+
+
+def load_prompts(path: str | Path) -> list[PromptAt]:
+    """Read a prompts file: a JSON list of {"obj_id", "frame" (default: the first), and "points" with "labels", "box" or
+    "mask" (an image file beside the JSON)}; coordinates in source pixels. Raises `PromptError` that names the item."""
+    path = Path(path)
+    try:
+        items = json.loads(path.read_text())
+    except FileNotFoundError:
+        raise PromptError(f"prompts file {path} does not exist") from None
+    except (json.JSONDecodeError, UnicodeDecodeError, OSError) as error:
+        raise PromptError(f"prompts file {path} is not JSON: {error}") from None
+    if not isinstance(items, list) or not items:
+        raise PromptError(f'prompts file {path} holds {type(items).__name__}; expected a list such as [{{"obj_id": 1, "box": ...}}]')
+    known, prompts = {"obj_id", "frame", "points", "labels", "box", "mask"}, []
+    for number, item in enumerate(items):
+        where = f"{path}, item {number}"
+        if not isinstance(item, dict) or "obj_id" not in item or item.keys() - known:
+            raise PromptError(f"{where} is {json.dumps(item)[:80]}; expected obj_id and any of {', '.join(sorted(known - {'obj_id'}))}")
+        frame_idx = item.get("frame")
+        if frame_idx is not None and (not isinstance(frame_idx, int) or frame_idx < 0):
+            raise PromptError(f"{where} has frame {frame_idx!r}; expected an index from 0")
+        mask = item.get("mask")
+        if mask is not None:
+            masks = load_mask(path.parent / mask)
+            mask = masks.get(item["obj_id"], next(iter(masks.values())) if len(masks) == 1 else None)
+            if mask is None:
+                raise PromptError(f"{where}: {item['mask']} has the objects {sorted(masks)}, not {item['obj_id']}")
+        try:
+            make_prompt(item.get("points"), item.get("labels"), item.get("box"), mask)
+        except PromptError as error:
+            raise PromptError(f"{where}: {error}") from None
+        prompts.append(PromptAt(item["obj_id"], frame_idx, item.get("points"), item.get("labels"), item.get("box"), mask))
+    return prompts

@@ -1,0 +1,58 @@
+"""The network seam: four functions, whatever computes them.
+
+Arrays between them belong to the runtime (torch tensors, numpy arrays, device buffers); the core hands them on unread.
+What the core reads - scores and, once a frame, mask logits - comes to the host as numpy.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+
+from vidmem.types import Candidates, Prompt, ReadPlan
+
+
+class Ask(NamedTuple):
+    """A prompt on its way to the network."""
+
+    prompt: Prompt
+    size: tuple[int, int]
+    """(H, W) of the source frame: the prompt's coordinates are pixels of it."""
+    mask_logits: np.ndarray | None = None
+    """(h, w) the object's mask so far on this frame, when the prompt corrects it."""
+
+
+class Memory(NamedTuple):
+    """What `memorize` makes of one row."""
+
+    payload: Any
+    """Read back by the same network's `attend`; nobody else looks inside."""
+    nbytes: int
+
+
+class Network(Protocol):
+    """A video segmentation network without any state of a video.
+
+    Rows (one object under one hypothesis each) are the batch of `attend`, `decode` and `memorize`; R may be 0.
+    """
+
+    name: str
+    runtime: str
+
+    def encode(self, image: np.ndarray) -> Any:
+        """(H, W, 3) uint8 RGB -> features of the frame, once for all objects."""
+        ...
+
+    def attend(self, features: Any, plans: Sequence[ReadPlan]) -> Any:
+        """What each row's memories say about this frame. A plan may be empty (an object's first frame)."""
+        ...
+
+    def decode(self, features: Any, conditioned: Any, asks: Sequence[Ask | None]) -> Candidates:
+        """Candidate masks and scores of each row; a row whose `Ask` is None is only tracked."""
+        ...
+
+    def memorize(self, features: Any, mask_logits: np.ndarray, prompted: Sequence[bool]) -> list[Memory]:
+        """mask_logits (R, h, w) float32 as `decode` gave them (one candidate a row) -> one memory a row."""
+        ...

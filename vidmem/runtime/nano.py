@@ -1,0 +1,185 @@
+"""`nano` behind the network seam, whatever engine runs its four graphs.
+
+What is the same for every engine stands here: the input size, prompts as maps, plans as token arrays, rows as batches.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+
+from vidmem.nn.nano.prompts import prompt_maps
+from vidmem.runtime.base import Ask, Memory
+from vidmem.types import Candidates, ReadPlan
+
+STRIDE = 32  # the encoder's; both sides of its input are multiples of it
+AREA = 256 * 448  # model pixels of a frame, whatever its shape; memory and time follow from it
+SURE = 10.0  # logit of a mask that a person gave, as in SAM 2
+
+
+class Engine(Protocol):
+    """Runs graphs. Arrays are its own; `host` and `put` cross the border."""
+
+    name: str
+
+    def run(self, graph: str, *arrays) -> tuple:
+        """graph: encode, attend, decode or memorize; see `vidmem.nn.nano.model.Nano` for their arguments. `encode`
+        takes (1, H, W, 3) uint8 RGB here, and returns its key map also as tokens (1, N, C)."""
+        ...
+
+    def put(self, array: np.ndarray) -> Any: ...
+
+    def host(self, array: Any) -> np.ndarray: ...
+
+    def cat(self, arrays: Sequence, axis: int) -> Any: ...
+
+
+class Features(NamedTuple):
+    """One encoded frame; arrays of the engine."""
+
+    feature: Any  # (1, F, h, w)
+    skip: Any  # (1, S, 2h, 2w)
+    key: Any  # (1, C, h, w)
+    tokens: Any  # (1, N, C)
+
+    @property
+    def mask_size(self) -> tuple[int, int]:
+        return tuple(self.skip.shape[-2:])
+
+
+class Tokens(NamedTuple):
+    """What one memory is made of; arrays of the engine."""
+
+    key: Any  # (1, N, C)
+    value: Any  # (1, N, V + 1)
+
+
+@dataclass
+class Conditioned:
+    """What the memories say, and the memories, because a prompted row reads them again beside its own guess."""
+
+    memories: list[tuple[list[Tokens], Tokens | None]]  # of each row: the long read's, the local read's
+    maps: dict[int, Any] = field(default_factory=dict)  # row -> (1, D, h, w); rows without memory are missing
+
+
+def input_size(height: int, width: int, area: int = AREA) -> tuple[int, int]:
+    """The network's (H, W) for a frame: its shape, about `area` pixels, multiples of 32."""
+    scale = (area / (height * width)) ** 0.5
+    return tuple(max(2, round(side * scale / STRIDE)) * STRIDE for side in (height, width))
+
+
+class NanoNetwork:
+    """Implements `vidmem.runtime.base.Network`."""
+
+    name = "nano"
+
+    def __init__(self, engine: Engine, area: int = AREA):
+        self.engine, self.area, self.runtime = engine, area, engine.name
+
+    def encode(self, image: np.ndarray) -> Features:
+        import cv2
+
+        height, width = input_size(*image.shape[:2], self.area)
+        shrinks = height < image.shape[0]
+        small = cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
+        return Features(*self.engine.run("encode", self.engine.put(small[None])))
+
+    def attend(self, features: Features, plans: Sequence[ReadPlan]) -> Conditioned:
+        memories = [self._arrange(plan) for plan in plans]
+        rows = [row for row, (_, new) in enumerate(memories) if new is not None]
+        return Conditioned(memories, self._read(features, {row: memories[row] for row in rows}))
+
+    def decode(self, features: Features, conditioned: Conditioned, asks: Sequence[Ask | None]) -> Candidates:
+        shape = features.mask_size
+        maps = np.zeros((len(asks), 6, *shape), np.float32)
+        guesses = {}
+        for row, ask in enumerate(asks):
+            if ask is not None:
+                maps[row], guesses[row] = self._maps(ask, shape)
+        read = dict(conditioned.maps)
+        if guesses:
+            read |= self._read(features, self._with_guess(features, conditioned, guesses))
+        rows = sorted(read)
+        masks = np.full((len(asks), 1, *shape), -SURE, np.float32)
+        iou, present = np.zeros((len(asks), 1), np.float32), np.full(len(asks), -SURE, np.float32)
+        if rows:
+            batch = self.engine.cat([read[row] for row in rows], 0)
+            decoded = self.engine.run("decode", features.feature, features.skip, batch, self.engine.put(maps[rows]))
+            logits, scores, presence = (self.engine.host(array) for array in decoded)
+            masks, iou = np.repeat(masks, logits.shape[1], 1), np.repeat(iou, logits.shape[1], 1)
+            masks[rows], iou[rows], present[rows] = logits, scores, presence
+        for row, ask in enumerate(asks):
+            if ask is not None and ask.prompt.mask is not None and ask.prompt.points is None:
+                # A mask that a person gave is the answer (SAM 2's `use_mask_input_as_output_without_sam`).
+                masks[row], iou[row], present[row] = SURE * (2 * _shrink(ask.prompt.mask, shape) - 1), 1, SURE
+            elif ask is not None and ask.prompt.points is not None and ask.prompt.labels.any():
+                present[row] = max(present[row], 0.1)  # someone points at it: it is there
+            elif ask is not None and ask.prompt.box is not None:
+                present[row] = max(present[row], 0.1)
+        return Candidates(masks, iou, present)
+
+    def memorize(self, features: Features, mask_logits: np.ndarray, prompted: Sequence[bool]) -> list[Memory]:
+        share = (1 / (1 + np.exp(-mask_logits.clip(-30, 30)))).astype(np.float32)[:, None]
+        (values,) = self.engine.run("memorize", features.feature, self.engine.put(share))
+        size = 4 * (features.tokens.shape[1] * (features.tokens.shape[2] + values.shape[2]))
+        return [Memory(Tokens(features.tokens, values[row : row + 1]), size) for row in range(len(mask_logits))]
+
+    def _arrange(self, plan: ReadPlan) -> tuple[list[Tokens], Tokens | None]:
+        """The newest entry serves the local read, all others the long one; a single entry serves both."""
+        if not plan.recalls:
+            return [], None
+        recalls = sorted(plan.recalls, key=lambda recall: recall.entry.frame_idx)
+        newest = recalls[-1].entry.payload
+        return [recall.entry.payload for recall in recalls[:-1]] or [newest], newest
+
+    def _with_guess(self, features: Features, conditioned: Conditioned, guesses: dict[int, np.ndarray]) -> dict:
+        """The memories of prompted rows with the frame's own guess as the newest of them."""
+        (values,) = self.engine.run(
+            "memorize", features.feature, self.engine.put(np.stack(list(guesses.values()))[:, None])
+        )
+        memories = {}
+        for i, row in enumerate(guesses):
+            own = Tokens(features.tokens, values[i : i + 1])
+            long, new = conditioned.memories[row]
+            past = [*long, new] if new is not None and new is not long[-1] else long
+            memories[row] = ([*past, own], own)
+        return memories
+
+    def _read(self, features: Features, memories: dict[int, tuple[list[Tokens], Tokens]]) -> dict[int, Any]:
+        """Rows with the same number of tokens are one batch; in steady state that is all of them."""
+        groups: dict[int, list[int]] = {}
+        for row, (long, _) in memories.items():
+            groups.setdefault(sum(tokens.key.shape[1] for tokens in long), []).append(row)
+        read, cat = {}, self.engine.cat
+        for rows in groups.values():
+            long = [cat([cat([getattr(t, part) for t in memories[r][0]], 1) for r in rows], 0) for part in Tokens._fields]
+            new = [cat([getattr(memories[r][1], part) for r in rows], 0) for part in Tokens._fields]
+            (out,) = self.engine.run("attend", features.key, *long, *new)
+            read |= {row: out[i : i + 1] for i, row in enumerate(rows)}
+        return read
+
+    def _maps(self, ask: Ask, shape: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
+        """A prompt in source pixels -> `prompt_maps` in mask cells."""
+        prompt, scale = ask.prompt, np.array([shape[1] / ask.size[1], shape[0] / ask.size[0]], np.float32)
+        so_far = None
+        if prompt.mask is not None:
+            so_far = _shrink(prompt.mask, shape)
+        elif ask.mask_logits is not None and prompt.box is None:
+            so_far = 1 / (1 + np.exp(-ask.mask_logits.clip(-30, 30)))
+        return prompt_maps(
+            shape,
+            None if prompt.points is None else prompt.points * scale,
+            prompt.labels,
+            None if prompt.box is None else prompt.box * np.tile(scale, 2),
+            so_far,
+        )
+
+
+def _shrink(mask: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+    """(H, W) bool -> (h, w) float32: the share of each cell that is object."""
+    import cv2
+
+    return cv2.resize(mask.astype(np.float32), shape[::-1], interpolation=cv2.INTER_AREA)

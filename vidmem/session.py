@@ -1,0 +1,330 @@
+"""A session follows objects through one stream of frames: the only place where network, memory and search meet."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+
+from vidmem.errors import ObjectError, PromptError, SessionClosed
+from vidmem.memory import MemoryBank
+from vidmem.prompts import check_inside, make_prompt, merge
+from vidmem.render import mask_boxes, resize_logits
+from vidmem.runtime.base import Ask, Network
+from vidmem.runtime.timed import Timed
+from vidmem.search import Search
+from vidmem.status import StatusRule, StatusState
+from vidmem.types import Candidates, Entry, Frame, FrameResult, Prompt, Verdict
+
+UNDO_DEPTH = 64  # edits of one frame that can be taken back
+
+
+@dataclass(frozen=True, eq=False)
+class Outcome:
+    """What one frame gave for one object."""
+
+    mask_logits: np.ndarray  # (h, w) float32 at the network's mask size
+    iou: float
+    object_logit: float
+    mask: np.ndarray | None = None  # (H, W) bool, where a person gave the mask itself
+    prompt: Prompt | None = None  # all that a person said on this frame
+
+
+@dataclass
+class Track:
+    """One object: its hypotheses' banks (the best first), its search and its status."""
+
+    banks: list[MemoryBank]
+    search: Search
+    state: StatusState
+    before: Track | None = None  # the same before this frame, so that a correction can do the frame again
+    outcome: Outcome | None = None  # on the current frame; None before the first
+
+    def fork(self) -> Track:
+        before = self.before.fork() if self.before else None
+        return Track([bank.fork() for bank in self.banks], self.search.fork(), self.state, before, self.outcome)
+
+
+@dataclass(frozen=True, eq=False)
+class Snapshot:
+    """A session's state at one moment, for `restore`; holds references to immutable entries, so it is cheap."""
+
+    tracks: dict[int, Track]
+    queued: dict[int, dict[int, Prompt]]
+    frame_idx: int | None
+    size: tuple[int, int] | None
+    pts_seconds: float | None
+    features: object = field(repr=False)
+
+
+class Session:
+    """Objects are independent: each starts on any frame, is corrected on any later one, and is removed alone.
+
+    Bounded: holds one frame's features, and of each object what its bank's capacity allows.
+    """
+
+    def __init__(
+        self,
+        network: Network,
+        bank: Callable[[], MemoryBank],
+        search: Callable[[], Search],
+        status: StatusRule = StatusRule(),
+        max_objects: int | None = None,
+    ):
+        self._network, self._make_bank, self._make_search = Timed(network), bank, search
+        self._status, self._max_objects = status, max_objects
+        self._tracks: dict[int, Track] = {}
+        self._queued: dict[int, dict[int, Prompt]] = {}  # frame -> object -> prompt; -1: the next frame, whichever it is
+        self._undo: list[Snapshot] = []
+        self._features, self._frame_idx, self._size, self._pts = None, None, None, None
+        self._closed = False
+
+    # What a user does ------------------------------------------------------------------------------------------------
+    def step(self, frame: Frame) -> FrameResult:
+        """Take the next frame and follow every object on it.
+
+        frame: `Frame`, or a (H, W, 3) uint8 RGB array (then it counts as the next index). Raises `PromptError` when a
+        prompt that was queued for this frame does not fit its size; the prompt is dropped and the session stays usable.
+        """
+        began = self._open()
+        if not isinstance(frame, Frame):
+            frame = Frame(0 if self._frame_idx is None else self._frame_idx + 1, None, frame)
+        if self._frame_idx is not None and frame.index <= self._frame_idx:
+            raise ValueError(f"frame {frame.index} came after frame {self._frame_idx}; frames must come in order")
+        prompts = self._due(frame)
+        self._network.take()
+        self._undo.clear()
+        self._features = self._network.encode(frame.image)
+        self._frame_idx, self._size, self._pts = frame.index, frame.size, frame.pts_seconds
+        for obj_id in prompts:
+            self._tracks.setdefault(obj_id, self._new_track())
+        for track in self._tracks.values():
+            track.before = None
+            track.before, track.outcome = track.fork(), None
+        self._advance({obj_id: prompts.get(obj_id) for obj_id in sorted(self._tracks)})
+        return self._result(began)
+
+    def add(self, obj_id: int, *, points=None, labels=None, box=None, mask=None, frame_idx=None) -> FrameResult | None:
+        """Say where an object is: a new one, or a correction of one that is there.
+
+        points (N, 2) [x, y] and labels (N,) 1 on the object, 0 beside it; box (4,) x0, y0, x1, y1; mask (H, W) bool; all
+        in source pixels. Before the first frame the prompt waits for the first frame stepped. Afterwards it belongs to
+        the current frame: the mask changes at once, the frame is remembered as a prompted one, and the new result is
+        returned. `frame_idx` greater than the current one lets it wait for that frame (then None is returned).
+        Raises `PromptError` for a prompt that cannot be used and `ObjectError` for an `obj_id` that is no integer from
+        1 to 65535, that waits for the same frame already, or that is beyond `max_objects`.
+        """
+        began = self._open()
+        obj_id = self._check_id(obj_id)
+        prompt = make_prompt(points, labels, box, mask)
+        now = self._frame_idx
+        if frame_idx is not None and now is not None and frame_idx < now:
+            raise PromptError(f"frame_idx {frame_idx} has passed (the session is at {now}); prompt frame {now} or later")
+        if now is None or (frame_idx is not None and frame_idx > now):
+            waiting = self._queued.get(-1 if frame_idx is None else frame_idx, {})
+            if obj_id in waiting:
+                raise ObjectError(f"object {obj_id} was added twice for the same frame; put all its points in one call")
+            self._remember_for_undo()
+            self._queued.setdefault(-1 if frame_idx is None else frame_idx, {})[obj_id] = prompt
+            return None
+        prompt = check_inside(prompt, self._size)
+        self._network.take()
+        self._remember_for_undo()
+        if obj_id not in self._tracks:
+            track = self._new_track()
+            track.before = track.fork()
+            self._tracks[obj_id] = track
+        self._advance({obj_id: prompt})
+        return self._result(began)
+
+    def remove(self, obj_id: int) -> None:
+        """Stop following an object and free its memory; the others do not notice. Raises `ObjectError` if unknown."""
+        self._open()
+        waiting = [queue for queue in self._queued.values() if obj_id in queue]
+        if obj_id not in self._tracks and not waiting:
+            raise ObjectError(f"object {obj_id} is not in the session; it has {self.obj_ids or 'none'}")
+        self._remember_for_undo()
+        self._tracks.pop(obj_id, None)
+        self._queued = {f: {o: p for o, p in queue.items() if o != obj_id} for f, queue in self._queued.items()}
+
+    def clear(self) -> None:
+        """Remove every object and every waiting prompt; the stream goes on."""
+        self._open()
+        self._remember_for_undo()
+        self._tracks, self._queued = {}, {}
+
+    def undo(self) -> bool:
+        """Take back the last `add`, `remove` or `clear` since the last `step`; False when there is none."""
+        self._open()
+        if not self._undo:
+            return False
+        self._set(self._undo.pop())
+        return True
+
+    def result(self) -> FrameResult:
+        """The current frame's result again, after `remove` or `undo` for instance. Raises `ValueError` before a frame."""
+        began = self._open()
+        if self._frame_idx is None:
+            raise ValueError("no frame was stepped yet; call step(frame) first")
+        return self._result(began)
+
+    def snapshot(self) -> Snapshot:
+        """The whole state, to come back to with `restore`. Costs references, not copies of memories."""
+        self._open()
+        return Snapshot(
+            {obj_id: track.fork() for obj_id, track in self._tracks.items()},
+            {frame_idx: dict(queue) for frame_idx, queue in self._queued.items()},
+            self._frame_idx, self._size, self._pts, self._features,
+        )  # fmt: skip
+
+    def restore(self, snapshot: Snapshot) -> None:
+        """Go back to a snapshot of this session; it can be restored any number of times."""
+        self._open()
+        self._undo.clear()
+        self._set(snapshot)
+
+    def close(self) -> None:
+        """Free everything; any later call raises `SessionClosed`. Closing twice is fine."""
+        self._tracks, self._queued, self._undo, self._features, self._closed = {}, {}, [], None, True
+
+    def __enter__(self) -> Session:
+        return self
+
+    def __exit__(self, *exc) -> None:
+        self.close()
+
+    @property
+    def obj_ids(self) -> list[int]:
+        """Objects followed or waiting for their frame, ascending."""
+        return sorted({*self._tracks, *(obj_id for queue in self._queued.values() for obj_id in queue)})
+
+    @property
+    def frame_idx(self) -> int | None:
+        """Index of the current frame; None before the first."""
+        return self._frame_idx
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes that all memory banks hold now."""
+        return sum(bank.nbytes for track in self._tracks.values() for bank in track.banks)
+
+    def waiting(self) -> dict[int, list[int]]:
+        """Frame index -> objects whose prompts still wait for that frame (-1: the next one)."""
+        return {frame_idx: sorted(queue) for frame_idx, queue in self._queued.items() if queue}
+
+    # One frame, in the order of the data -----------------------------------------------------------------------------
+    def _advance(self, prompts: dict[int, Prompt | None]) -> None:
+        """Do the current frame for these objects, from their state before it. A prompt merges with earlier ones here."""
+        work, rows = {}, []
+        for obj_id, prompt in prompts.items():
+            now = self._tracks[obj_id]
+            earlier = now.outcome
+            if prompt is not None and earlier is not None:
+                prompt = merge(earlier.prompt, prompt)
+            track = replace(now.before.fork(), before=now.before)
+            work[obj_id] = (track, prompt)
+            ask = prompt and Ask(prompt, self._size, earlier.mask_logits if earlier else None)
+            rows += [(obj_id, bank, ask) for bank in track.banks]
+
+        plans = [bank.read(self._frame_idx) for _, bank, _ in rows]
+        conditioned = self._network.attend(self._features, plans)
+        candidates = self._network.decode(self._features, conditioned, [ask for *_, ask in rows])
+
+        kept: list[tuple[Track, list[MemoryBank], int, int, bool]] = []
+        first = 0
+        for obj_id, (track, prompt) in work.items():
+            last = first + len(track.banks)
+            choices = track.search.advance(
+                candidates.iou[first:last], candidates.object_logit[first:last], prompt is not None
+            )
+            parents = [track.banks[c.parent] for c in choices]
+            track.banks = [bank if parents.index(bank) == i else bank.fork() for i, bank in enumerate(parents)]
+            kept += [(track, bank, first + c.parent, c.candidate, prompt is not None) for bank, c in zip(track.banks, choices)]
+            track.outcome = self._outcome(candidates, first + choices[0].parent, choices[0].candidate, prompt)
+            visible = track.outcome.object_logit > 0
+            track.state = track.before.state.advance(visible, prompt is not None)
+            self._tracks[obj_id] = track
+            first = last
+        self._memorize(candidates, kept)
+
+    def _memorize(self, candidates: Candidates, kept) -> None:
+        wanted, logits = [], []
+        for _, bank, row, candidate, prompted in kept:
+            mask_logits = candidates.mask_logits[row, candidate]
+            iou, visible = float(candidates.iou[row, candidate]), float(candidates.object_logit[row])
+            verdict = Verdict(self._frame_idx, iou, visible, float((mask_logits > 0).mean()), prompted)
+            if bank.wants(verdict):
+                wanted.append((bank, verdict))
+                logits.append(mask_logits if visible > 0 else np.full_like(mask_logits, -10.0))
+        if wanted:
+            memories = self._network.memorize(self._features, np.stack(logits), [v.prompted for _, v in wanted])
+            for (bank, verdict), memory in zip(wanted, memories):
+                bank.write(Entry(verdict, memory.payload, memory.nbytes))
+
+    def _outcome(self, candidates: Candidates, row: int, candidate: int, prompt: Prompt | None) -> Outcome:
+        given = prompt.mask if prompt is not None and prompt.points is None and prompt.box is None else None
+        visible = float(candidates.object_logit[row])
+        return Outcome(candidates.mask_logits[row, candidate], float(candidates.iou[row, candidate]), visible, given, prompt)
+
+    def _result(self, began: float) -> FrameResult:
+        """Collect what the current frame gave. Without objects: N = 0."""
+        shown = {obj_id: track for obj_id, track in sorted(self._tracks.items()) if track.outcome is not None}
+        outcomes = [track.outcome for track in shown.values()]
+        masks = np.zeros((len(outcomes), *self._size), bool)
+        for mask, outcome in zip(masks, outcomes):
+            if outcome.mask is not None:
+                mask[:] = outcome.mask
+            elif outcome.object_logit > 0:
+                np.greater(resize_logits(outcome.mask_logits, self._size), 0, out=mask)
+        timings = self._network.take()
+        timings["total"] = 1000 * (time.perf_counter() - began)
+        return FrameResult(
+            frame_idx=self._frame_idx,
+            pts_seconds=self._pts,
+            size=self._size,
+            obj_ids=np.array(list(shown), np.int64),
+            masks=masks,
+            boxes=mask_boxes(masks),
+            scores=np.array([o.iou for o in outcomes], np.float32),
+            object_logits=np.array([o.object_logit for o in outcomes], np.float32),
+            status=tuple(track.state.status for track in shown.values()),
+            mask_logits=np.stack([o.mask_logits for o in outcomes]) if outcomes else np.zeros((0, 1, 1), np.float32),
+            timings=timings,
+        )
+
+    # Small parts -----------------------------------------------------------------------------------------------------
+    def _open(self) -> float:
+        if self._closed:
+            raise SessionClosed("the session is closed; make a new one with tracker.session()")
+        return time.perf_counter()
+
+    def _check_id(self, obj_id) -> int:
+        if isinstance(obj_id, bool) or not isinstance(obj_id, (int, np.integer)) or not 1 <= obj_id <= 65535:
+            raise ObjectError(f"obj_id is {obj_id!r}; expected an integer from 1 to 65535")
+        known = self.obj_ids
+        if self._max_objects is not None and obj_id not in known and len(known) >= self._max_objects:
+            raise ObjectError(f"object {obj_id} would be number {len(known) + 1}; max_objects is {self._max_objects}")
+        return int(obj_id)
+
+    def _new_track(self) -> Track:
+        return Track([self._make_bank()], self._make_search(), StatusState(self._status))
+
+    def _due(self, frame: Frame) -> dict[int, Prompt]:
+        """Take the prompts that wait for this frame, checked against its size; those of skipped frames are refused."""
+        late = [f for f, queue in self._queued.items() if 0 <= f < frame.index and queue]
+        if late:
+            del self._queued[late[0]]
+            raise PromptError(f"a prompt waits for frame {late[0]}, but frame {frame.index} came; step every frame")
+        due = {**self._queued.pop(-1, {}), **self._queued.pop(frame.index, {})}
+        return {obj_id: check_inside(prompt, frame.size) for obj_id, prompt in due.items()}
+
+    def _remember_for_undo(self) -> None:
+        self._undo = [*self._undo[1 - UNDO_DEPTH :], self.snapshot()]
+
+    def _set(self, snapshot: Snapshot) -> None:
+        self._tracks = {obj_id: track.fork() for obj_id, track in snapshot.tracks.items()}
+        self._queued = {frame_idx: dict(queue) for frame_idx, queue in snapshot.queued.items()}
+        self._frame_idx, self._size, self._pts = snapshot.frame_idx, snapshot.size, snapshot.pts_seconds
+        self._features = snapshot.features

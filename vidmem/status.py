@@ -1,0 +1,39 @@
+"""tracking, occluded or lost: what a session says about an object, without flicker."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from vidmem.types import Status
+
+
+@dataclass(frozen=True)
+class StatusRule:
+    """When the status changes. Counts are consecutive frames."""
+
+    hidden_after: int = 1  # frames unseen before a tracked object counts as occluded
+    lost_after: int = 30  # frames unseen before it counts as lost
+    found_after: int = 2  # frames seen again before a lost object counts as tracked
+
+
+@dataclass(frozen=True)
+class StatusState:
+    """One object's status; immutable, so that snapshots share it."""
+
+    rule: StatusRule = StatusRule()
+    status: Status = Status.TRACKED
+    unseen: int = 0
+    seen: int = 0
+
+    def advance(self, visible: bool, prompted: bool = False) -> StatusState:
+        """The state after one more frame. A prompt that finds the object settles the matter at once."""
+        seen, unseen = (self.seen + 1, 0) if visible else (0, self.unseen + 1)
+        status = self.status
+        if visible:
+            if prompted or status is not Status.LOST or seen >= self.rule.found_after:
+                status = Status.TRACKED
+        elif unseen >= self.rule.lost_after:
+            status = Status.LOST
+        elif unseen >= self.rule.hidden_after and status is Status.TRACKED:
+            status = Status.OCCLUDED
+        return replace(self, status=status, unseen=unseen, seen=seen)

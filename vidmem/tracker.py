@@ -1,0 +1,108 @@
+"""`vidmem.load`: a network with the bank and the search that suit it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from vidmem.errors import ModelError, RuntimeMissing
+from vidmem.memory import BANKS, MemoryBank, Recent
+from vidmem.runtime.base import Network
+from vidmem.search import SEARCHES, Greedy, Search
+from vidmem.session import Session
+from vidmem.status import StatusRule
+from vidmem.weights import models_folder
+
+RUNTIMES = ("auto", "onnx", "pytorch")
+NANO_MEMORY = Recent(slots=4, stride=5, prompts=3, pointers=0, absent=False)
+"""What `nano` was measured with: it has no pointers, and an empty mask as its newest memory would blind its local read."""
+
+
+@dataclass(frozen=True)
+class Tracker:
+    """A loaded network; makes any number of sessions, one a video, which share nothing but the network."""
+
+    network: Network
+    bank: Callable[[], MemoryBank]
+    search: Callable[[], Search]
+
+    def session(
+        self,
+        bank: Callable[[], MemoryBank] | None = None,
+        search: Callable[[], Search] | None = None,
+        status: StatusRule = StatusRule(),
+        max_objects: int | None = None,
+    ) -> Session:
+        """A session for one stream. bank, search: policy objects such as `vidmem.memory.Recent(slots=7)`; None: the model's
+        own. max_objects: refuse more objects than this instead of slowing down; None: no limit."""
+        return Session(self.network, bank or self.bank, search or self.search, status, max_objects)
+
+
+@dataclass(frozen=True)
+class Model:
+    """One line of `vidmem models`."""
+
+    name: str
+    about: str
+    bank: Callable[[], MemoryBank]
+
+
+MODELS = {"nano": Model("nano", "embedded model, 1.7 M parameters, trained by this project; runs on a CPU", NANO_MEMORY)}
+
+
+def pick(table: dict, kind: str, name: str):
+    """The entry of a registry. Raises `ModelError` with the names there are."""
+    if name not in table:
+        raise ModelError(f"there is no {kind} {name!r}; choose from: {', '.join(table)}")
+    return table[name]
+
+
+def load(
+    model: str = "nano",
+    *,
+    runtime: str = "auto",
+    bank: str | None = None,
+    search: str = "greedy",
+    device: str = "cpu",
+    threads: int | None = None,
+    weights: str | Path | None = None,
+) -> Tracker:
+    """Load a model.
+
+    model: a name from `vidmem models`. runtime: `onnx`, `pytorch`, or `auto` (onnx when it is installed, for it needs no
+    torch). bank, search: names; None: the model's own. device: for pytorch, `cpu` or `cuda`. threads: of the network;
+    None: every core. weights: a folder with other weights of the same model. Raises `ModelError` for a name or weights
+    that do not exist or fit, `RuntimeMissing` when the engine is not installed.
+    """
+    card = pick(MODELS, "model", model)
+    if runtime not in RUNTIMES:
+        raise ModelError(f"there is no runtime {runtime!r}; choose from: {', '.join(RUNTIMES)}")
+    folder = Path(weights) if weights else models_folder() / model
+    from vidmem.runtime.nano import NanoNetwork
+
+    make_bank = card.bank if bank is None else pick(BANKS, "bank", bank)()
+    make_search = pick(SEARCHES, "search", search)()
+    if runtime == "auto":
+        wanted = ("pytorch",) if device != "cpu" else ("onnx", "pytorch")
+    else:
+        wanted = (runtime,)
+    problems = []
+    for name in wanted:
+        try:
+            return Tracker(NanoNetwork(_engine(name, folder, device, threads)), make_bank, make_search)
+        except RuntimeMissing as error:
+            problems.append(str(error))
+    raise RuntimeMissing("; ".join(problems))
+
+
+def _engine(runtime: str, folder: Path, device: str, threads: int | None):
+    if runtime == "pytorch":
+        from vidmem.runtime.pytorch import PytorchEngine
+
+        return PytorchEngine(folder / "nano.safetensors", device, threads)
+    if device != "cpu":
+        raise ModelError(f"device {device!r} with the onnx runtime; it runs on the CPU: use runtime='pytorch'")
+    from vidmem.runtime.onnx import OnnxEngine
+
+    return OnnxEngine(folder, threads)

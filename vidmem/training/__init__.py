@@ -1,0 +1,1 @@
+"""Training of the embedded model; imported by scripts and tests only, never by the library."""

@@ -1,0 +1,197 @@
+"""What crosses a module border: frozen data, each shape and unit written once, under its field.
+
+Public coordinates are source pixels, (x, y), origin at the top left corner. Frame indices count decoded frames from 0.
+`numpy` is the only package that this module needs.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Any, NamedTuple
+
+import numpy as np
+
+
+@dataclass(frozen=True, eq=False)
+class Frame:
+    """One decoded frame."""
+
+    index: int
+    """Position in decode order, from 0."""
+    pts_seconds: float | None
+    """Presentation time on the stream's clock, in seconds; None where the source has no clock (a folder of images)."""
+    image: np.ndarray
+    """(H, W, 3) uint8, RGB, rotation already applied."""
+
+    def __post_init__(self):
+        image = self.image
+        if not isinstance(image, np.ndarray) or image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
+            came = f"{getattr(image, 'dtype', type(image).__name__)} {getattr(image, 'shape', '')}"
+            raise ValueError(f"a frame's image is {came}; expected uint8 (H, W, 3) in RGB order")
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(H, W) in pixels."""
+        return self.image.shape[:2]
+
+
+@dataclass(frozen=True, eq=False)
+class Prompt:
+    """What a person says about one object on one frame. At least one of the three is given."""
+
+    points: np.ndarray | None = None
+    """(N, 2) float32, [x, y] in source pixels."""
+    labels: np.ndarray | None = None
+    """(N,) uint8: 1 on the object, 0 beside it."""
+    box: np.ndarray | None = None
+    """(4,) float32, x0, y0, x1, y1 in source pixels."""
+    mask: np.ndarray | None = None
+    """(H, W) bool at source size."""
+
+
+class Status(str, Enum):
+    """What the session believes about an object on a frame."""
+
+    TRACKED = "tracking"
+    OCCLUDED = "occluded"
+    LOST = "lost"
+
+
+class Candidates(NamedTuple):
+    """What `Network.decode` returns for R rows (a row is one object under one hypothesis)."""
+
+    mask_logits: Any
+    """(R, K, h, w) at the network's mask size; belongs to the runtime. Positive is object."""
+    iou: np.ndarray
+    """(R, K) float32 on the host: predicted IoU of each of the K masks, 0..1."""
+    object_logit: np.ndarray
+    """(R,) float32 on the host: presence; positive means visible."""
+    pointer: Any = None
+    """(R, K, C) object pointers for networks that have them; belongs to the runtime."""
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What a search decided about one row on one frame; banks look at it before anything is memorized."""
+
+    frame_idx: int
+    iou: float
+    """Predicted IoU of the chosen mask, 0..1."""
+    object_logit: float
+    area: float
+    """Chosen mask's share of the frame, 0..1, measured at the network's mask size."""
+    prompted: bool = False
+    """A person's prompt shaped this mask."""
+
+    @property
+    def visible(self) -> bool:
+        """Whether the network believes that the object is in the frame."""
+        return self.object_logit > 0
+
+
+@dataclass(frozen=True, eq=False)
+class Entry:
+    """One remembered frame of one object. Immutable: forked banks and snapshots share it."""
+
+    verdict: Verdict
+    payload: Any
+    """What the network's `memorize` returned for this row; only that network reads it."""
+    nbytes: int
+    """Bytes the payload holds."""
+
+    @property
+    def frame_idx(self) -> int:
+        return self.verdict.frame_idx
+
+    @property
+    def prompted(self) -> bool:
+        return self.verdict.prompted
+
+
+class Recall(NamedTuple):
+    """One entry of a `ReadPlan`."""
+
+    entry: Entry
+    tcode: float
+    """Temporal code: 0 = newest slot, 1, 2 ... older, -1 = prompted frame (SAM 2 gives those its last code)."""
+    key_scale: float = 1.0
+
+
+class Pointer(NamedTuple):
+    """One object pointer of a `ReadPlan`."""
+
+    entry: Entry
+    distance: float
+    """Frames between it and the frame being read, signed: positive is the past."""
+
+
+@dataclass(frozen=True)
+class ReadPlan:
+    """What a bank wants the network to read for one frame, in order."""
+
+    recalls: tuple[Recall, ...] = ()
+    pointers: tuple[Pointer, ...] = ()
+    pointer_norm: int = 15
+    """Divisor of the pointers' distances (SAM 2's `max_obj_ptrs_in_encoder - 1`)."""
+
+
+@dataclass(frozen=True, eq=False)
+class FrameResult:
+    """What one `Session.step` says: N objects in ascending order of `obj_id`; N may be 0."""
+
+    frame_idx: int
+    pts_seconds: float | None
+    size: tuple[int, int]
+    """(H, W) of the source frame in pixels."""
+    obj_ids: np.ndarray
+    """(N,) int64."""
+    masks: np.ndarray
+    """(N, H, W) bool at source size. Objects are independent: masks may overlap; see `label_map`."""
+    boxes: np.ndarray
+    """(N, 4) float32, x0, y0, x1, y1 in source pixels around each mask, x1 and y1 exclusive; zeros if the mask is empty."""
+    scores: np.ndarray
+    """(N,) float32: predicted IoU of each mask, 0..1."""
+    object_logits: np.ndarray
+    """(N,) float32: presence; positive means visible."""
+    status: tuple[Status, ...]
+    """(N,)"""
+    mask_logits: np.ndarray
+    """(N, h, w) float32 at the network's mask size."""
+    timings: dict[str, float] = field(default_factory=dict)
+    """Milliseconds per stage."""
+
+    def label_map(self) -> np.ndarray:
+        """(H, W) uint16: 0 background, else `obj_id`; where masks overlap, the object with the greater logit wins."""
+        labels = np.zeros(self.size, np.uint16)
+        if len(self.obj_ids) == 1:
+            labels[self.masks[0]] = self.obj_ids[0]
+            return labels
+        if not len(self.obj_ids):
+            return labels
+        disputed = self.masks.sum(0) > 1
+        for obj_id, mask in zip(self.obj_ids, self.masks):
+            labels[mask] = obj_id
+        if disputed.any():
+            from vidmem.render import resize_logits
+
+            logits = np.stack([resize_logits(row, self.size) for row in self.mask_logits])
+            logits[~self.masks] = -np.inf
+            labels[disputed] = self.obj_ids[logits.argmax(0)][disputed]
+        return labels
+
+    def to_supervision(self):
+        """`supervision.Detections` with `tracker_id` = `obj_id`; objects without a mask are left out.
+
+        Raises `RuntimeMissing` when supervision is not installed.
+        """
+        try:
+            import supervision
+        except ImportError as error:
+            from vidmem.errors import RuntimeMissing
+
+            raise RuntimeMissing("to_supervision() needs supervision: pip install supervision") from error
+        seen = self.masks.any(axis=(1, 2))
+        return supervision.Detections(
+            xyxy=self.boxes[seen], mask=self.masks[seen], confidence=self.scores[seen], tracker_id=self.obj_ids[seen]
+        )
