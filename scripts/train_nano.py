@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import os
 import time
 from pathlib import Path
@@ -121,7 +122,7 @@ def train(rank: int, args) -> None:
     for step, (images, masks) in enumerate(loader, start):
         step_fn.rng = np.random.default_rng([args.seed, rank, step, 1])
         # Linear warm-up, then a cosine to zero.
-        lr = args.lr * min(1.0, (step + 1) / 100) * 0.5 * (1 + np.cos(np.pi * step / args.steps))
+        lr = args.lr * min(1.0, (step + 1) / 100) * 0.5 * (1 + math.cos(math.pi * step / args.steps))
         for group in optimizer.param_groups:
             group["lr"] = lr
         images = images.permute(0, 1, 4, 2, 3).to(args.device, torch.float32) / 255

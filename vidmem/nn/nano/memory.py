@@ -35,8 +35,9 @@ class MemoryEncoder(nn.Module):
         self.value = nn.Conv2d(32, value_dim, 1)
 
     def forward(self, feature: Tensor, mask: Tensor) -> Tensor:
-        """feature (R, F, h, w), mask (R, 1, 2h, 2w) in 0..1 -> values (R, h*w, V + 1)."""
-        x = torch.cat([F.relu(self.mask(mask * 2 - 1)), F.relu(self.feature(feature))], 1)
+        """feature (1 or R, F, h, w), mask (R, 1, 2h, 2w) in 0..1 -> values (R, h*w, V + 1)."""
+        image = F.relu(self.feature(feature)).expand(mask.shape[0], -1, -1, -1)
+        x = torch.cat([F.relu(self.mask(mask * 2 - 1)), image], 1)
         value = torch.cat([self.value(self.fuse(x)), F.avg_pool2d(mask, 2)], 1)
         return value.flatten(2).transpose(1, 2)
 

@@ -1,0 +1,210 @@
+"""The command line: parses, calls the library, shows the result."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import sys
+from pathlib import Path
+
+from vidmem.errors import PromptError, VidmemError
+
+INTERRUPTED = 130  # what shells report for Ctrl-C
+
+
+def numbers(count: int, names: str):
+    """A parser of `count` comma-separated numbers."""
+
+    def parse(text: str) -> list[float]:
+        try:
+            values = [float(part) for part in text.split(",")]
+        except ValueError:
+            values = []
+        if len(values) != count:
+            raise argparse.ArgumentTypeError(f"{text!r}; expected {names} in pixels, such as {'10,20,30,40'[: 3 * count - 1]}")
+        return values
+
+    return parse
+
+
+def bank_options(parser: argparse.ArgumentParser) -> None:
+    """`--bank`, `--search`, and a `--bank-FIELD` for every number of every bank: made from the dataclasses."""
+    from vidmem.memory import BANKS
+    from vidmem.search import SEARCHES
+    from vidmem.tracker import MODELS, RUNTIMES
+
+    parser.add_argument("--model", default="nano", help=f"one of: {', '.join(MODELS)}")
+    parser.add_argument("--bank", help=f"memory policy, one of: {', '.join(BANKS)} (default: the model's own)")
+    parser.add_argument("--search", default="greedy", help=f"one of: {', '.join(SEARCHES)}")
+    parser.add_argument("--runtime", default="auto", help=f"one of: {', '.join(RUNTIMES)}")
+    parser.add_argument("--device", default="cpu", help="cpu, or cuda for the pytorch runtime")
+    parser.add_argument("--threads", type=int, help="threads of the network (default: every core)")
+    parser.add_argument("--weights", type=Path, help="a folder with other weights of the model")
+    fields = {f.name: f for policy in BANKS.values() for f in dataclasses.fields(policy)}
+    for name in fields:
+        parser.add_argument(f"--bank-{name.replace('_', '-')}", metavar="VALUE", help="a number of the bank; see `vidmem models`")
+
+
+def make_tracker(args):
+    from vidmem.memory import BANKS
+    from vidmem.tracker import MODELS, Tracker, load, pick
+
+    tracker = load(
+        args.model, runtime=args.runtime, bank=args.bank, search=args.search, device=args.device, threads=args.threads,
+        weights=args.weights,
+    )  # fmt: skip
+    given = {k.removeprefix("bank_"): v for k, v in vars(args).items() if k.startswith("bank_") and v is not None}
+    if not given:
+        return tracker
+    policy = pick(BANKS, "bank", args.bank)() if args.bank else pick(MODELS, "model", args.model).bank
+    known = {f.name for f in dataclasses.fields(policy)}
+    try:
+        changed = {name: json.loads(value.lower()) for name, value in given.items()}
+        if changed.keys() - known:
+            raise ValueError(f"the bank has no {sorted(changed.keys() - known)[0]}, it has {', '.join(sorted(known))}")
+        policy = dataclasses.replace(policy, **changed)
+    except (ValueError, TypeError) as error:
+        raise PromptError(f"bank options {given}: {error}") from None
+    return Tracker(tracker.network, policy, tracker.search)
+
+
+def simple_prompts(args) -> list:
+    """`--click`, `--box`, `--mask` (one object, 1; a label map: each of its objects) or `--prompts`."""
+    from vidmem.prompts import PromptAt, load_mask, load_prompts
+
+    simple = args.click or args.box or args.mask
+    if bool(simple) == bool(args.prompts):
+        raise PromptError("say what to track: --click, --box or --mask, or --prompts FILE (not both)")
+    if args.prompts:
+        return load_prompts(args.prompts)
+    clicks = [(p, 1) for p in args.click or []] + [(p, 0) for p in args.not_click or []]
+    points, labels = ([p for p, _ in clicks] or None), ([label for _, label in clicks] or None)
+    if not args.mask:
+        return [PromptAt(1, None, points, labels, args.box)]
+    if points or args.box:
+        raise PromptError("--mask came with --click or --box; give the mask alone, or use --prompts")
+    return [PromptAt(obj_id, mask=mask) for obj_id, mask in load_mask(args.mask).items()]
+
+
+def track(args) -> int:
+    import vidmem
+    from vidmem.video import open_sinks
+
+    prompts = simple_prompts(args)
+    report = vidmem.Report()
+    with vidmem.open_video(args.source, start=args.start, end=args.end, max_size=args.max_size) as video:
+        tracker = make_tracker(args)
+        sinks = open_sinks([name for name in args.save.split(",") if name], args.out, video.frame_rate)
+        scaled = [prompt.scaled(video.scale) for prompt in prompts]
+        try:
+            with tracker.session() as session:
+                vidmem.track(video, session, scaled, sinks, report=report)
+        finally:
+            for problem in report.problems:
+                print(f"warning: {problem}", file=sys.stderr)
+            if report.frames:
+                print(report.summary())
+                print(f"results: {args.out.resolve()}")
+    if report.interrupted:
+        print(f"interrupted after {report.frames} frames; what was written is whole", file=sys.stderr)
+    return INTERRUPTED if report.interrupted else 0
+
+
+def evaluate(args) -> int:
+    from vidmem.evaluation import find_sequences
+    from vidmem.evaluation.run import evaluate as run
+    from vidmem.machine import describe
+
+    tracker, rows = make_tracker(args), []
+    for sequence in find_sequences(args.data):
+        row = run(sequence, tracker, args.prompt, args.masks / sequence.name if args.masks else None)
+        rows.append({"name": row.name, "frames": row.frames, "j": row.score.j, "f": row.score.f,
+                     "j_and_f": row.score.j_and_f, "fps": round(row.fps, 1)})  # fmt: skip
+        print(f"{row.name:22s} J {row.score.j:.3f}  F {row.score.f:.3f}  J&F {row.score.j_and_f:.3f}  {row.fps:5.1f} fps", flush=True)
+    mean = {key: sum(row[key] for row in rows) / len(rows) for key in ("j", "f", "j_and_f")}
+    print(f"{'mean':22s} J {mean['j']:.3f}  F {mean['f']:.3f}  J&F {mean['j_and_f']:.3f}")
+    if args.json:
+        settings = {"model": args.model, "prompt": args.prompt, "runtime": tracker.network.runtime, "bank": repr(tracker.bank)}
+        args.json.parent.mkdir(parents=True, exist_ok=True)
+        args.json.write_text(json.dumps({**settings, "mean": mean, "sequences": rows, "machine": describe()}, indent=1) + "\n")
+    return 0
+
+
+def models(args) -> int:
+    from vidmem.memory import BANKS
+    from vidmem.search import SEARCHES
+    from vidmem.tracker import MODELS
+    from vidmem.weights import models_folder
+
+    for model in MODELS.values():
+        folder = models_folder() / model.name
+        size = sum(path.stat().st_size for path in folder.glob("*.*")) / 1e6
+        print(f"{model.name:10s} {model.about}\n{'':10s} {folder} ({size:.1f} MB), bank {model.bank}")
+    for kind, table in (("bank", BANKS), ("search", SEARCHES)):
+        for name, policy in table.items():
+            numbers = ", ".join(f"{f.name}={f.default}" for f in dataclasses.fields(policy))
+            print(f"{kind} {name:10s} {numbers or 'no numbers'}")
+    return 0
+
+
+def doctor(args) -> int:
+    from vidmem.machine import check
+
+    return check(print)
+
+
+def build_parser() -> argparse.ArgumentParser:
+    from vidmem import __version__
+
+    parser = argparse.ArgumentParser(prog="vidmem", description="Segment and track any object in video.")
+    parser.add_argument("--version", action="version", version=f"vidmem {__version__}")
+    parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
+    commands = parser.add_subparsers(dest="command", required=True)
+
+    p = commands.add_parser("track", help="follow objects through a video file or a folder of images")
+    p.add_argument("source", type=Path, help="video file, or folder of images")
+    p.add_argument("--out", type=Path, required=True, help="folder for the results")
+    p.add_argument("--click", type=numbers(2, "x,y"), action="append", help="x,y on the object; again for more")
+    p.add_argument("--not-click", type=numbers(2, "x,y"), action="append", help="x,y beside the object; again for more")
+    p.add_argument("--box", type=numbers(4, "x0,y0,x1,y1"), help="box around the object on the first frame")
+    p.add_argument("--mask", type=Path, help="image: the object on the first frame, or a label map of several")
+    p.add_argument("--prompts", type=Path, help="JSON for many objects and frames; see the README")
+    p.add_argument("--save", default="overlay,png,rle,csv", help="what to write (default: %(default)s)")
+    p.add_argument("--start", type=int, default=0, help="index of the first frame")
+    p.add_argument("--end", type=int, help="index after the last frame")
+    p.add_argument("--max-size", type=int, help="shrink frames to this longer side, pixels")
+    bank_options(p)
+    p.set_defaults(run=track)
+
+    p = commands.add_parser("eval", help="score J, F and J&F over DATA/*/frames and DATA/*/masks")
+    p.add_argument("data", type=Path)
+    p.add_argument("--prompt", choices=("mask", "box", "click"), default="mask")
+    p.add_argument("--json", type=Path, help="write the scores to this file")
+    p.add_argument("--masks", type=Path, help="write the label maps below this folder")
+    bank_options(p)
+    p.set_defaults(run=evaluate)
+
+    commands.add_parser("models", help="models, banks and searches there are").set_defaults(run=models)
+    commands.add_parser("doctor", help="what is installed, what works, what is missing").set_defaults(run=doctor)
+    return parser
+
+
+def main(argv: list[str] | None = None) -> int:
+    parser = build_parser()
+    args = parser.parse_args(argv)
+    try:
+        return args.run(args)
+    except VidmemError as error:
+        if args.debug:
+            raise
+        print(f"vidmem: {error}", file=sys.stderr)
+        return error.exit_code
+    except KeyboardInterrupt:
+        print("vidmem: interrupted", file=sys.stderr)
+        return INTERRUPTED
+    except Exception as error:  # ours, by definition: whatever a user gives wrong has an error of its own
+        if args.debug:
+            raise
+        print(f"vidmem: internal error, {type(error).__name__}: {error}; --debug shows where, please report it", file=sys.stderr)
+        return 1

@@ -1,0 +1,44 @@
+"""Track whole sequences as DAVIS's semi-supervised task asks, and score them: what `vidmem eval` does."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from vidmem.evaluation.davis import Sequence, SequenceScore, first_prompts, load_labels, score_sequence
+from vidmem.tracker import Tracker
+from vidmem.video import PngSink, open_video
+
+
+@dataclass(frozen=True)
+class Row:
+    """One sequence's result."""
+
+    name: str
+    frames: int
+    score: SequenceScore
+    fps: float
+    """Frames per second of tracking and decoding, without scoring."""
+
+
+def evaluate(sequence: Sequence, tracker: Tracker, prompt: str, masks_out: Path | None = None) -> Row:
+    """Prompt every object on the first frame from the ground truth, track, score.
+
+    prompt: mask, box or click (see `first_prompts`). masks_out: a folder for the label maps.
+    """
+    predicted, spent = [], 0.0
+    sink = PngSink(masks_out) if masks_out else None
+    with tracker.session() as session, open_video(sequence.frames[0].parent) as video:
+        for obj_id, p in first_prompts(load_labels(sequence.masks[0]), prompt).items():
+            session.add(obj_id, points=p.points, labels=p.labels, box=p.box, mask=p.mask)
+        began = time.perf_counter()
+        for frame in video:
+            result = session.step(frame)
+            predicted.append(result.label_map())
+            spent += time.perf_counter() - began
+            if sink:
+                sink.write(frame, result)
+            began = time.perf_counter()
+    score = score_sequence(predicted, (load_labels(path) for path in sequence.masks))
+    return Row(sequence.name, len(predicted), score, len(predicted) / spent)

@@ -1,0 +1,73 @@
+"""What this machine has: for `vidmem doctor`, and beside every figure that is written down."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import platform
+from collections.abc import Callable
+from importlib import metadata
+
+REQUIRED = {"numpy": "numpy", "cv2": "opencv-python-headless", "av": "av", "PIL": "pillow", "tqdm": "tqdm"}
+OPTIONAL = {"torch": "vidmem[torch]", "supervision": "supervision", "safetensors": "safetensors"}
+
+
+def describe() -> dict:
+    """Processor, cores and the versions of what matters."""
+    packages = ("vidmem", "numpy", "onnxruntime", "torch", "av", "opencv-python-headless")
+    return {
+        "processor": _processor(),
+        "cores": len(os.sched_getaffinity(0)),
+        "system": platform.platform(terse=True),
+        "python": platform.python_version(),
+        "versions": {name: version for name in packages if (version := _version(name))},
+    }
+
+
+def check(say: Callable[[str], None]) -> int:
+    """Say what works, line by line, by trying it; returns 0 when a video can be tracked, else 1."""
+    import numpy as np
+
+    from vidmem.tracker import MODELS, RUNTIMES, load
+
+    here, usable = describe(), False
+    say(f"vidmem {_version('vidmem') or '(not installed, run from a checkout)'}, Python {here['python']}, {here['system']}")
+    say(f"{here['processor']}, {here['cores']} cores")
+    for table, needed in ((REQUIRED, True), (OPTIONAL, False)):
+        for module, package in table.items():
+            try:
+                importlib.import_module(module)
+                say(f"ok       {module} {_version(package) or _version(module) or ''}")
+            except ImportError as error:
+                say(f"{'MISSING' if needed else 'without':8s} {module}: pip install '{package}' ({error})")
+    for model in MODELS:
+        for runtime in RUNTIMES[1:]:
+            try:
+                tracker = load(model, runtime=runtime)
+                with tracker.session() as session:
+                    session.add(1, box=(16, 16, 48, 48))
+                    session.step(np.zeros((64, 64, 3), np.uint8))
+                say(f"ok       {model} runs on {runtime}")
+                usable = True
+            except Exception as error:  # the doctor reports whatever is wrong
+                say(f"without  {model} on {runtime}: {error}")
+    both = _version("onnxruntime") and _version("onnxruntime-gpu")
+    if both:
+        say("WRONG    onnxruntime and onnxruntime-gpu overwrite each other: pip uninstall both, then install one")
+    say("a video can be tracked" if usable else "no runtime works: pip install onnxruntime")
+    return 0 if usable and not both else 1
+
+
+def _version(package: str) -> str | None:
+    try:
+        return metadata.version(package)
+    except (metadata.PackageNotFoundError, ValueError):
+        return None
+
+
+def _processor() -> str:
+    try:
+        with open("/proc/cpuinfo", encoding="utf-8") as file:
+            return next(line.split(":", 1)[1].strip() for line in file if line.startswith("model name"))
+    except (OSError, StopIteration):
+        return platform.processor() or "unknown processor"

@@ -1,0 +1,22 @@
+"""Frames in, results out; nothing here knows a network."""
+
+from vidmem.video.rle import rle_decode, rle_encode
+from vidmem.video.sink import SINKS, BoxSink, OverlaySink, PngSink, RleSink, Sink, open_sinks
+from vidmem.video.source import Source, open_video
+from vidmem.video.threads import WriteBehind, prefetch
+
+__all__ = [
+    "SINKS",
+    "BoxSink",
+    "OverlaySink",
+    "PngSink",
+    "RleSink",
+    "Sink",
+    "Source",
+    "WriteBehind",
+    "open_sinks",
+    "open_video",
+    "prefetch",
+    "rle_decode",
+    "rle_encode",
+]

@@ -1,0 +1,218 @@
+"""What becomes of results: an overlay video, label maps, RLE lines, a table of boxes.
+
+A sink takes `write(frame, result)` and `close()`, in order of frame. Files are whole after `close`, however it came to it.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+from contextlib import contextmanager
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+
+from vidmem.errors import OutputError
+from vidmem.render import PALETTE, overlay
+from vidmem.types import Frame, FrameResult
+from vidmem.video.rle import rle_encode
+
+CLOCK = 90_000  # ticks a second: the video stream's time base
+
+
+@contextmanager
+def _writing(path: Path):
+    """Say in one line what could not be written, and what is left."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno == errno.ENOSPC:
+            raise OutputError(f"the disk is full while writing {path}; frames written before are kept: free some space") from error
+        raise OutputError(f"{path} cannot be written ({error.strerror or error}); choose another folder") from error
+
+
+class Sink:
+    """A context manager that closes itself."""
+
+    def write(self, frame: Frame, result: FrameResult) -> None:
+        raise NotImplementedError
+
+    def close(self) -> None:
+        raise NotImplementedError
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *exc) -> None:
+        self.close()
+
+
+class OverlaySink(Sink):
+    """H.264 in MP4 that browsers play, masks drawn over the frames; keeps the source's timestamps where it has them."""
+
+    def __init__(self, path: Path, frame_rate: Fraction | None = None):
+        self.path, self._rate = Path(path), Fraction(frame_rate or 25).limit_denominator(100_000)
+        self._container = self._stream = None
+        self._last, self._first = -1, None
+        with _writing(self.path), self.path.open("wb"):
+            pass  # a folder that cannot be written is found before the work begins
+
+    def _open(self, image: np.ndarray) -> None:
+        import av
+
+        self._container = av.open(str(self.path), "w", format="mp4", options={"movflags": "+faststart"})
+        options = {"preset": "ultrafast", "crf": "21", "threads": "1"}
+        self._stream = self._container.add_stream("libx264", rate=self._rate, options=options)
+        self._stream.height, self._stream.width = image.shape[0] + image.shape[0] % 2, image.shape[1] + image.shape[1] % 2
+        self._stream.pix_fmt = "yuv420p"
+        self._stream.codec_context.time_base = Fraction(1, CLOCK)
+
+    def write(self, frame: Frame, result: FrameResult) -> None:
+        import av
+
+        image = overlay(frame.image, result)
+        with _writing(self.path):
+            if self._container is None:
+                self._open(image)
+            odd = image.shape[0] % 2, image.shape[1] % 2
+            if any(odd):  # yuv420p needs even sides: repeat the last row or column
+                image = np.pad(image, ((0, odd[0]), (0, odd[1]), (0, 0)), mode="edge")
+            picture = av.VideoFrame.from_ndarray(image, format="rgb24")
+            picture.pts, picture.time_base = self._time(frame), Fraction(1, CLOCK)
+            self._container.mux(self._stream.encode(picture))
+
+    def _time(self, frame: Frame) -> int:
+        """Ticks; always later than the frame before."""
+        step = round(CLOCK / self._rate)
+        if frame.pts_seconds is None:
+            ticks = self._last + step if self._last >= 0 else 0
+        else:
+            self._first = frame.pts_seconds if self._first is None else self._first
+            ticks = round((frame.pts_seconds - self._first) * CLOCK)
+        self._last = ticks if ticks > self._last else self._last + 1
+        return self._last
+
+    def close(self) -> None:
+        if self._container is None:
+            if self.path.exists() and self.path.stat().st_size == 0:
+                self.path.unlink()  # no frame came: an empty file is no video
+            return
+        container, self._container = self._container, None
+        with _writing(self.path):
+            try:
+                container.mux(self._stream.encode())
+            finally:
+                container.close()
+
+
+class PngSink(Sink):
+    """Label maps as indexed PNGs with the DAVIS palette, `00000.png` by frame index; 16-bit grey beyond object 255."""
+
+    def __init__(self, folder: Path):
+        self.folder = Path(folder)
+        with _writing(self.folder):
+            self.folder.mkdir(parents=True, exist_ok=True)
+            probe = self.folder / ".probe"
+            probe.touch()
+            probe.unlink()
+
+    def write(self, frame: Frame, result: FrameResult) -> None:
+        from PIL import Image
+
+        labels = result.label_map()
+        if len(result.obj_ids) and result.obj_ids.max() > 255:
+            image = Image.fromarray(labels)
+        else:
+            image = Image.fromarray(labels.astype(np.uint8))
+            image.putpalette(PALETTE.tobytes())
+        path = self.folder / f"{result.frame_idx:05d}.png"
+        with _writing(path):
+            image.save(path, compress_level=1)
+
+    def close(self) -> None:
+        pass
+
+
+class LineSink(Sink):
+    """A text file, written line by line, so that it is whole at any moment."""
+
+    header = ""
+
+    def __init__(self, path: Path):
+        self.path = Path(path)
+        with _writing(self.path):
+            self._file = self.path.open("w", buffering=1, encoding="utf-8", newline="\n")
+            self._file.write(self.header)
+
+    def lines(self, result: FrameResult) -> list[str]:
+        raise NotImplementedError
+
+    def write(self, frame: Frame, result: FrameResult) -> None:
+        with _writing(self.path):
+            for line in self.lines(result):
+                self._file.write(line + "\n")
+
+    def close(self) -> None:
+        with _writing(self.path):
+            self._file.close()
+
+
+class RleSink(LineSink):
+    """JSON lines, one a frame, masks as COCO compressed RLE."""
+
+    def lines(self, result: FrameResult) -> list[str]:
+        objects = [
+            {
+                "obj_id": int(obj_id), "segmentation": rle_encode(mask),
+                "bbox": [float(x0), float(y0), float(x1 - x0), float(y1 - y0)], "score": round(float(score), 4),
+                "object_logit": round(float(logit), 3), "status": status.value,
+            }
+            for obj_id, mask, (x0, y0, x1, y1), score, logit, status in zip(
+                result.obj_ids, result.masks, result.boxes, result.scores, result.object_logits, result.status
+            )
+        ]  # fmt: skip
+        line = {"frame_idx": result.frame_idx, "pts_seconds": result.pts_seconds, "size": list(result.size), "objects": objects}
+        return [json.dumps(line)]
+
+
+class BoxSink(LineSink):
+    """CSV: a line for each object and frame; x1 and y1 are exclusive, an unseen object has zeros."""
+
+    header = "frame_idx,pts_seconds,obj_id,x0,y0,x1,y1,score,object_logit,status\n"
+
+    def lines(self, result: FrameResult) -> list[str]:
+        pts = "" if result.pts_seconds is None else f"{result.pts_seconds:.6f}"
+        return [
+            f"{result.frame_idx},{pts},{obj_id},{x0:g},{y0:g},{x1:g},{y1:g},{score:.4f},{logit:.3f},{status.value}"
+            for obj_id, (x0, y0, x1, y1), score, logit, status in zip(
+                result.obj_ids, result.boxes, result.scores, result.object_logits, result.status
+            )
+        ]
+
+
+SINKS = {
+    "overlay": lambda folder, rate: OverlaySink(folder / "overlay.mp4", rate),
+    "png": lambda folder, rate: PngSink(folder / "masks"),
+    "rle": lambda folder, rate: RleSink(folder / "masks.jsonl"),
+    "csv": lambda folder, rate: BoxSink(folder / "boxes.csv"),
+}
+
+
+def open_sinks(names: list[str], folder: Path, frame_rate: Fraction | None = None) -> list[Sink]:
+    """Sinks by name, in `folder`, which is made. Raises `OutputError` for an unknown name or a folder that cannot be
+    written; nothing stays open then."""
+    unknown = [name for name in names if name not in SINKS]
+    if unknown:
+        raise OutputError(f"cannot save {unknown[0]!r}; choose from: {', '.join(SINKS)}")
+    folder, sinks = Path(folder), []
+    with _writing(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+    try:
+        for name in names:
+            sinks.append(SINKS[name](folder, frame_rate))
+    except OutputError:
+        for sink in sinks:
+            sink.close()
+        raise
+    return sinks

@@ -1,0 +1,228 @@
+"""Frames from any file that FFmpeg reads, and from folders of images.
+
+PyAV reads the files: its wheels hold FFmpeg, timestamps are exact, and it will read network streams and devices through
+the same calls. decord has had no release since 2021 and leaks, OpenCV seeks inexactly, torchcodec wants an installed
+FFmpeg and cannot read live streams; all decode at the same speed.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+
+from vidmem.errors import SourceError
+from vidmem.types import Frame
+
+IMAGE_SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".ppm", ".pgm", ".jp2"}
+
+
+class Source:
+    """An iterator of `Frame` and a context manager. Made by `open_video`; both kinds differ in `_read` alone.
+
+    Each `iter()` begins again at `start`.
+    """
+
+    path: Path
+    frame_rate: Fraction | None = None
+    """Frames per second on average; None where the source has no clock."""
+    frame_count: int | None = None
+    """How many frames iteration will give, as the container says; an estimate. None: unknown."""
+
+    def __init__(self, path: Path, start: int, end: int | None, max_size: int | None):
+        if start < 0 or (end is not None and end <= start):
+            raise SourceError(f"start={start}, end={end}; expected 0 <= start < end")
+        if max_size is not None and max_size < 16:
+            raise SourceError(f"max_size={max_size}; expected at least 16 pixels")
+        self.path, self._start, self._end, self._max_size = path, start, end, max_size
+        self.problems: list[str] = []  # what could not be read, a line each
+        self._running: Iterator[Frame] | None = None
+        first = next(self._read(start=0), None)
+        if first is None:
+            raise SourceError(f"{path} holds no frame that can be decoded{self._why()}; check the file, or fetch it again")
+        full = max(first.size)
+        self.scale = min(1.0, max_size / full) if max_size else 1.0
+        """Pixels of a `Frame` per pixel of the file; below 1 when `max_size` shrinks it."""
+        self.size: tuple[int, int] = tuple(max(1, round(side * self.scale)) for side in first.size)
+        """(H, W) of every frame, after rotation and `max_size`."""
+        self.problems.clear()
+
+    def _why(self) -> str:
+        return f" ({self.problems[0]})" if self.problems else ""
+
+    def _read(self, start: int) -> Iterator[Frame]:
+        """Frames of the file from index `start` at full size."""
+        raise NotImplementedError
+
+    def __iter__(self) -> Iterator[Frame]:
+        self.close()
+        self.problems.clear()
+        self._running = self._frames()
+        return self._running
+
+    def _frames(self) -> Iterator[Frame]:
+        import cv2
+
+        last = -1
+        for frame in self._read(self._start):
+            if self._end is not None and frame.index >= self._end:
+                return
+            last = frame.index
+            if self.scale != 1.0:
+                small = cv2.resize(frame.image, self.size[::-1], interpolation=cv2.INTER_AREA)
+                frame = Frame(frame.index, frame.pts_seconds, small)
+            yield frame
+        if last < 0:
+            raise SourceError(f"start={self._start} is past the end: {self.path} has {self._seen} frames (0 to {self._seen - 1})")
+
+    _seen = 0  # frames decoded by the last `_read`
+
+    def close(self) -> None:
+        """Let the file go. Iterating again opens it again."""
+        if self._running is not None:
+            self._running.close()
+            self._running = None
+
+    def __enter__(self) -> Source:
+        return self
+
+    def __exit__(self, *exc) -> None:
+        self.close()
+
+
+class VideoFile(Source):
+    def __init__(self, path: Path, start: int, end: int | None, max_size: int | None):
+        super().__init__(path, start, end, max_size)
+        import av
+
+        with av.open(str(path)) as container:
+            stream = container.streams.video[0]
+            self.frame_rate = stream.average_rate or stream.guessed_rate
+            count = stream.frames
+            if not count and container.duration and self.frame_rate:
+                count = round(container.duration / 1_000_000 * self.frame_rate)
+        if count:
+            self.frame_count = max(1, min(count, end if end is not None else count) - start)
+
+    def _read(self, start: int) -> Iterator[Frame]:
+        import av
+
+        try:
+            container = av.open(str(self.path))
+        except (av.error.FFmpegError, OSError) as error:
+            raise SourceError(f"{self.path} is not a video that FFmpeg can read ({_reason(error)}); expected a video file") from None
+        with container:
+            if not container.streams.video:
+                kinds = ", ".join(sorted({s.type for s in container.streams})) or "nothing"
+                raise SourceError(f"{self.path} has no picture, only {kinds}; expected a file with a video stream")
+            stream = container.streams.video[0]
+            stream.thread_type = "AUTO"
+            rate = stream.average_rate or stream.guessed_rate
+            self._seen = index = 0
+            for frame in self._decode(container, stream):
+                pts = frame.time
+                if pts is None and rate:
+                    pts = float(index / rate)
+                if index >= start:
+                    yield Frame(index, pts, _upright(frame))
+                index += 1
+                self._seen = index
+
+    def _decode(self, container, stream) -> Iterator:
+        """Frames of every packet that can be decoded; what cannot is noted in `problems`."""
+        import av
+
+        packets, bad, where = container.demux(stream), 0, None
+        while True:
+            try:
+                packet = next(packets, None)
+                if packet is None:
+                    break
+                if where is None and packet.pts is not None and packet.time_base:
+                    where = float(packet.pts * packet.time_base)
+                yield from packet.decode()
+                if bad:
+                    self._note(bad, where)
+                bad, where = 0, None
+            except av.error.EOFError:
+                break
+            except av.error.FFmpegError as error:
+                bad += 1
+                if bad > 10_000:  # demuxers that fail for ever
+                    self.problems.append(f"{self.path.name}: reading stopped after {self._seen} frames: {_reason(error)}")
+                    return
+        if bad:
+            self._note(bad, where)
+
+    def _note(self, packets: int, where: float | None) -> None:
+        at = "" if where is None else f" near {where:.2f} s"
+        self.problems.append(f"{self.path.name}: {packets} unreadable packet(s){at} skipped, after frame {self._seen - 1}")
+
+
+class ImageFolder(Source):
+    def __init__(self, path: Path, start: int, end: int | None, max_size: int | None):
+        files = [path] if path.is_file() else [p for p in path.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES]
+        self.files = sorted(files, key=_natural)
+        if not self.files:
+            raise SourceError(f"{path} holds no images; expected files such as {', '.join(sorted(IMAGE_SUFFIXES)[:5])}")
+        super().__init__(path, start, end, max_size)
+        self.frame_count = max(1, min(len(self.files), end if end is not None else len(self.files)) - start)
+
+    def _read(self, start: int) -> Iterator[Frame]:
+        self._seen, expected = len(self.files), None
+        for index, file in enumerate(self.files[start:], start):
+            image = _load_image(file)
+            if image is None:
+                self.problems.append(f"{file.name}: not a readable image, skipped")
+                continue
+            expected = expected or image.shape[:2]
+            if image.shape[:2] != expected:
+                raise SourceError(
+                    f"{file} is {image.shape[1]}x{image.shape[0]}, but the images before it are {expected[1]}x{expected[0]}; "
+                    "expected one size in a folder"
+                )
+            yield Frame(index, None, image)
+
+
+def _natural(path: Path) -> list:
+    """frame2 before frame10."""
+    return [(0, int(part), "") if part.isdigit() else (1, 0, part) for part in re.split(r"(\d+)", path.name.lower())]
+
+
+def _load_image(path: Path) -> np.ndarray | None:
+    """Any depth, grey, palette or alpha -> (H, W, 3) uint8 RGB, turned as its EXIF says; None if it cannot be read."""
+    import cv2
+
+    data = np.fromfile(path, np.uint8)
+    image = cv2.imdecode(data, cv2.IMREAD_COLOR_RGB) if data.size else None
+    return image
+
+
+def _upright(frame) -> np.ndarray:
+    """The picture in RGB, turned as the display matrix says."""
+    image = frame.to_ndarray(format="rgb24")
+    turns = round(frame.rotation / 90) % 4  # counter-clockwise
+    return np.ascontiguousarray(np.rot90(image, turns)) if turns else image
+
+
+def _reason(error: Exception) -> str:
+    return getattr(error, "strerror", None) or str(error)
+
+
+def open_video(source, *, start: int = 0, end: int | None = None, max_size: int | None = None) -> Source:
+    """Open a video file, a folder of images (in natural order) or one image.
+
+    start, end: indices of the first frame and of the one after the last, counted in decode order from 0. max_size: shrink
+    frames so that the longer side has at most this many pixels. Raises `SourceError` when there is nothing to read;
+    stretches that cannot be decoded are skipped while iterating and listed in `Source.problems`.
+    """
+    path = Path(source)
+    if not path.exists():
+        raise SourceError(f"{path} does not exist; expected a video file or a folder of images")
+    if path.is_file() and path.stat().st_size == 0:
+        raise SourceError(f"{path} is empty (0 bytes); expected a video file")
+    kind = ImageFolder if path.is_dir() or path.suffix.lower() in IMAGE_SUFFIXES else VideoFile
+    return kind(path, start, end, max_size)
