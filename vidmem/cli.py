@@ -160,9 +160,11 @@ def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="vidmem", description="Segment and track any object in video.")
     parser.add_argument("--version", action="version", version=f"vidmem {__version__}")
     parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
+    common = argparse.ArgumentParser(add_help=False)  # lets --debug stand behind the command too
+    common.add_argument("--debug", action="store_true", default=argparse.SUPPRESS, help=argparse.SUPPRESS)
     commands = parser.add_subparsers(dest="command", required=True)
 
-    p = commands.add_parser("track", help="follow objects through a video file or a folder of images")
+    p = commands.add_parser("track", parents=[common], help="follow objects through a video file or a folder of images")
     p.add_argument("source", type=Path, help="video file, or folder of images")
     p.add_argument("--out", type=Path, required=True, help="folder for the results")
     p.add_argument("--click", type=numbers(2, "x,y"), action="append", help="x,y on the object; again for more")
@@ -177,7 +179,7 @@ def build_parser() -> argparse.ArgumentParser:
     bank_options(p)
     p.set_defaults(run=track)
 
-    p = commands.add_parser("eval", help="score J, F and J&F over DATA/*/frames and DATA/*/masks")
+    p = commands.add_parser("eval", parents=[common], help="score J, F and J&F over DATA/*/frames and DATA/*/masks")
     p.add_argument("data", type=Path)
     p.add_argument("--prompt", choices=("mask", "box", "click"), default="mask")
     p.add_argument("--json", type=Path, help="write the scores to this file")
@@ -185,8 +187,8 @@ def build_parser() -> argparse.ArgumentParser:
     bank_options(p)
     p.set_defaults(run=evaluate)
 
-    commands.add_parser("models", help="models, banks and searches there are").set_defaults(run=models)
-    commands.add_parser("doctor", help="what is installed, what works, what is missing").set_defaults(run=doctor)
+    commands.add_parser("models", parents=[common], help="models, banks and searches there are").set_defaults(run=models)
+    commands.add_parser("doctor", parents=[common], help="what is installed, what works, what is missing").set_defaults(run=doctor)
     return parser
 
 
