@@ -27,7 +27,7 @@ class Engine(Protocol):
 
     def run(self, graph: str, *arrays) -> tuple:
         """graph: encode, attend, decode or memorize; see `vidmem.nn.nano.model.Nano` for their arguments. `encode`
-        takes (1, H, W, 3) uint8 RGB here, and returns its key map also as tokens (1, N, C)."""
+        takes (1, H, W, 3) uint8 RGB here, and returns its key map also as tokens (1, N, C) and (1, N/4, C)."""
         ...
 
     def put(self, array: np.ndarray) -> Any: ...
@@ -44,6 +44,7 @@ class Features(NamedTuple):
     skip: Any  # (1, S, 2h, 2w)
     key: Any  # (1, C, h, w)
     tokens: Any  # (1, N, C)
+    coarse_tokens: Any  # (1, N/4, C)
 
     @property
     def mask_size(self) -> tuple[int, int]:
@@ -53,8 +54,14 @@ class Features(NamedTuple):
 class Tokens(NamedTuple):
     """What one memory is made of; arrays of the engine."""
 
-    key: Any  # (1, N, C)
-    value: Any  # (1, N, V + 1)
+    new_key: Any  # (1, N, C)
+    new_value: Any  # (1, N, V + 1)
+    long_key: Any  # (1, N/4, C)
+    long_value: Any  # (1, N/4, V + 1)
+
+    @property
+    def nbytes(self) -> int:
+        return sum(4 * array.shape[1] * array.shape[2] for array in self)
 
 
 @dataclass
@@ -123,9 +130,15 @@ class NanoNetwork:
 
     def memorize(self, features: Features, mask_logits: np.ndarray, prompted: Sequence[bool]) -> list[Memory]:
         share = (1 / (1 + np.exp(-mask_logits.clip(-30, 30)))).astype(np.float32)[:, None]
-        (values,) = self.engine.run("memorize", features.feature, self.engine.put(share))
-        size = 4 * (features.tokens.shape[1] * (features.tokens.shape[2] + values.shape[2]))
-        return [Memory(Tokens(features.tokens, values[row : row + 1]), size) for row in range(len(mask_logits))]
+        return [Memory(tokens, tokens.nbytes) for tokens in self._memorize(features, share)]
+
+    def _memorize(self, features: Features, share: np.ndarray) -> list[Tokens]:
+        """share (R, 1, h, w) in 0..1 -> the tokens of each row."""
+        values, coarse = self.engine.run("memorize", features.feature, self.engine.put(share))
+        return [
+            Tokens(features.tokens, values[row : row + 1], features.coarse_tokens, coarse[row : row + 1])
+            for row in range(len(share))
+        ]
 
     def _arrange(self, plan: ReadPlan) -> tuple[list[Tokens], Tokens | None]:
         """The newest entry serves the local read, all others the long one; a single entry serves both."""
@@ -137,12 +150,8 @@ class NanoNetwork:
 
     def _with_guess(self, features: Features, conditioned: Conditioned, guesses: dict[int, np.ndarray]) -> dict:
         """The memories of prompted rows with the frame's own guess as the newest of them."""
-        (values,) = self.engine.run(
-            "memorize", features.feature, self.engine.put(np.stack(list(guesses.values()))[:, None])
-        )
         memories = {}
-        for i, row in enumerate(guesses):
-            own = Tokens(features.tokens, values[i : i + 1])
+        for row, own in zip(guesses, self._memorize(features, np.stack(list(guesses.values()))[:, None])):
             long, new = conditioned.memories[row]
             past = [*long, new] if new is not None and new is not long[-1] else long
             memories[row] = ([*past, own], own)
@@ -152,11 +161,11 @@ class NanoNetwork:
         """Rows with the same number of tokens are one batch; in steady state that is all of them."""
         groups: dict[int, list[int]] = {}
         for row, (long, _) in memories.items():
-            groups.setdefault(sum(tokens.key.shape[1] for tokens in long), []).append(row)
+            groups.setdefault(sum(tokens.long_key.shape[1] for tokens in long), []).append(row)
         read, cat = {}, self.engine.cat
         for rows in groups.values():
-            long = [cat([cat([getattr(t, part) for t in memories[r][0]], 1) for r in rows], 0) for part in Tokens._fields]
-            new = [cat([getattr(memories[r][1], part) for r in rows], 0) for part in Tokens._fields]
+            long = [cat([cat([t[part] for t in memories[r][0]], 1) for r in rows], 0) for part in (2, 3)]
+            new = [cat([memories[r][1][part] for r in rows], 0) for part in (0, 1)]
             (out,) = self.engine.run("attend", features.key, *long, *new)
             read |= {row: out[i : i + 1] for i, row in enumerate(rows)}
         return read

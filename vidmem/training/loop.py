@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from vidmem.nn.nano.memory import as_tokens, coarse_keys
 from vidmem.nn.nano.model import Nano
 from vidmem.nn.nano.prompts import prompt_maps
 
@@ -93,7 +94,7 @@ class Step:
         feature, skip, key = (x.unflatten(0, (batch, frames)) for x in model.encode(images.flatten(0, 1)))
         target = F.avg_pool2d(masks.float().flatten(0, 1)[:, None], 4).unflatten(0, (batch, frames))
         shape = target.shape[-2:]
-        tokens = key.flatten(3).transpose(2, 3)  # (B, T, N, C)
+        fine, coarse = ([f(key[:, t]) for t in range(frames)] for f in (as_tokens, coarse_keys))
         none = torch.zeros(batch, 6, *shape, device=images.device)
 
         def decode(t, long, new, maps):
@@ -104,10 +105,14 @@ class Step:
             direct = F.binary_cross_entropy(share, truth)  # the matching itself must carry the labels
             return model.mask_decoder(feature[:, t], skip[:, t], conditioned, maps), direct
 
+        def remember(t, share):
+            value, coarse_value = model.memorize(feature[:, t], share)
+            return (fine[t], value), (coarse[t], coarse_value)
+
         def prompted(t, prompts, name, memory=None):
             maps, guess = self._prompts(prompts, shape)
-            own = (tokens[:, t], model.memorize(feature[:, t], guess))
-            long = own if memory is None else tuple(torch.cat(pair, 1) for pair in zip(memory, own))
+            own, coarse_own = remember(t, guess)
+            long = coarse_own if memory is None else tuple(torch.cat(pair, 1) for pair in zip(memory, coarse_own))
             decoded, _ = decode(t, long, own, maps)
             return self._loss(name, decoded, target[:, t], 0.25)
 
@@ -120,16 +125,16 @@ class Step:
             extra, share = prompted(0, asked, "corrected")
             loss = loss + extra
         given = torch.from_numpy(rng.random(batch) < 0.6).to(images.device)[:, None, None, None]
-        first = (tokens[:, 0], model.memorize(feature[:, 0], torch.where(given, target[:, 0], share.detach())))
-        long, new = first, first
+        new, long = remember(0, torch.where(given, target[:, 0], share.detach()))
         for t in range(1, frames):
             decoded, direct = decode(t, long, new, none)
             extra, share = self._loss("track", decoded, target[:, t], 0.5)
             loss = loss + 1.5 * extra + 0.4 * direct
             if t + 1 < frames:
-                if t > 1:
-                    long = tuple(torch.cat(pair, 1) for pair in zip(long, new))
-                new = (tokens[:, t], model.memorize(feature[:, t], share))
+                new, older = remember(t, share)
+                # Older frames join the long read only now and then: the bank may recall them or not.
+                if t + 2 < frames and rng.random() < 0.5:
+                    long = tuple(torch.cat(pair, 1) for pair in zip(long, older))
         if rng.random() < 0.25:
             soft = share.detach()[:, 0].cpu().numpy()
             asked = [{**correction(m, s > 0.5, rng), "mask": s} for m, s in zip(truth[:, -1], soft)]

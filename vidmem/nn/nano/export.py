@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from vidmem.nn.nano.decoder import PROMPT_CHANNELS
+from vidmem.nn.nano.memory import as_tokens, coarse_keys
 from vidmem.nn.nano.model import Nano
 
 OPSET = 18
@@ -20,10 +21,11 @@ class Encode(nn.Module):
         super().__init__()
         self.model = model
 
-    def forward(self, image: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """(1, H, W, 3) uint8 RGB -> feature, skip, key as `Encoder.forward`, tokens (1, h*w, C)."""
+    def forward(self, image: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+        """(1, H, W, 3) uint8 RGB -> feature, skip, key as `Encoder.forward`, tokens (1, h*w, C), coarse tokens
+        (1, h*w/4, C)."""
         feature, skip, key = self.model.encode(image.permute(0, 3, 1, 2).to(torch.float32) / 255)
-        return feature, skip, key, key.flatten(2).transpose(1, 2)
+        return feature, skip, key, as_tokens(key), coarse_keys(key)
 
 
 class Function(nn.Module):
@@ -48,7 +50,7 @@ def export(model: Nano, folder: Path) -> None:
     graphs = {
         "encode": (
             Encode(model), (torch.zeros(1, 8 * h + 16, 8 * w + 16, 3, dtype=torch.uint8),),
-            {"image": {1: "height", 2: "width"}}, ["feature", "skip", "key", "tokens"],
+            {"image": {1: "height", 2: "width"}}, ["feature", "skip", "key", "tokens", "coarse_tokens"],
         ),
         "attend": (
             Function(model, "attend"),
@@ -64,7 +66,7 @@ def export(model: Nano, folder: Path) -> None:
         ),
         "memorize": (
             Function(model, "memorize"), (feature, torch.rand(rows, 1, 2 * h, 2 * w)),
-            {"feature": {2: "h", 3: "w"}, "mask": {0: "rows", 2: "h2", 3: "w2"}}, ["values"],
+            {"feature": {2: "h", 3: "w"}, "mask": {0: "rows", 2: "h2", 3: "w2"}}, ["values", "coarse_values"],
         ),
     }  # fmt: skip
     for name, (module, inputs, axes, outputs) in graphs.items():

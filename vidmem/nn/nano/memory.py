@@ -2,7 +2,8 @@
 
 Matching is space-time correspondence as in STCN (Cheng et al. 2021, arXiv 2106.05210): keys depend on the image alone,
 values also on the mask. Similarity is the cosine with a learned temperature. Two reads are made. The *long* read looks at
-every recalled token without regard to place. The *local* read looks at the newest entry alone and prefers nearby tokens
+every recalled token without regard to place; its tokens are averaged 2x2, for it must know what, not exactly where, and
+costs a quarter. The *local* read looks at the newest entry alone and prefers nearby tokens
 (the short-term attention of AOT, Yang et al. 2021, arXiv 2106.02638, with a Gaussian instead of a window).
 """
 
@@ -24,6 +25,16 @@ def token_grid(height: int, width: int, like: Tensor) -> Tensor:
     return torch.stack(torch.meshgrid(y, x, indexing="ij"), -1).reshape(-1, 2)
 
 
+def as_tokens(x: Tensor) -> Tensor:
+    """(B, C, h, w) -> (B, h*w, C)."""
+    return x.flatten(2).transpose(1, 2)
+
+
+def coarse_keys(key: Tensor) -> Tensor:
+    """(B, C, h, w) unit keys -> (B, h*w/4, C): the long read's."""
+    return as_tokens(F.normalize(F.avg_pool2d(key, 2), dim=1))
+
+
 class MemoryEncoder(nn.Module):
     """Mask and feature to value tokens. The last value channel is the mask itself, averaged over the token's cell."""
 
@@ -34,12 +45,13 @@ class MemoryEncoder(nn.Module):
         self.fuse = Residual(40, 32)
         self.value = nn.Conv2d(32, value_dim, 1)
 
-    def forward(self, feature: Tensor, mask: Tensor) -> Tensor:
-        """feature (1 or R, F, h, w), mask (R, 1, 2h, 2w) in 0..1 -> values (R, h*w, V + 1)."""
+    def forward(self, feature: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+        """feature (1 or R, F, h, w), mask (R, 1, 2h, 2w) in 0..1 -> values (R, h*w, V + 1) for the local read and
+        (R, h*w/4, V + 1) for the long one."""
         image = F.relu(self.feature(feature)).expand(mask.shape[0], -1, -1, -1)
         x = torch.cat([F.relu(self.mask(mask * 2 - 1)), image], 1)
         value = torch.cat([self.value(self.fuse(x)), F.avg_pool2d(mask, 2)], 1)
-        return value.flatten(2).transpose(1, 2)
+        return as_tokens(value), as_tokens(F.avg_pool2d(value, 2))
 
 
 class MemoryAttention(nn.Module):
@@ -62,7 +74,7 @@ class MemoryAttention(nn.Module):
         """key (1 or R, C, h, w), long_key (R, N, C), long_value (R, N, V + 1), new_key (R, h*w, C), new_value
         (R, h*w, V + 1) -> conditioned (R, 2 * (V + 4), h, w)."""
         height, width = key.shape[-2:]
-        query = key.flatten(2).transpose(1, 2)
+        query = as_tokens(key)
         t_long, t_local = self.log_temperature.exp().unbind()
         long = self._read((query * t_long) @ long_key.transpose(1, 2), long_value, t_long, 0.0)
         # The Gaussian enters as three more channels: -|q - n|^2 = 2 q.n - |n|^2 - |q|^2, and |q|^2 is the same for every n.

@@ -56,5 +56,5 @@ class Nano(nn.Module):
         mask_logits, iou_logits, object_logit = self.mask_decoder(feature, skip, conditioned, prompt)
         return mask_logits, torch.sigmoid(iou_logits), object_logit
 
-    def memorize(self, feature: Tensor, mask: Tensor) -> Tensor:
+    def memorize(self, feature: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
         return self.memory_encoder(feature, mask)
