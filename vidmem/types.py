@@ -61,8 +61,8 @@ class Status(str, Enum):
 class Candidates(NamedTuple):
     """What `Network.decode` returns for R rows (a row is one object under one hypothesis)."""
 
-    mask_logits: Any
-    """(R, K, h, w) at the network's mask size; belongs to the runtime. Positive is object."""
+    mask_logits: np.ndarray
+    """(R, K, h, w) float32 on the host, at the network's mask size: the frame's one large copy. Positive is object."""
     iou: np.ndarray
     """(R, K) float32 on the host: predicted IoU of each of the K masks, 0..1."""
     object_logit: np.ndarray

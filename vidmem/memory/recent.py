@@ -31,8 +31,10 @@ class Recent:
         return RecentBank(self)
 
 
-@dataclass
+@dataclass(eq=False)
 class RecentBank:
+    """Implements `vidmem.memory.base.MemoryBank`."""
+
     policy: Recent
     prompted: tuple[Entry, ...] = ()
     tracked: dict[int, Entry] = field(default_factory=dict)

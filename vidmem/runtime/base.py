@@ -1,7 +1,7 @@
 """The network seam: four functions, whatever computes them.
 
 Arrays between them belong to the runtime (torch tensors, numpy arrays, device buffers); the core hands them on unread.
-What the core reads - scores and, once a frame, mask logits - comes to the host as numpy.
+What the core reads (scores, and once a frame the mask logits) comes to the host as numpy.
 """
 
 from __future__ import annotations

@@ -69,16 +69,34 @@ class Source:
         last = -1
         for frame in self._read(self._start):
             if self._end is not None and frame.index >= self._end:
-                return
+                break
             last = frame.index
             if self.scale != 1.0:
                 small = cv2.resize(frame.image, self.size[::-1], interpolation=cv2.INTER_AREA)
                 frame = Frame(frame.index, frame.pts_seconds, small)
             yield frame
-        if last < 0:
-            raise SourceError(f"start={self._start} is past the end: {self.path} has {self._seen} frames (0 to {self._seen - 1})")
+        if last >= 0:
+            return
+        if self._start < self._seen:  # images that are there, but none that can be read
+            until = "on" if self._end is None else f"to {self._end - 1}"
+            raise SourceError(
+                f"{self.path} holds no frame that can be decoded from {self._start} {until}{self._why()}; choose another range"
+            )
+        raise SourceError(
+            f"start={self._start} is past the end: {self.path} has {self._seen} frames (0 to {self._seen - 1}){self._why()}"
+        )
 
-    _seen = 0  # frames decoded by the last `_read`
+    _seen = 0  # frames decoded by the last `_read`; of a folder, its images
+    _full: tuple[int, int] | None = None  # (H, W) of the first frame in the file
+
+    def _check(self, name: str, image: np.ndarray) -> None:
+        """`size` is a promise for every frame, also where cameras and folders change theirs."""
+        size = image.shape[:2]
+        self._full = self._full or size
+        if size != self._full:
+            raise SourceError(
+                f"{name} is {size[1]}x{size[0]}, but those before it are {self._full[1]}x{self._full[0]}; expected one size"
+            )
 
     def close(self) -> None:
         """Let the file go. Iterating again opens it again."""
@@ -127,7 +145,9 @@ class VideoFile(Source):
                 if pts is None and rate:
                     pts = float(index / rate)
                 if index >= start:
-                    yield Frame(index, pts, _upright(frame))
+                    image = _upright(frame)
+                    self._check(f"frame {index} of {self.path}", image)
+                    yield Frame(index, pts, image)
                 index += 1
                 self._seen = index
 
@@ -164,7 +184,7 @@ class VideoFile(Source):
 
 class ImageFolder(Source):
     def __init__(self, path: Path, start: int, end: int | None, max_size: int | None):
-        files = [path] if path.is_file() else [p for p in path.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES]
+        files = [path] if path.is_file() else [p for p in path.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES and p.is_file()]
         self.files = sorted(files, key=_natural)
         if not self.files:
             raise SourceError(f"{path} holds no images; expected files such as {', '.join(sorted(IMAGE_SUFFIXES)[:5])}")
@@ -172,33 +192,31 @@ class ImageFolder(Source):
         self.frame_count = max(1, min(len(self.files), end if end is not None else len(self.files)) - start)
 
     def _read(self, start: int) -> Iterator[Frame]:
-        self._seen, expected = len(self.files), None
+        self._seen = len(self.files)
         for index, file in enumerate(self.files[start:], start):
             image = _load_image(file)
             if image is None:
                 self.problems.append(f"{file.name}: not a readable image, skipped")
                 continue
-            expected = expected or image.shape[:2]
-            if image.shape[:2] != expected:
-                raise SourceError(
-                    f"{file} is {image.shape[1]}x{image.shape[0]}, but the images before it are {expected[1]}x{expected[0]}; "
-                    "expected one size in a folder"
-                )
+            self._check(str(file), image)
             yield Frame(index, None, image)
 
 
 def _natural(path: Path) -> list:
-    """frame2 before frame10."""
-    return [(0, int(part), "") if part.isdigit() else (1, 0, part) for part in re.split(r"(\d+)", path.name.lower())]
+    """frame2 before frame10; the name itself decides between 1 and 01."""
+    parts = re.split(r"(\d+)", path.name.lower())
+    return [(0, int(part), "") if part.isdecimal() else (1, 0, part) for part in parts] + [(2, 0, path.name)]
 
 
 def _load_image(path: Path) -> np.ndarray | None:
     """Any depth, grey, palette or alpha -> (H, W, 3) uint8 RGB, turned as its EXIF says; None if it cannot be read."""
     import cv2
 
-    data = np.fromfile(path, np.uint8)
-    image = cv2.imdecode(data, cv2.IMREAD_COLOR_RGB) if data.size else None
-    return image
+    try:
+        data = np.fromfile(path, np.uint8)
+        return cv2.imdecode(data, cv2.IMREAD_COLOR_RGB) if data.size else None
+    except (OSError, cv2.error):  # gone since it was listed; or it claims more pixels than OpenCV allows
+        return None
 
 
 def _upright(frame) -> np.ndarray:

@@ -1,0 +1,38 @@
+# Two commands: `make demo` follows an object through a video, `make test` runs the tests.
+#   make demo VIDEO=clip.mp4 BOX=420,130,560,300 OUT=results
+# Paths are relative, so a checkout in a folder with spaces works too.
+
+PYTHON ?= python3
+VIDEO ?= assets/demo.mp4
+BOX ?= 43,154,201,255
+OUT ?= out/demo
+PIP = -m pip install --quiet --disable-pip-version-check
+
+.PHONY: demo test figures clean
+
+demo: .venv/installed
+	@.venv/bin/python -m vidmem track "$(VIDEO)" --box "$(BOX)" --out "$(OUT)"
+
+test: .venv-test/installed
+	.venv-test/bin/python -m pytest
+
+.venv/installed: requirements.txt pyproject.toml
+	@"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+		echo "make: $(PYTHON) is not Python 3.11 or newer; name one: make PYTHON=python3.12 ..."; exit 1; }
+	@echo "installing into .venv (once, about 200 MB)"
+	@"$(PYTHON)" -m venv .venv
+	@.venv/bin/python $(PIP) --requirement requirements.txt
+	@.venv/bin/python $(PIP) --no-deps --editable .
+	@touch $@
+
+.venv-test/installed: requirements.txt requirements-test.txt pyproject.toml
+	"$(PYTHON)" -m venv .venv-test
+	.venv-test/bin/python $(PIP) --requirement requirements.txt --requirement requirements-test.txt
+	.venv-test/bin/python $(PIP) --no-deps --editable .
+	@touch $@
+
+figures: .venv-test/installed
+	.venv-test/bin/python scripts/readme_figures.py
+
+clean:
+	rm -rf .venv .venv-test out

@@ -1,0 +1,82 @@
+#!/usr/bin/env python3
+"""Write the README's table of figures (and the model card's) from the committed JSON in assets/figures.
+
+    python scripts/readme_figures.py            # --check: fail when a page differs from the JSON
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+FIGURES = ROOT / "assets/figures"
+BEGIN, END = "<!-- figures: made by scripts/readme_figures.py -->", "<!-- end of figures -->"
+
+
+def load(name: str) -> dict | None:
+    path = FIGURES / f"{name}.json"
+    return json.loads(path.read_text()) if path.exists() else None
+
+
+def score_row(title: str, name: str, floor: str, aim: str, command: str) -> list[str]:
+    figure = load(name)
+    return [] if figure is None else [f"| {title} | **{figure['mean']['j_and_f']:.3f}** | {floor} | {aim} | `{command}` |"]
+
+
+def table() -> str:
+    rows = ["| what | measured | floor | aim | command |", "|---|---|---|---|---|"]
+    rows += score_row("J&F, ten DAVIS sequences, first-frame mask", "davis_mask", "0.60", "0.70", "vidmem eval DATA/davis --prompt mask")
+    rows += score_row("the same from a box", "davis_box", "0.50", "0.62", "vidmem eval DATA/davis --prompt box")
+    rows += score_row("the same from one click", "davis_click", "0.40", "0.55", "vidmem eval DATA/davis --prompt click")
+    rows += score_row("J&F, `other/dogs-jump`, three objects, masks", "dogs_jump", "0.45", "0.60", "vidmem eval DATA/other/dogs-jump")
+    if job := load("job"):
+        for count, floor, aim in ((1, "20 fps", "40"), (5, "8 fps", "20")):
+            row = job[f"objects_{count}"]
+            text = f"**{row['fps_median']:.1f} fps** ({row['fps_min']:.1f} to {row['fps_max']:.1f}), step p95 {row['step_ms_p95']:.0f} ms"
+            rows.append(f"| whole job, 854x480, {count} object{'s'[: count - 1]} | {text} | {floor} | {aim} | `scripts/bench_job.py` |")
+    if s := load("stream"):
+        text = f"**{s['growth_percent']:+.1f} %** after frame 500, {s['last_mb']:.0f} MB in all ({s['frames']:,} frames)"
+        rows.append(f"| resident memory on a stream | {text} | under 2 % | flat, under 600 MB | `scripts/bench_stream.py` |")
+    if c := load("clone"):
+        rows.append(f"| `import vidmem` | **{c['import_s']:.2f} s** | 0.3 s | 0.15 s | `scripts/bench_clone.py` |")
+        text = f"**{c['demo_first_s']:.0f} s; {c['demo_again_s']:.0f} s**"
+        rows.append(f"| `make demo` from a fresh clone; again | {text} | 3 min; 10 s | 1 min; 5 s | `scripts/bench_clone.py` |")
+        if "test_s" in c:
+            rows.append(f"| `make test` from a fresh clone | **{c['test_s'] / 60:.1f} min** | 12 min | 6 min | `scripts/bench_clone.py` |")
+    machine = next((f["machine"] for f in map(load, ("job", "davis_mask", "stream")) if f), None)
+    if machine:
+        rows += ["", f"Measured on {machine['processor']}, {machine['cores']} cores, ONNX Runtime {machine['versions'].get('onnxruntime')}."]
+    return "\n".join(rows)
+
+
+def sequences() -> str:
+    figures = {kind: load(f"davis_{kind}") for kind in ("mask", "box", "click")}
+    if not all(figures.values()):
+        return ""
+    rows = ["| sequence | mask | box | click |", "|---|---|---|---|"]
+    for parts in zip(*(f["sequences"] for f in figures.values())):
+        rows.append(f"| {parts[0]['name']} | " + " | ".join(f"{p['j_and_f']:.3f}" for p in parts) + " |")
+    return "\n".join([*rows, "| **mean** | " + " | ".join(f"**{f['mean']['j_and_f']:.3f}**" for f in figures.values()) + " |"])
+
+
+def main(argv=None) -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--check", action="store_true")
+    args = parser.parse_args(argv)
+    stale = 0
+    for page, text in ((ROOT / "README.md", table()), (ROOT / "models/nano/README.md", sequences())):
+        old = page.read_text()
+        before, rest = old.split(BEGIN)
+        new = f"{before}{BEGIN}\n{text}\n{END}{rest.split(END)[1]}"
+        if new != old:
+            stale = 1
+            if not args.check:
+                page.write_text(new)
+            print(f"{page.relative_to(ROOT)} {'differs from the JSON' if args.check else 'written'}")
+    return stale if args.check else 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
