@@ -8,7 +8,7 @@ import json
 import sys
 from pathlib import Path
 
-from vidmem.errors import PromptError, VidmemError
+from vidmem.errors import OutputError, PromptError, VidmemError
 
 INTERRUPTED = 130  # what shells report for Ctrl-C
 
@@ -73,7 +73,7 @@ def simple_prompts(args) -> list:
     """`--click`, `--box`, `--mask` (one object, 1; a label map: each of its objects) or `--prompts`."""
     from vidmem.prompts import PromptAt, load_mask, load_prompts
 
-    simple = args.click or args.box or args.mask
+    simple = args.click or args.not_click or args.box or args.mask
     if bool(simple) == bool(args.prompts):
         raise PromptError("say what to track: --click, --box or --mask, or --prompts FILE (not both)")
     if args.prompts:
@@ -126,8 +126,11 @@ def evaluate(args) -> int:
     print(f"{'mean':22s} J {mean['j']:.3f}  F {mean['f']:.3f}  J&F {mean['j_and_f']:.3f}")
     if args.json:
         settings = {"model": args.model, "prompt": args.prompt, "runtime": tracker.network.runtime, "bank": repr(tracker.bank)}
-        args.json.parent.mkdir(parents=True, exist_ok=True)
-        args.json.write_text(json.dumps({**settings, "mean": mean, "sequences": rows, "machine": describe()}, indent=1) + "\n")
+        try:
+            args.json.parent.mkdir(parents=True, exist_ok=True)
+            args.json.write_text(json.dumps({**settings, "mean": mean, "sequences": rows, "machine": describe()}, indent=1) + "\n")
+        except OSError as error:
+            raise OutputError(f"{args.json} cannot be written ({error.strerror}); choose another file") from error
     return 0
 
 

@@ -17,7 +17,7 @@ def describe() -> dict:
     packages = ("vidmem", "numpy", "onnxruntime", "torch", "av", "opencv-python-headless")
     return {
         "processor": _processor(),
-        "cores": len(os.sched_getaffinity(0)),
+        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
         "system": platform.platform(terse=True),
         "python": platform.python_version(),
         "versions": {name: version for name in packages if (version := _version(name))},

@@ -59,15 +59,13 @@ def track(
     from tqdm import tqdm
 
     report = report or Report()
-    for prompt in prompts:
-        session.add(
-            prompt.obj_id, points=prompt.points, labels=prompt.labels, box=prompt.box, mask=prompt.mask, frame_idx=prompt.frame_idx
-        )
     began = time.perf_counter()
     visible = sys.stderr.isatty() if progress is None else progress
     bar = tqdm(total=getattr(source, "frame_count", None), unit="frame", disable=not visible, dynamic_ncols=True)
     try:
         with bar, WriteBehind(list(sinks)) as writer:
+            for p in prompts:
+                session.add(p.obj_id, points=p.points, labels=p.labels, box=p.box, mask=p.mask, frame_idx=p.frame_idx)
             frames = prefetch(source)
             try:
                 for frame in frames:

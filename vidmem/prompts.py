@@ -47,7 +47,10 @@ def make_prompt(points=None, labels=None, box=None, mask=None) -> Prompt:
         if box[2] <= box[0] or box[3] <= box[1]:
             raise PromptError(f"box {box.tolist()} is reversed or empty; expected x0 < x1 and y0 < y1")
     if mask is not None:
-        mask = np.asarray(mask)
+        try:
+            mask = np.asarray(mask)
+        except ValueError:
+            raise PromptError("mask has rows of different lengths; expected (H, W)") from None
         if mask.ndim != 2:
             raise PromptError(f"mask has shape {mask.shape}; expected (H, W)")
         mask = mask != 0
@@ -125,7 +128,7 @@ def load_mask(path: str | Path) -> dict[int, np.ndarray]:
         label_map = image.mode in ("P", "L", "I;16", "I")
     except FileNotFoundError:
         raise PromptError(f"mask file {path} does not exist") from None
-    except (UnidentifiedImageError, OSError) as error:
+    except (UnidentifiedImageError, Image.DecompressionBombError, OSError) as error:
         raise PromptError(f"mask file {path} cannot be read as an image: {error}") from None
     values = sorted(set(np.unique(labels).tolist()) - {0})
     if not values:
@@ -153,10 +156,14 @@ def load_prompts(path: str | Path) -> list[PromptAt]:
         if not isinstance(item, dict) or "obj_id" not in item or item.keys() - known:
             raise PromptError(f"{where} is {json.dumps(item)[:80]}; expected obj_id and any of {', '.join(sorted(known - {'obj_id'}))}")
         frame_idx = item.get("frame")
-        if frame_idx is not None and (not isinstance(frame_idx, int) or frame_idx < 0):
+        if frame_idx is not None and (type(frame_idx) is not int or frame_idx < 0):
             raise PromptError(f"{where} has frame {frame_idx!r}; expected an index from 0")
+        if type(item["obj_id"]) is not int:
+            raise PromptError(f"{where} has obj_id {item['obj_id']!r}; expected an integer from 1 to 65535")
         mask = item.get("mask")
         if mask is not None:
+            if not isinstance(mask, str):
+                raise PromptError(f"{where} has mask {json.dumps(mask)[:80]}; expected the name of an image file")
             masks = load_mask(path.parent / mask)
             mask = masks.get(item["obj_id"], next(iter(masks.values())) if len(masks) == 1 else None)
             if mask is None:

@@ -120,6 +120,8 @@ class Session:
         obj_id = self._check_id(obj_id)
         prompt = make_prompt(points, labels, box, mask)
         now = self._frame_idx
+        if frame_idx is not None and (type(frame_idx) is bool or not isinstance(frame_idx, (int, np.integer)) or frame_idx < 0):
+            raise PromptError(f"frame_idx is {frame_idx!r}; expected the index of a frame, from 0")
         if frame_idx is not None and now is not None and frame_idx < now:
             raise PromptError(f"frame_idx {frame_idx} has passed (the session is at {now}); prompt frame {now} or later")
         if now is None or (frame_idx is not None and frame_idx > now):
@@ -317,8 +319,16 @@ class Session:
         if late:
             del self._queued[late[0]]
             raise PromptError(f"a prompt waits for frame {late[0]}, but frame {frame.index} came; step every frame")
-        due = {**self._queued.pop(-1, {}), **self._queued.pop(frame.index, {})}
-        return {obj_id: check_inside(prompt, frame.size) for obj_id, prompt in due.items()}
+        due: dict[int, Prompt] = {}
+        for key in (-1, frame.index):
+            for obj_id, prompt in list(self._queued.get(key, {}).items()):
+                try:
+                    due[obj_id] = merge(due.get(obj_id), check_inside(prompt, frame.size))
+                except PromptError as error:
+                    del self._queued[key][obj_id]  # this one alone: the others still wait when the frame comes again
+                    raise PromptError(f"object {obj_id}: {error}") from None
+        self._queued = {key: queue for key, queue in self._queued.items() if key not in (-1, frame.index)}
+        return due
 
     def _remember_for_undo(self) -> None:
         self._undo = [*self._undo[1 - UNDO_DEPTH :], self.snapshot()]

@@ -24,8 +24,9 @@ class Recent:
 
     def __post_init__(self):
         for name, least in (("slots", 2), ("stride", 1), ("prompts", 1), ("pointers", 0)):
-            if getattr(self, name) < least:
-                raise ValueError(f"{name}={getattr(self, name)}; expected {least} or more")
+            value = getattr(self, name)
+            if not isinstance(value, int) or isinstance(value, bool) or value < least:
+                raise ValueError(f"{name}={value!r}; expected an integer, {least} or more")
 
     def __call__(self) -> RecentBank:
         return RecentBank(self)
@@ -41,7 +42,8 @@ class RecentBank:
 
     @property
     def capacity(self) -> int:
-        return self.policy.prompts + max(self.policy.slots, self.policy.pointers)
+        # The pointers' frames are consecutive; a long stride takes the slots beyond the newest out of their reach.
+        return self.policy.prompts + max(1, self.policy.pointers - 1) + self.policy.slots - 2
 
     @property
     def nbytes(self) -> int:

@@ -19,6 +19,7 @@ from vidmem.types import Frame, FrameResult
 from vidmem.video.rle import rle_encode
 
 CLOCK = 90_000  # ticks a second: the video stream's time base
+FRAGMENT = 48  # frames between key frames, which begin a fragment: what a kill may cost
 
 
 @contextmanager
@@ -49,20 +50,28 @@ class Sink:
 
 
 class OverlaySink(Sink):
-    """H.264 in MP4 that browsers play, masks drawn over the frames; keeps the source's timestamps where it has them."""
+    """H.264 in MP4 that browsers play, masks drawn over the frames; keeps the source's timestamps where it has them.
+
+    The file is fragmented while it grows and becomes a plain MP4 in `close`: after a full disk or a kill it plays up to the
+    last fragment.
+    """
 
     def __init__(self, path: Path, frame_rate: Fraction | None = None):
         self.path, self._rate = Path(path), Fraction(frame_rate or 25).limit_denominator(100_000)
         self._container = self._stream = None
         self._last, self._first = -1, None
-        with _writing(self.path), self.path.open("wb"):
-            pass  # a folder that cannot be written is found before the work begins
+        self._whole, self._begun = True, False  # the last write succeeded; the file has a header
+        with _writing(self.path), self.path.open("wb") as file:
+            # A folder or disk that cannot be written is found before the work begins; FFmpeg would crash on its header.
+            file.write(bytes(65536))
+            file.flush()
+            file.truncate(0)
 
     def _open(self, image: np.ndarray) -> None:
         import av
 
-        self._container = av.open(str(self.path), "w", format="mp4", options={"movflags": "+faststart"})
-        options = {"preset": "ultrafast", "crf": "21", "threads": "1"}
+        self._container = av.open(str(self.path), "w", format="mp4", options={"movflags": "+hybrid_fragmented", "flush_packets": "1"})
+        options = {"preset": "ultrafast", "crf": "21", "threads": "1", "g": str(FRAGMENT)}
         self._stream = self._container.add_stream("libx264", rate=self._rate, options=options)
         self._stream.height, self._stream.width = image.shape[0] + image.shape[0] % 2, image.shape[1] + image.shape[1] % 2
         self._stream.pix_fmt = "yuv420p"
@@ -80,7 +89,10 @@ class OverlaySink(Sink):
                 image = np.pad(image, ((0, odd[0]), (0, odd[1]), (0, 0)), mode="edge")
             picture = av.VideoFrame.from_ndarray(image, format="rgb24")
             picture.pts, picture.time_base = self._time(frame), Fraction(1, CLOCK)
-            self._container.mux(self._stream.encode(picture))
+            packets = self._stream.encode(picture)
+            self._whole = False  # until the packets are in the file
+            self._container.mux(packets)
+            self._whole, self._begun = True, self._begun or bool(packets)
 
     def _time(self, frame: Frame) -> int:
         """Ticks; always later than the frame before."""
@@ -95,10 +107,12 @@ class OverlaySink(Sink):
 
     def close(self) -> None:
         if self._container is None:
-            if self.path.exists() and self.path.stat().st_size == 0:
-                self.path.unlink()  # no frame came: an empty file is no video
+            if self.path.is_file() and self.path.stat().st_size == 0:  # no frame came: an empty file is no video
+                self.path.unlink()
             return
         container, self._container = self._container, None
+        if not self._whole and not self._begun:
+            return  # the header could not be written; FFmpeg crashes when it is tried twice
         with _writing(self.path):
             try:
                 container.mux(self._stream.encode())

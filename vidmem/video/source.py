@@ -117,7 +117,7 @@ class VideoFile(Source):
         import av
 
         with av.open(str(path)) as container:
-            stream = container.streams.video[0]
+            stream = _moving(container)[0]
             self.frame_rate = stream.average_rate or stream.guessed_rate
             count = stream.frames
             if not count and container.duration and self.frame_rate:
@@ -133,10 +133,12 @@ class VideoFile(Source):
         except (av.error.FFmpegError, OSError) as error:
             raise SourceError(f"{self.path} is not a video that FFmpeg can read ({_reason(error)}); expected a video file") from None
         with container:
-            if not container.streams.video:
-                kinds = ", ".join(sorted({s.type for s in container.streams})) or "nothing"
+            if container.format.name == "tty":  # FFmpeg draws any .txt as a terminal's screen
+                raise SourceError(f"{self.path} is a text, not a video; expected a video file")
+            if not _moving(container):
+                kinds = ", ".join(sorted({s.type for s in container.streams} - {"video"})) or "a still cover"
                 raise SourceError(f"{self.path} has no picture, only {kinds}; expected a file with a video stream")
-            stream = container.streams.video[0]
+            stream = _moving(container)[0]
             stream.thread_type = "AUTO"
             rate = stream.average_rate or stream.guessed_rate
             self._seen = index = 0
@@ -156,14 +158,22 @@ class VideoFile(Source):
         import av
 
         packets, bad, where = container.demux(stream), 0, None
+        whole, damaged, first, last = 0, [], None, None
         while True:
+            packet = None
             try:
                 packet = next(packets, None)
                 if packet is None:
                     break
+                whole += bool(packet.size) and not packet.is_corrupt
                 if where is None and packet.pts is not None and packet.time_base:
                     where = float(packet.pts * packet.time_base)
-                yield from packet.decode()
+                for frame in packet.decode():
+                    if frame.is_corrupt:  # the decoder patched it from its neighbours
+                        damaged.append(self._seen)
+                    if frame.time is not None:
+                        first, last = frame.time if first is None else first, frame.time
+                    yield frame
                 if bad:
                     self._note(bad, where)
                 bad, where = 0, None
@@ -171,11 +181,35 @@ class VideoFile(Source):
                 break
             except av.error.FFmpegError as error:
                 bad += 1
+                if packet is None:  # a generator that raised is spent; a new one reads on behind the bad stretch
+                    packets = container.demux(stream)
                 if bad > 10_000:  # demuxers that fail for ever
                     self.problems.append(f"{self.path.name}: reading stopped after {self._seen} frames: {_reason(error)}")
                     return
         if bad:
             self._note(bad, where)
+        if damaged:
+            listed = ", ".join(map(str, damaged[:10])) + (" ..." if len(damaged) > 10 else "")
+            many = len(damaged)
+            self.problems.append(f"{self.path.name}: {many} damaged frame(s) were patched by the decoder: {listed}")
+        self._note_what_is_missing(container, stream, whole, None if last is None else last - first)
+
+    def _note_what_is_missing(self, container, stream, packets: int, seconds: float | None) -> None:
+        """A file that was cut off just ends, without an error; only its own table of contents tells."""
+        listed = len(getattr(stream, "index_entries", ())) if "mp4" in container.format.name else 0
+        if packets < listed:
+            self.problems.append(
+                f"{self.path.name}: the file was cut off: {listed - packets} of {listed} frames are missing; "
+                f"{self._seen} were read"
+            )
+        elif not listed and seconds is not None and container.duration and len(container.streams) == 1:
+            # With sound the container's length is no measure, for sound may go on after the picture.
+            announced = container.duration / 1_000_000
+            if announced - seconds > 0.5:
+                self.problems.append(
+                    f"{self.path.name}: the file was cut off: it announces {announced:.2f} s, "
+                    f"and ends after {seconds:.2f} s"
+                )
 
     def _note(self, packets: int, where: float | None) -> None:
         at = "" if where is None else f" near {where:.2f} s"
@@ -184,7 +218,7 @@ class VideoFile(Source):
 
 class ImageFolder(Source):
     def __init__(self, path: Path, start: int, end: int | None, max_size: int | None):
-        files = [path] if path.is_file() else [p for p in path.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES and p.is_file()]
+        files = [path] if path.is_file() else [p for p in path.iterdir() if _is_image(p)]
         self.files = sorted(files, key=_natural)
         if not self.files:
             raise SourceError(f"{path} holds no images; expected files such as {', '.join(sorted(IMAGE_SUFFIXES)[:5])}")
@@ -200,6 +234,16 @@ class ImageFolder(Source):
                 continue
             self._check(str(file), image)
             yield Frame(index, None, image)
+
+
+def _is_image(path: Path) -> bool:
+    """Hidden files are left out: macOS puts a "._1.jpg" beside a "1.jpg"."""
+    return path.suffix.lower() in IMAGE_SUFFIXES and not path.name.startswith(".") and path.is_file()
+
+
+def _moving(container) -> list:
+    """The video streams that are no cover picture of a song."""
+    return [s for s in container.streams.video if "attached_pic" not in str(s.disposition.name)]
 
 
 def _natural(path: Path) -> list:

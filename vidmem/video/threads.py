@@ -6,6 +6,7 @@ import queue
 import threading
 from collections.abc import Iterable, Iterator
 
+from vidmem.errors import OutputError
 from vidmem.types import Frame, FrameResult
 
 POLL_SECONDS = 0.1  # how soon a waiting thread notices that the other side is gone
@@ -58,25 +59,39 @@ class WriteBehind:
         self.sinks = sinks
         self._waiting: queue.Queue = queue.Queue(depth)
         self._error: BaseException | None = None
+        self._failed: set[int] = set()  # places in `sinks` that get no more frames
+        self._closed = False
         self._thread = threading.Thread(target=self._work, name="vidmem-write", daemon=True)
         self._thread.start()
 
     def _work(self) -> None:
         while (item := self._waiting.get()) is not None:
-            if self._error is None:
+            for place, sink in enumerate(self.sinks):
+                if place in self._failed:
+                    continue
                 try:
-                    for sink in self.sinks:
-                        sink.write(*item)
-                except BaseException as error:  # raised in the caller's thread
-                    self._error = error
+                    sink.write(*item)
+                except BaseException as error:  # raised in the caller's thread; the other sinks still get this frame
+                    self._failed.add(place)
+                    self._error = self._error or error
 
     def write(self, frame: Frame, result: FrameResult) -> None:
+        if self._closed:
+            raise OutputError("a frame was written after close(); make a new WriteBehind")
         if self._error is not None:
             raise self._error
         self._waiting.put((frame, result))
 
     def close(self) -> None:
-        if self._thread.is_alive():
+        if self._closed:
+            return
+        self._closed = True
+        try:
+            self._waiting.put(None)
+            self._thread.join()
+        except BaseException as error:  # a second Ctrl-C: drop what waits, but let the sink in hand finish
+            self._failed.update(range(len(self.sinks)))
+            self._error = error
             self._waiting.put(None)
             self._thread.join()
         for sink in self.sinks:

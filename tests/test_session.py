@@ -1,0 +1,467 @@
+"""A session keeps objects apart, corrects them at once, takes edits back, and never holds more than it says.
+
+The network is `FakeNetwork`: it follows colour, so each mask here can be said beforehand.
+"""
+
+import numpy as np
+import pytest
+
+from vidmem.errors import ObjectError, PromptError, SessionClosed
+from vidmem.memory import Recent
+from vidmem.runtime.fake import FakeNetwork
+from vidmem.search import Greedy
+from vidmem.session import UNDO_DEPTH, Session
+from vidmem.status import StatusRule
+from vidmem.types import Frame, Status
+
+RED, GREEN, BLUE = (220, 30, 30), (30, 220, 30), (30, 30, 220)
+COLOURS = {1: RED, 2: GREEN, 3: BLUE}
+
+
+def place(obj_id: int, t: int) -> tuple[int, int, int, int]:
+    """x0, y0, x1, y1 of a square at frame t: each in a row of its own, moving right and round again."""
+    x = 4 * (t % 10)
+    return x, 16 * obj_id - 12, x + 12, 16 * obj_id
+
+
+def scene(t: int, height: int = 52, width: int = 64, hidden=()) -> Frame:
+    """Three squares on black; those in `hidden` are not drawn."""
+    image = np.zeros((height, width, 3), np.uint8)
+    for obj_id, colour in COLOURS.items():
+        x0, y0, x1, y1 = place(obj_id, t)
+        if obj_id not in hidden:
+            image[y0:y1, x0:x1] = colour
+    return Frame(t, t / 25, image)
+
+
+def truth(obj_id: int, t: int, height: int = 52, width: int = 64) -> np.ndarray:
+    x0, y0, x1, y1 = place(obj_id, t)
+    mask = np.zeros((height, width), bool)
+    mask[y0:y1, x0:x1] = True
+    return mask
+
+
+def click(obj_id: int, t: int) -> list[list[int]]:
+    x0, y0, x1, y1 = place(obj_id, t)
+    return [[(x0 + x1) // 2, (y0 + y1) // 2]]
+
+
+def new_session(policy=Recent(slots=4), **how) -> Session:
+    return Session(FakeNetwork(), policy, Greedy(), **how)
+
+
+def memory(session: Session, obj_id: int) -> list[tuple]:
+    """All that an object remembers, comparable bit for bit."""
+    return [
+        (entry.verdict, None if entry.payload is None else entry.payload.tobytes())
+        for bank in session._tracks[obj_id].banks
+        for entry in bank.entries()
+    ]
+
+
+def shot(result, obj_id: int) -> tuple:
+    """All that a result says about one object, comparable bit for bit."""
+    i = result.obj_ids.tolist().index(obj_id)
+    arrays = (result.masks, result.boxes, result.scores, result.object_logits, result.mask_logits)
+    return tuple(array[i].tobytes() for array in arrays) + (result.status[i],)
+
+
+def iou(a: np.ndarray, b: np.ndarray) -> float:
+    return (a & b).sum() / (a | b).sum()
+
+
+# Objects ------------------------------------------------------------------------------------------------------------
+def test_objects_start_on_different_frames_and_each_is_followed():
+    session = new_session()
+    session.add(2, points=click(2, 0))
+    for t in range(12):
+        result = session.step(scene(t))
+        if t == 3:
+            result = session.add(1, points=click(1, t))
+        if t == 6:
+            result = session.add(3, points=click(3, t))
+        assert result.obj_ids.tolist() == [i for i, start in ((1, 3), (2, 0), (3, 6)) if t >= start]
+        for obj_id, mask in zip(result.obj_ids, result.masks):
+            assert iou(mask, truth(obj_id, t)) > 0.8  # the fake's mask has cells of 4 pixels
+    assert {e[0].frame_idx for e in memory(session, 3)} == set(range(6, 12))
+
+
+@pytest.mark.parametrize("edit", ["add", "remove", "correct", "undo"])
+def test_an_edit_of_one_object_leaves_the_others_bit_identical(edit):
+    alone, edited = new_session(), new_session()
+    for session in (alone, edited):
+        session.add(1, points=click(1, 0))
+        session.add(3, points=click(3, 0))
+    if edit != "add":
+        edited.add(2, points=click(2, 0))
+    for t in range(10):
+        plain, other = alone.step(scene(t)), edited.step(scene(t))
+        if t == 4 and edit == "add":
+            other = edited.add(2, points=click(2, t))
+        if t == 4 and edit in ("correct", "undo"):
+            other = edited.add(2, points=click(1, t), labels=[1])  # a wrong one: it now has red, too
+        if t == 4 and edit == "remove":
+            edited.remove(2)
+            other = edited.result()
+        if t == 4 and edit == "undo":
+            assert edited.undo()
+            other = edited.result()
+        assert all(shot(plain, i) == shot(other, i) for i in (1, 3))
+        assert all(memory(alone, i) == memory(edited, i) for i in (1, 3))
+    assert (2 in edited.obj_ids) == (edit != "remove")
+
+
+def test_a_session_without_objects_steps_and_says_so():
+    result = new_session().step(scene(0))
+    assert result.masks.shape == (0, 52, 64) and result.boxes.shape == (0, 4) and result.status == ()
+    assert not result.label_map().any()
+
+
+def test_removing_the_last_object_leaves_a_session_that_goes_on():
+    session = new_session()
+    session.add(1, points=click(1, 0))
+    session.step(scene(0))
+    session.remove(1)
+    assert session.nbytes == 0 and len(session.step(scene(1)).obj_ids) == 0
+
+
+@pytest.mark.parametrize("obj_id", [0, -1, 65536, 1.0, True, "1", None])
+def test_an_id_that_is_no_integer_from_1_to_65535_is_refused(obj_id):
+    with pytest.raises(ObjectError, match="from 1 to 65535"):
+        new_session().add(obj_id, points=[[1, 1]])
+
+
+def test_more_objects_than_allowed_are_refused_and_the_known_ones_can_still_be_corrected():
+    session = new_session(max_objects=2)
+    session.add(1, points=click(1, 0))
+    session.add(2, points=click(2, 0))
+    with pytest.raises(ObjectError, match="max_objects is 2"):
+        session.add(3, points=click(3, 0))
+    session.step(scene(0))
+    session.add(1, points=click(1, 0))
+    with pytest.raises(ObjectError, match="max_objects is 2"):
+        session.add(3, points=click(3, 0))
+
+
+def test_removing_an_unknown_object_is_refused_by_name():
+    session = new_session()
+    session.add(2, points=click(2, 0))
+    with pytest.raises(ObjectError, match=r"object 7 .*\[2\]"):
+        session.remove(7)
+
+
+# Corrections --------------------------------------------------------------------------------------------------------
+def test_a_correction_changes_the_current_mask_at_once_and_is_remembered_as_prompted():
+    session = new_session()
+    session.add(1, points=click(1, 0))
+    for t in range(5):
+        before = session.step(scene(t))
+    after = session.add(1, points=[click(2, 4)[0], click(1, 4)[0]], labels=[1, 0])
+    assert after.frame_idx == before.frame_idx == 4
+    assert iou(before.masks[0], truth(1, 4)) > 0.8 and iou(after.masks[0], truth(2, 4)) > 0.8
+    verdicts = [verdict for verdict, _ in memory(session, 1)]
+    assert [v.frame_idx for v in verdicts] == [0, 1, 2, 3, 4]  # frame 4 once
+    assert [v.frame_idx for v in verdicts if v.prompted] == [0, 4]
+
+
+def test_further_clicks_on_a_frame_merge():
+    one, three = new_session(), new_session()
+    for session in (one, three):
+        session.add(1, points=click(1, 0))
+        session.step(scene(0))
+    last = None
+    for obj_id in (2, 3):
+        last = one.add(1, points=click(obj_id, 0))
+    together = three.add(1, points=click(2, 0) + click(3, 0))
+    assert shot(last, 1) == shot(together, 1) and memory(one, 1) == memory(three, 1)
+    assert last.masks[0][truth(1, 0) & truth(1, 0)].any() and last.masks[0][truth(3, 0)].any()
+    assert len(one._tracks[1].outcome.prompt.points) == 3
+
+
+def test_a_new_box_starts_over_instead_of_merging():
+    session = new_session()
+    session.add(1, points=click(1, 0))
+    session.step(scene(0))
+    result = session.add(1, box=place(2, 0))
+    assert not result.masks[0][truth(1, 0)].any() and iou(result.masks[0], truth(2, 0)) > 0.8
+
+
+def test_clicks_of_an_earlier_frame_do_not_merge_with_this_one():
+    session = new_session()
+    session.add(1, points=click(1, 0))
+    session.step(scene(0))
+    session.step(scene(1))
+    session.add(1, points=click(1, 1))
+    assert len(session._tracks[1].outcome.prompt.points) == 1
+
+
+def test_the_corrected_memory_is_what_later_frames_recall():
+    session = new_session()
+    session.add(1, points=click(1, 0))
+    session.step(scene(0))
+    session.add(1, points=[click(2, 0)[0], click(1, 0)[0]], labels=[1, 0])
+    result = session.step(scene(1))
+    assert iou(result.masks[0], truth(2, 1)) > 0.8 and not result.masks[0][truth(1, 1)].any()
+
+
+def test_a_mask_prompt_is_returned_exactly():
+    rng = np.random.default_rng(0)
+    mask = rng.random((37, 51)) < 0.5
+    session = new_session()
+    session.add(1, mask=mask)
+    result = session.step(np.zeros((37, 51, 3), np.uint8))
+    assert np.array_equal(result.masks[0], mask)
+    again = ~mask
+    assert np.array_equal(session.add(1, mask=again).masks[0], again)
+    assert np.array_equal(session.result().masks[0], again)
+
+
+@pytest.mark.parametrize("size", [(52, 64), (37, 51), (49, 1), (1, 33), (3, 3)])
+def test_masks_and_boxes_have_the_source_size_however_odd(size):
+    session = new_session()
+    session.add(1, points=[[0, 0]])
+    image = np.full((*size, 3), 200, np.uint8)
+    result = session.step(image)
+    assert result.size == size and result.masks.shape == (1, *size) and result.masks.all()
+    assert result.boxes[0].tolist() == [0, 0, size[1], size[0]]
+
+
+# Undo, snapshots ----------------------------------------------------------------------------------------------------
+@pytest.mark.parametrize("edit", ["new", "correct", "remove", "clear", "queue"])
+def test_undo_takes_an_edit_back_bit_for_bit(edit):
+    session = new_session()
+    session.add(1, points=click(1, 0))
+    for t in range(3):
+        before = session.step(scene(t))
+    held, waiting = memory(session, 1), session.waiting()
+    {
+        "new": lambda: session.add(2, points=click(2, 2)),
+        "correct": lambda: session.add(1, points=click(3, 2)),
+        "remove": lambda: session.remove(1),
+        "clear": session.clear,
+        "queue": lambda: session.add(2, points=click(2, 5), frame_idx=5),
+    }[edit]()
+    assert session.undo()
+    after = session.result()
+    assert session.obj_ids == [1] and session.waiting() == waiting
+    assert shot(before, 1) == shot(after, 1) and memory(session, 1) == held
+    assert not session.undo()
+
+
+def test_a_second_correction_is_undone_to_the_first():
+    session = new_session()
+    session.add(1, points=click(1, 0))
+    session.step(scene(0))
+    first = session.add(1, points=click(2, 0))
+    session.add(1, points=click(3, 0))
+    session.undo()
+    assert shot(session.result(), 1) == shot(first, 1)
+    assert len(session._tracks[1].outcome.prompt.points) == 2  # and the next click merges with those
+
+
+def test_a_step_ends_what_can_be_undone():
+    session = new_session()
+    session.add(1, points=click(1, 0))
+    session.step(scene(0))
+    session.add(2, points=click(2, 0))
+    session.step(scene(1))
+    assert not session.undo() and session.obj_ids == [1, 2]
+
+
+def test_undo_is_bounded():
+    session = new_session()
+    session.step(scene(0))
+    for _ in range(UNDO_DEPTH + 20):
+        session.add(1, box=place(1, 0))
+    assert sum(iter(session.undo, False)) == UNDO_DEPTH
+
+
+def test_a_restored_snapshot_replays_the_same_results_any_number_of_times():
+    session = new_session()
+    session.add(1, points=click(1, 0))
+    session.add(2, points=click(2, 0))
+    session.add(3, points=click(3, 6), frame_idx=6)
+    for t in range(4):
+        session.step(scene(t))
+    snapshot, runs = session.snapshot(), []
+    for _ in range(3):
+        session.restore(snapshot)
+        assert session.frame_idx == 3 and session.waiting() == {6: [3]}
+        results = [session.add(2, points=click(1, 3))] + [session.step(scene(t, hidden=(2,) if t == 5 else ())) for t in range(4, 9)]
+        runs.append([[shot(r, i) for i in r.obj_ids.tolist()] for r in results] + [memory(session, i) for i in (1, 2, 3)])
+        session.remove(1)
+    assert runs[0] == runs[1] == runs[2]
+
+
+# Status -------------------------------------------------------------------------------------------------------------
+def test_status_goes_from_tracking_to_occluded_to_lost_and_back_without_flicker():
+    rule = StatusRule(hidden_after=2, lost_after=5, found_after=3)
+    session = new_session(Recent(slots=4), status=rule)
+    session.add(1, points=click(1, 0))
+    session.add(2, points=click(2, 0))
+    gone = {2, 4, 5, 8, 9, 10, 11, 12, 13, 15}
+    said = []
+    for t in range(20):
+        result = session.step(scene(t, hidden=(1,) if t in gone else ()))
+        assert result.masks[0].any() == (t not in gone) and result.status[1] is Status.TRACKED
+        said.append(result.status[0].value[0])
+    assert "".join(said) == "tttttotttooolllllltt"  # hidden: 2, 4-5, 8-13, 15
+
+
+def test_a_prompt_on_a_lost_object_makes_it_tracked_at_once():
+    session = new_session(status=StatusRule(hidden_after=1, lost_after=2, found_after=5))
+    session.add(1, points=click(1, 0))
+    for t in range(5):
+        result = session.step(scene(t, hidden=(1,) if t else ()))
+    assert result.status == (Status.LOST,) and not result.masks.any() and not result.boxes.any()
+    assert session.step(scene(5)).status == (Status.LOST,)  # seen, but not yet believed
+    assert session.add(1, points=click(1, 5)).status == (Status.TRACKED,)
+
+
+# The queue and the order of frames ----------------------------------------------------------------------------------
+def test_a_prompt_for_a_later_frame_waits_for_it():
+    session = new_session()
+    session.add(1, points=click(1, 0))
+    assert session.add(2, points=click(2, 3), frame_idx=3) is None
+    assert session.waiting() == {-1: [1], 3: [2]} and session.obj_ids == [1, 2]
+    seen = [session.step(scene(t)).obj_ids.tolist() for t in range(5)]
+    assert seen == [[1], [1], [1], [1, 2], [1, 2]] and session.waiting() == {}
+    assert [v.frame_idx for v, _ in memory(session, 2) if v.prompted] == [3]
+
+
+def test_a_queued_correction_of_a_followed_object_acts_on_its_frame():
+    session = new_session()
+    session.add(1, points=click(1, 0))
+    session.add(1, box=place(2, 2), frame_idx=2)
+    results = [session.step(scene(t)) for t in range(3)]
+    assert iou(results[1].masks[0], truth(1, 1)) > 0.8 and iou(results[2].masks[0], truth(2, 2)) > 0.8
+
+
+def test_a_prompt_for_a_past_frame_is_refused():
+    session = new_session()
+    for t in range(3):
+        session.step(scene(t))
+    with pytest.raises(PromptError, match="frame_idx 1 has passed .* at 2"):
+        session.add(1, points=click(1, 1), frame_idx=1)
+
+
+@pytest.mark.parametrize("frame_idx", [-1, -7, 1.5, "3", True])
+@pytest.mark.parametrize("stepped", [False, True])
+def test_a_frame_index_that_no_frame_can_have_is_refused(frame_idx, stepped):
+    session = new_session()
+    if stepped:
+        session.step(scene(0))
+    with pytest.raises(PromptError, match="frame_idx"):
+        session.add(1, points=click(1, 0), frame_idx=frame_idx)
+    assert session.waiting() == {}
+
+
+@pytest.mark.parametrize("frame_idx", [None, 4])
+def test_an_object_queued_twice_for_a_frame_is_refused(frame_idx):
+    session = new_session()
+    session.add(1, points=click(1, 0), frame_idx=frame_idx)
+    with pytest.raises(ObjectError, match="twice"):
+        session.add(1, points=click(1, 0), frame_idx=frame_idx)
+
+
+def test_a_prompt_for_a_skipped_frame_is_reported_once_and_the_session_goes_on():
+    session = new_session()
+    session.add(1, points=click(1, 2), frame_idx=2)
+    session.step(scene(0))
+    with pytest.raises(PromptError, match="waits for frame 2, but frame 5 came"):
+        session.step(scene(5))
+    assert session.step(scene(5)).frame_idx == 5 and session.waiting() == {}
+
+
+def test_a_queued_prompt_that_does_not_fit_is_dropped_and_the_others_stay():
+    session = new_session()
+    session.add(1, points=click(1, 0))
+    session.add(2, points=[[500, 500]])
+    with pytest.raises(PromptError, match="outside"):
+        session.step(scene(0))
+    assert session.frame_idx is None
+    assert session.step(scene(0)).obj_ids.tolist() == [1]
+
+
+@pytest.mark.parametrize("index", [3, 2, 0])
+def test_a_frame_that_comes_again_or_too_late_is_refused(index):
+    session = new_session()
+    session.step(scene(3))
+    with pytest.raises(ValueError, match=f"frame {index} came after frame 3"):
+        session.step(scene(index))
+    assert session.step(scene(4)).frame_idx == 4
+
+
+def test_plain_arrays_count_from_zero():
+    session = new_session()
+    assert [session.step(scene(t).image).frame_idx for t in range(3)] == [0, 1, 2]
+    assert session.step(scene(9)).frame_idx == 9 and session.step(scene(0).image).frame_idx == 10
+
+
+@pytest.mark.parametrize("image", [np.zeros((8, 8), np.uint8), np.zeros((8, 8, 4), np.uint8), np.zeros((8, 8, 3)), None])
+def test_an_image_of_another_kind_is_refused_by_its_shape_or_type(image):
+    with pytest.raises(ValueError, match="expected uint8"):
+        new_session().step(image)
+
+
+@pytest.mark.parametrize("bad", [{"points": [[64.5, 3]]}, {"box": (70, 0, 90, 9)}, {"mask": np.ones((3, 3))}, {}])
+def test_a_refused_prompt_changes_nothing(bad):
+    session = new_session()
+    session.add(1, points=click(1, 0))
+    before = session.step(scene(0))
+    with pytest.raises(PromptError):
+        session.add(1, **bad)
+    with pytest.raises(PromptError):
+        session.add(2, **bad)
+    assert shot(session.result(), 1) == shot(before, 1) and session.obj_ids == [1] and not session.undo()
+
+
+# Limits and the end -------------------------------------------------------------------------------------------------
+def test_three_thousand_frames_never_hold_more_than_the_capacity():
+    session = new_session(Recent(slots=4, stride=5, prompts=3, pointers=4))
+    frames = [scene(t) for t in range(10)]
+    capacity, largest = session._new_track().banks[0].capacity, 0
+    for obj_id in COLOURS:
+        session.add(obj_id, points=click(obj_id, 0))
+    for t in range(3000):
+        session.step(Frame(t, None, frames[t % 10].image))
+        if t % 100 == 7:
+            session.add(t // 100 % 3 + 1, points=click(t // 100 % 3 + 1, t))
+        banks = [bank for track in session._tracks.values() for bank in track.banks]
+        assert len(banks) == 3 and all(len(bank.entries()) <= capacity for bank in banks)
+        if t % 50 == 49:
+            largest = max(largest, session.nbytes)
+        assert all(track.before.before is None for track in session._tracks.values())  # no chain of pasts
+    assert largest <= 3 * capacity * 12  # a colour is 3 float32
+    assert not session._queued and len(session._undo) <= 1
+
+
+def test_timings_name_every_stage():
+    session = new_session()
+    session.add(1, points=click(1, 0))
+    for t in range(2):
+        timings = session.step(scene(t)).timings
+        assert timings.keys() == {"encode", "attend", "decode", "memorize", "total"}
+        assert timings["total"] >= sum(v for k, v in timings.items() if k != "total") > 0
+    assert "encode" not in session.add(1, points=click(1, 1)).timings  # the frame is not encoded again
+
+
+def test_a_closed_session_says_so_and_closes_twice():
+    with new_session() as session:
+        session.add(1, points=click(1, 0))
+        session.step(scene(0))
+        snapshot = session.snapshot()
+    session.close()
+    assert session.nbytes == 0
+    calls = [
+        lambda: session.step(scene(1)), lambda: session.add(1, points=click(1, 0)), lambda: session.remove(1), session.clear,
+        session.undo, session.result, session.snapshot, lambda: session.restore(snapshot),
+    ]  # fmt: skip
+    for call in calls:
+        with pytest.raises(SessionClosed, match="make a new one"):
+            call()
+
+
+def test_a_result_before_the_first_frame_is_refused():
+    with pytest.raises(ValueError, match="step"):
+        new_session().result()
