@@ -7,12 +7,16 @@
             result = session.step(frame)
 """
 
-from vidmem.errors import VidmemError
-from vidmem.pipeline import Report, track
-from vidmem.session import Session
-from vidmem.tracker import Tracker, load
-from vidmem.types import Frame, FrameResult, Prompt, Status
-from vidmem.video import open_video
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from vidmem.errors import VidmemError
+    from vidmem.pipeline import Report, track
+    from vidmem.session import Session
+    from vidmem.tracker import Tracker, load
+    from vidmem.types import Frame, FrameResult, Prompt, Status
+    from vidmem.video import open_video
 
 __version__ = "0.1.0"
 
@@ -29,3 +33,25 @@ __all__ = [
     "open_video",
     "track",
 ]
+
+_HOME = {
+    "errors": ("VidmemError",),
+    "pipeline": ("Report", "track"),
+    "session": ("Session",),
+    "tracker": ("Tracker", "load"),
+    "types": ("Frame", "FrameResult", "Prompt", "Status"),
+    "video": ("open_video",),
+}
+
+
+def __getattr__(name: str):
+    """Import a public name when it is first used (PEP 562): `import vidmem` costs milliseconds, the rest loads when needed."""
+    for module, names in _HOME.items():
+        if name in names:
+            value = globals()[name] = getattr(import_module(f"vidmem.{module}"), name)
+            return value
+    raise AttributeError(f"module 'vidmem' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
