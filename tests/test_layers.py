@@ -26,7 +26,6 @@ LAYERS = [
 ]
 HEIGHT = {name: height for height, names in enumerate(LAYERS) for name in names}
 # Debts. `FrameResult.label_map` asks render for the resize, inside the function.
-KNOWN = {("types", "render")}
 STRANGERS = {"memory", "search", "nn", "runtime"}  # they meet only in Session.step
 MEETINGS = {("runtime", "nn")}  # a runtime computes a network
 FILES = sorted(PACKAGE.rglob("*.py"))
@@ -68,17 +67,12 @@ def test_every_part_of_the_library_has_its_layer():
 def test_imports_point_down(path):
     here = own(path)
     for module in imports(path):
-        if module.split(".")[0] != "vidmem" or part(module) == here or (here, part(module)) in KNOWN:
+        if module.split(".")[0] != "vidmem" or part(module) == here:
             continue
         assert part(module) != "training", f"{here} imports {module}; only scripts and tests may"
         assert HEIGHT[part(module)] < HEIGHT[here], f"{here} imports {module}, which is not below it"
         if here in STRANGERS and part(module) in STRANGERS:
             assert (here, part(module)) in MEETINGS, f"{here} and {part(module)} must not know each other"
-
-
-def test_debts_that_are_paid_leave_the_list():
-    pairs = {(own(path), part(m)) for path in FILES for m in imports(path) if m.startswith("vidmem")}
-    assert pairs >= KNOWN
 
 
 def test_training_stays_off_the_runtime_path():

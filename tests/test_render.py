@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from results import frame, rectangle, result
 
-from vidmem.render import PALETTE, color, mask_boxes, overlay, resize_logits
-from vidmem.types import Status
+from vidmem.render import PALETTE, color, mask_boxes, overlay
+from vidmem.types import resize_logits, Status
 
 BOX = (40, 40, 80, 80)
 BIG = {"height": 96, "width": 128}

@@ -13,6 +13,13 @@ from vidmem.errors import OutputError, PromptError, VidmemError
 INTERRUPTED = 130  # what shells report for Ctrl-C
 
 
+class Parser(argparse.ArgumentParser):
+    """Says what is wrong in one line, as every other error does."""
+
+    def error(self, message: str):
+        self.exit(2, f"vidmem: {message}; see {self.prog} --help\n")
+
+
 def numbers(count: int, names: str):
     """A parser of `count` comma-separated numbers."""
 
@@ -160,7 +167,7 @@ def doctor(args) -> int:
 def build_parser() -> argparse.ArgumentParser:
     from vidmem import __version__
 
-    parser = argparse.ArgumentParser(prog="vidmem", description="Segment and track any object in video.")
+    parser = Parser(prog="vidmem", description="Segment and track any object in video.")
     parser.add_argument("--version", action="version", version=f"vidmem {__version__}")
     parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
     common = argparse.ArgumentParser(add_help=False)  # lets --debug stand behind the command too

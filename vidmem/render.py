@@ -1,4 +1,4 @@
-"""Masks as colours: the palette, the overlay, and the way from logits to source pixels."""
+"""Masks as colours and boxes: the palette and the overlay."""
 
 from __future__ import annotations
 
@@ -26,13 +26,6 @@ def color(obj_id: int) -> tuple[int, int, int]:
     hue = (obj_id - 1) * 0.618034 % 1.0 * 6
     channels = [np.clip(abs((hue + shift) % 6 - 3) - 1, 0, 1) for shift in (0, 4, 2)]
     return tuple(int(255 * (0.15 + 0.85 * c)) for c in channels)
-
-
-def resize_logits(mask_logits: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """(h, w) float32 -> (H, W) float32, bilinear with half-pixel centres."""
-    import cv2
-
-    return cv2.resize(np.asarray(mask_logits, np.float32), (size[1], size[0]), interpolation=cv2.INTER_LINEAR)
 
 
 def mask_boxes(masks: np.ndarray) -> np.ndarray:

@@ -11,12 +11,12 @@ import numpy as np
 from vidmem.errors import ObjectError, PromptError, SessionClosed
 from vidmem.memory import MemoryBank
 from vidmem.prompts import check_inside, make_prompt, merge
-from vidmem.render import mask_boxes, resize_logits
+from vidmem.render import mask_boxes
 from vidmem.runtime.base import Ask, Network
 from vidmem.runtime.timed import Timed
 from vidmem.search import Search
 from vidmem.status import StatusRule, StatusState
-from vidmem.types import Candidates, Entry, Frame, FrameResult, Prompt, Verdict
+from vidmem.types import Candidates, Entry, Frame, FrameResult, Prompt, Verdict, resize_logits
 
 UNDO_DEPTH = 64  # edits of one frame that can be taken back
 

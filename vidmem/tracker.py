@@ -15,7 +15,7 @@ from vidmem.status import StatusRule
 from vidmem.weights import models_folder
 
 RUNTIMES = ("auto", "onnx", "pytorch")
-NANO_MEMORY = Recent(slots=4, stride=5, prompts=3, pointers=0, absent=False)
+NANO_MEMORY = Recent(slots=3, stride=5, prompts=3, pointers=0, absent=False)
 """What `nano` was measured with: it has no pointers, and an empty mask as its newest memory would blind its local read."""
 
 
@@ -78,6 +78,8 @@ def load(
     card = pick(MODELS, "model", model)
     if runtime not in RUNTIMES:
         raise ModelError(f"there is no runtime {runtime!r}; choose from: {', '.join(RUNTIMES)}")
+    if threads is not None and threads < 1:
+        raise ModelError(f"threads={threads}; expected 1 or more, or none for every core")
     folder = Path(weights) if weights else models_folder() / model
     from vidmem.runtime.nano import NanoNetwork
 

@@ -136,6 +136,13 @@ class ReadPlan:
     """Divisor of the pointers' distances (SAM 2's `max_obj_ptrs_in_encoder - 1`)."""
 
 
+def resize_logits(mask_logits: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """(h, w) float32 -> (H, W) float32, bilinear with half-pixel centres."""
+    import cv2
+
+    return cv2.resize(np.asarray(mask_logits, np.float32), (size[1], size[0]), interpolation=cv2.INTER_LINEAR)
+
+
 @dataclass(frozen=True, eq=False)
 class FrameResult:
     """What one `Session.step` says: N objects in ascending order of `obj_id`; N may be 0."""
@@ -173,8 +180,6 @@ class FrameResult:
         for obj_id, mask in zip(self.obj_ids, self.masks):
             labels[mask] = obj_id
         if disputed.any():
-            from vidmem.render import resize_logits
-
             logits = np.stack([resize_logits(row, self.size) for row in self.mask_logits])
             logits[~self.masks] = -np.inf
             labels[disputed] = self.obj_ids[logits.argmax(0)][disputed]

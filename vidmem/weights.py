@@ -37,8 +37,8 @@ def load_nano(path: Path):
             tensors = {name: file.get_tensor(name) for name in file.keys()}
     except SafetensorError as error:
         raise ModelError(f"{path} is not a whole safetensors file ({error}); fetch it again") from error
-    if metadata.get("model") != "nano":
-        raise ModelError(f"{path} says model={metadata.get('model')!r}; expected 'nano'")
+    if metadata.get("model") != "nano" or "config" not in metadata:
+        raise ModelError(f"{path} says model={metadata.get('model')!r}; expected 'nano' and its config in the metadata")
     model = Nano(NanoConfig.from_dict(json.loads(metadata["config"])))
     expected = model.state_dict()
     missing, extra = sorted(expected.keys() - tensors.keys()), sorted(tensors.keys() - expected.keys())
