@@ -25,7 +25,6 @@ LAYERS = [
     ["__main__"],
 ]
 HEIGHT = {name: height for height, names in enumerate(LAYERS) for name in names}
-# Debts. `FrameResult.label_map` asks render for the resize, inside the function.
 STRANGERS = {"memory", "search", "nn", "runtime"}  # they meet only in Session.step
 MEETINGS = {("runtime", "nn")}  # a runtime computes a network
 FILES = sorted(PACKAGE.rglob("*.py"))

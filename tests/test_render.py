@@ -5,7 +5,7 @@ import pytest
 from results import frame, rectangle, result
 
 from vidmem.render import PALETTE, color, mask_boxes, overlay
-from vidmem.types import resize_logits, Status
+from vidmem.types import Status, resize_logits
 
 BOX = (40, 40, 80, 80)
 BIG = {"height": 96, "width": 128}

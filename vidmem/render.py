@@ -22,8 +22,8 @@ PALETTE = _palette()
 
 
 def color(obj_id: int) -> tuple[int, int, int]:
-    """An object's colour in overlays: bright and different from its neighbours', by the golden angle."""
-    hue = (obj_id - 1) * 0.618034 % 1.0 * 6
+    """An object's colour in overlays: bright, rare in nature, and far from its neighbours' by the golden angle."""
+    hue = (0.5 + (obj_id - 1) * 0.618034) % 1.0 * 6
     channels = [np.clip(abs((hue + shift) % 6 - 3) - 1, 0, 1) for shift in (0, 4, 2)]
     return tuple(int(255 * (0.15 + 0.85 * c)) for c in channels)
 
@@ -47,7 +47,7 @@ def overlay(image: np.ndarray, result: FrameResult, alpha: float = 0.5) -> np.nd
     import cv2
 
     out = image.copy()
-    scale = max(0.4, min(image.shape[:2]) / 900)
+    scale = max(0.4, min(image.shape[:2]) / 800)  # of the letters; 1 is 22 pixels high
     unseen = []
     for obj_id, mask, box, score, status in zip(result.obj_ids, result.masks, result.boxes, result.scores, result.status):
         tint = color(int(obj_id))
@@ -68,8 +68,10 @@ def overlay(image: np.ndarray, result: FrameResult, alpha: float = 0.5) -> np.nd
 
 
 def _text(image: np.ndarray, text: str, at: tuple[int, int], tint, scale: float) -> None:
+    """Dark letters on the object's colour, so that they can be read over anything; `at` is their lower left corner."""
     import cv2
 
-    at = (int(at[0]), int(at[1]))
-    cv2.putText(image, text, at, cv2.FONT_HERSHEY_SIMPLEX, scale, (0, 0, 0), 3, cv2.LINE_AA)
-    cv2.putText(image, text, at, cv2.FONT_HERSHEY_SIMPLEX, scale, tint, 1, cv2.LINE_AA)
+    (width, height), below = cv2.getTextSize(text, cv2.FONT_HERSHEY_SIMPLEX, scale, 1)
+    x, y = max(0, min(int(at[0]), image.shape[1] - width - 4)), max(int(at[1]), height + 4)
+    cv2.rectangle(image, (x, y - height - 3), (x + width + 4, y + below), tint, cv2.FILLED)
+    cv2.putText(image, text, (x + 2, y), cv2.FONT_HERSHEY_SIMPLEX, scale, (0, 0, 0), 1, cv2.LINE_AA)
