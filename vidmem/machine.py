@@ -9,7 +9,7 @@ from collections.abc import Callable
 from importlib import metadata
 
 REQUIRED = {"numpy": "numpy", "cv2": "opencv-python-headless", "av": "av", "PIL": "pillow", "tqdm": "tqdm"}
-OPTIONAL = {"torch": "vidmem[torch]", "supervision": "supervision", "safetensors": "safetensors"}
+OPTIONAL = {"torch": "torch", "supervision": "supervision", "safetensors": "safetensors"}
 
 
 def describe() -> dict:
@@ -39,7 +39,7 @@ def check(say: Callable[[str], None]) -> int:
                 importlib.import_module(module)
                 say(f"ok       {module} {_version(package) or _version(module) or ''}")
             except ImportError as error:
-                say(f"{'MISSING' if needed else 'without':8s} {module}: pip install '{package}' ({error})")
+                say(f"{'MISSING' if needed else 'without':8s} {module}: pip install {package} ({error})")
     for model in MODELS:
         for runtime in RUNTIMES[1:]:
             try:

@@ -48,7 +48,7 @@ class Model:
     bank: Callable[[], MemoryBank]
 
 
-MODELS = {"nano": Model("nano", "embedded model, 1.7 M parameters, trained by this project; runs on a CPU", NANO_MEMORY)}
+MODELS = {"nano": Model("nano", "embedded model, 1.6 M parameters, trained by this project; runs on a CPU", NANO_MEMORY)}
 
 
 def pick(table: dict, kind: str, name: str):

@@ -22,7 +22,7 @@ class PytorchEngine:
         try:
             import torch
         except ImportError as error:
-            raise RuntimeMissing("the pytorch runtime needs torch: pip install 'vidmem[torch]'") from error
+            raise RuntimeMissing("the pytorch runtime needs torch: pip install torch safetensors") from error
         from vidmem.nn.nano.export import Encode
         from vidmem.weights import load_nano
 
