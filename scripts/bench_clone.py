@@ -26,7 +26,9 @@ def main(argv=None) -> None:
     parser.add_argument("--skip-tests", action="store_true")
     args = parser.parse_args(argv)
     sys.path.insert(0, str(ROOT))
-    from vidmem.machine import describe
+    from vidmem.machine import figure_file, write_figure
+
+    figure_file(args.json)
 
     def timed(*command, cwd):
         began = time.perf_counter()
@@ -49,10 +51,7 @@ def main(argv=None) -> None:
         figure["import_s"] = round(median(imports), 3)
         if not args.skip_tests:
             figure["test_s"] = timed("make", "test", cwd=clone)
-    figure["machine"] = describe()
-    if args.json:
-        args.json.parent.mkdir(parents=True, exist_ok=True)
-        args.json.write_text(json.dumps(figure, indent=1) + "\n")
+    write_figure(figure, args.json)
     print(json.dumps(figure))
 
 

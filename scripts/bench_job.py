@@ -50,10 +50,11 @@ def main(argv=None) -> None:
     args = parser.parse_args(argv)
 
     import vidmem
-    from vidmem.machine import describe
+    from vidmem.machine import figure_file, write_figure
     from vidmem.prompts import PromptAt
     from vidmem.video import open_sinks
 
+    figure_file(args.json)
     fish = json.loads((ROOT / "assets/demo.json").read_text())["box"]
     boxes = [fish, [400, 200, 480, 300], [500, 60, 620, 160], [250, 240, 330, 340], [20, 250, 110, 350]]
     tracker = vidmem.load("nano", threads=args.threads)
@@ -78,10 +79,7 @@ def main(argv=None) -> None:
             "step_ms_p50": round(median(row[1] for row in rows), 1), "step_ms_p95": round(median(row[2] for row in rows), 1),
             "step_ms_max": round(max(row[3] for row in rows), 1),
         }  # fmt: skip
-    figure["machine"] = describe()
-    if args.json:
-        args.json.parent.mkdir(parents=True, exist_ok=True)
-        args.json.write_text(json.dumps(figure, indent=1) + "\n")
+    write_figure(figure, args.json)
     print(json.dumps(figure))
 
 

@@ -40,8 +40,9 @@ def main(argv=None) -> None:
     args = parser.parse_args(argv)
 
     import vidmem
-    from vidmem.machine import describe
+    from vidmem.machine import figure_file, write_figure
 
+    figure_file(args.json)
     box = json.loads((ROOT / "assets/demo.json").read_text())["box"]
     tracker = vidmem.load("nano", threads=args.threads)
     tracker.network.area = args.area or tracker.network.area
@@ -63,11 +64,9 @@ def main(argv=None) -> None:
         "command": f"scripts/bench_stream.py --frames {args.frames}" + (f" --area {args.area}" if args.area else ""),
         "clip": args.clip.name, "frames": index, "resident_mb": curve, "at_500_mb": after[0], "last_mb": after[-1],
         "max_mb": max(after), "growth_percent": round(100 * (after[-1] / after[0] - 1), 2), "bank_bytes_max": max(bank),
-        "seconds": round(time.perf_counter() - began), "machine": describe(),
+        "seconds": round(time.perf_counter() - began),
     }  # fmt: skip
-    if args.json:
-        args.json.parent.mkdir(parents=True, exist_ok=True)
-        args.json.write_text(json.dumps(figure, indent=1) + "\n")
+    write_figure(figure, args.json)
     print(json.dumps(figure))
 
 

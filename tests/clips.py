@@ -111,3 +111,19 @@ def boxes(path: Path) -> list[str]:
         names.append(data[at + 4 : at + 8].decode("latin-1"))
         at += int.from_bytes(data[at : at + 4], "big")
     return names
+
+
+def save(path: Path, image: np.ndarray, **how) -> Path:
+    """Write an image with Pillow."""
+    from PIL import Image
+
+    Image.fromarray(image).save(path, **how)
+    return path
+
+
+def pictures(folder: Path, names: list[str]) -> Path:
+    """Numbered images by the order of `names`."""
+    folder.mkdir(exist_ok=True)
+    for i, name in enumerate(names):
+        save(folder / name, grey(i))
+    return folder

@@ -8,7 +8,7 @@ import json
 import sys
 from pathlib import Path
 
-from vidmem.errors import OutputError, PromptError, VidmemError
+from vidmem.errors import PromptError, VidmemError
 
 INTERRUPTED = 130  # what shells report for Ctrl-C
 
@@ -121,8 +121,9 @@ def track(args) -> int:
 def evaluate(args) -> int:
     from vidmem.evaluation import find_sequences
     from vidmem.evaluation.run import evaluate as run
-    from vidmem.machine import describe
+    from vidmem.machine import figure_file, write_figure
 
+    figure_file(args.json)
     tracker, rows = make_tracker(args), []
     for sequence in find_sequences(args.data):
         row = run(sequence, tracker, args.prompt, args.masks / sequence.name if args.masks else None)
@@ -133,11 +134,7 @@ def evaluate(args) -> int:
     print(f"{'mean':22s} J {mean['j']:.3f}  F {mean['f']:.3f}  J&F {mean['j_and_f']:.3f}")
     if args.json:
         settings = {"model": args.model, "prompt": args.prompt, "runtime": tracker.network.runtime, "bank": repr(tracker.bank)}
-        try:
-            args.json.parent.mkdir(parents=True, exist_ok=True)
-            args.json.write_text(json.dumps({**settings, "mean": mean, "sequences": rows, "machine": describe()}, indent=1) + "\n")
-        except OSError as error:
-            raise OutputError(f"{args.json} cannot be written ({error.strerror}); choose another file") from error
+        write_figure({**settings, "mean": mean, "sequences": rows}, args.json)
     return 0
 
 

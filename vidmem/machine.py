@@ -3,13 +3,35 @@
 from __future__ import annotations
 
 import importlib
-import os
+import json
 import platform
 from collections.abc import Callable
 from importlib import metadata
+from pathlib import Path
+
+from vidmem.errors import OutputError
+from vidmem.runtime.onnx import cores
 
 REQUIRED = {"numpy": "numpy", "cv2": "opencv-python-headless", "av": "av", "PIL": "pillow", "tqdm": "tqdm"}
 OPTIONAL = {"torch": "torch", "supervision": "supervision", "safetensors": "safetensors"}
+
+
+def figure_file(path: Path | None) -> Path | None:
+    """The path itself, writable and in a folder that is there. Raises `OutputError` before any time is spent."""
+    if path is not None:
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.open("a").close()
+        except OSError as error:
+            raise OutputError(f"{path} cannot be written ({error.strerror}); choose another file") from error
+    return path
+
+
+def write_figure(figure: dict, path: Path | None) -> None:
+    """Add what this machine is, and write it as JSON to `path` where there is one."""
+    figure = {**figure, "machine": describe()}
+    if path is not None:
+        path.write_text(json.dumps(figure, indent=1) + "\n")
 
 
 def describe() -> dict:
@@ -17,7 +39,7 @@ def describe() -> dict:
     packages = ("vidmem", "numpy", "onnxruntime", "torch", "av", "opencv-python-headless")
     return {
         "processor": _processor(),
-        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "cores": cores(),
         "system": platform.platform(terse=True),
         "python": platform.python_version(),
         "versions": {name: version for name in packages if (version := _version(name))},

@@ -228,13 +228,13 @@ class Session:
             track = replace(now.before.fork(), before=now.before)
             work[obj_id] = (track, prompt)
             ask = prompt and Ask(prompt, self._size, earlier.mask_logits if earlier else None)
-            rows += [(obj_id, bank, ask) for bank in track.banks]
+            rows += [(bank, ask) for bank in track.banks]
 
-        plans = [bank.read(self._frame_idx) for _, bank, _ in rows]
+        plans = [bank.read(self._frame_idx) for bank, _ in rows]
         conditioned = self._network.attend(self._features, plans)
-        candidates = self._network.decode(self._features, conditioned, [ask for *_, ask in rows])
+        candidates = self._network.decode(self._features, conditioned, [ask for _, ask in rows])
 
-        kept: list[tuple[Track, list[MemoryBank], int, int, bool]] = []
+        kept: list[tuple[MemoryBank, int, int, bool]] = []  # bank, row, candidate, prompted
         first = 0
         for obj_id, (track, prompt) in work.items():
             last = first + len(track.banks)
@@ -243,7 +243,7 @@ class Session:
             )
             parents = [track.banks[c.parent] for c in choices]
             track.banks = [bank if parents.index(bank) == i else bank.fork() for i, bank in enumerate(parents)]
-            kept += [(track, bank, first + c.parent, c.candidate, prompt is not None) for bank, c in zip(track.banks, choices)]
+            kept += [(bank, first + c.parent, c.candidate, prompt is not None) for bank, c in zip(track.banks, choices)]
             track.outcome = self._outcome(candidates, first + choices[0].parent, choices[0].candidate, prompt)
             visible = track.outcome.object_logit > 0
             track.state = track.before.state.advance(visible, prompt is not None)
@@ -253,7 +253,7 @@ class Session:
 
     def _memorize(self, candidates: Candidates, kept) -> None:
         wanted, logits = [], []
-        for _, bank, row, candidate, prompted in kept:
+        for bank, row, candidate, prompted in kept:
             mask_logits = candidates.mask_logits[row, candidate]
             iou, visible = float(candidates.iou[row, candidate]), float(candidates.object_logit[row])
             verdict = Verdict(self._frame_idx, iou, visible, float((mask_logits > 0).mean()), prompted)

@@ -10,7 +10,6 @@ transform; `tests/test_evaluation.py` holds that to the plain definition.
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import zip_longest
@@ -20,6 +19,7 @@ import numpy as np
 
 from vidmem.errors import PromptError, SourceError, UserError
 from vidmem.types import Prompt
+from vidmem.video.source import natural_key
 
 IGNORE = 255  # label of pixels that belong to no object and to no background; never an object id
 BOUNDARY_TOLERANCE = 0.008  # share of the frame's diagonal
@@ -143,7 +143,7 @@ def find_sequences(root: str | Path) -> list[Sequence]:
     Folders without masks are skipped. Raises `SourceError` if none is left, or if a frame of one lacks its mask.
     """
     root = Path(root)
-    folders = [root] if (root / "frames").is_dir() else sorted(root.glob("*"), key=_natural)
+    folders = [root] if (root / "frames").is_dir() else sorted(root.glob("*"), key=natural_key)
     found = [_sequence(folder) for folder in folders if (folder / "frames").is_dir() and _images(folder / "masks")]
     if not found:
         raise SourceError(f"{root}: no sequence with masks; expected NAME/frames/*.jpg and NAME/masks/*.png in it")
@@ -242,13 +242,8 @@ def _deepest_point(mask: np.ndarray) -> np.ndarray:
     return np.array([x + 0.5, y + 0.5], np.float32)
 
 
-def _natural(path: Path) -> list:
-    """Sort key under which 2 comes before 10."""
-    return [(0, int(part), "") if part.isdigit() else (1, 0, part) for part in re.split(r"(\d+)", path.name) if part]
-
-
 def _images(folder: Path) -> list[Path]:
-    return sorted((p for p in folder.glob("*") if p.suffix.lower() in IMAGE_SUFFIXES), key=_natural)
+    return sorted((p for p in folder.glob("*") if p.suffix.lower() in IMAGE_SUFFIXES), key=natural_key)
 
 
 def _sequence(folder: Path) -> Sequence:

@@ -122,14 +122,12 @@ class NanoNetwork:
             if ask is not None and ask.prompt.mask is not None and ask.prompt.points is None:
                 # A mask that a person gave is the answer (SAM 2's `use_mask_input_as_output_without_sam`).
                 masks[row], iou[row], present[row] = SURE * (2 * _shrink(ask.prompt.mask, shape) - 1), 1, SURE
-            elif ask is not None and ask.prompt.points is not None and ask.prompt.labels.any():
+            elif ask is not None and (ask.prompt.box is not None or ask.prompt.labels.any()):
                 present[row] = max(present[row], 0.1)  # someone points at it: it is there
-            elif ask is not None and ask.prompt.box is not None:
-                present[row] = max(present[row], 0.1)
         return Candidates(masks, iou, present)
 
     def memorize(self, features: Features, mask_logits: np.ndarray, prompted: Sequence[bool]) -> list[Memory]:
-        share = (1 / (1 + np.exp(-mask_logits.clip(-30, 30)))).astype(np.float32)[:, None]
+        share = _sigmoid(mask_logits)[:, None]
         return [Memory(tokens, tokens.nbytes) for tokens in self._memorize(features, share)]
 
     def _memorize(self, features: Features, share: np.ndarray) -> list[Tokens]:
@@ -177,7 +175,7 @@ class NanoNetwork:
         if prompt.mask is not None:
             so_far = _shrink(prompt.mask, shape)
         elif ask.mask_logits is not None and prompt.box is None:
-            so_far = 1 / (1 + np.exp(-ask.mask_logits.clip(-30, 30)))
+            so_far = _sigmoid(ask.mask_logits)
         return prompt_maps(
             shape,
             None if prompt.points is None else prompt.points * scale,
@@ -185,6 +183,11 @@ class NanoNetwork:
             None if prompt.box is None else prompt.box * np.tile(scale, 2),
             so_far,
         )
+
+
+def _sigmoid(logits: np.ndarray) -> np.ndarray:
+    """float32; clipped, so that nothing overflows."""
+    return (1 / (1 + np.exp(-logits.clip(-30, 30)))).astype(np.float32)
 
 
 def _shrink(mask: np.ndarray, shape: tuple[int, int]) -> np.ndarray:

@@ -27,7 +27,7 @@ class OnnxEngine:
         except ImportError as error:
             raise RuntimeMissing("the onnx runtime needs onnxruntime: pip install onnxruntime") from error
         options = ort.SessionOptions()
-        options.intra_op_num_threads = threads or _cores()
+        options.intra_op_num_threads = threads or cores()
         # Decoding and writing run beside the network; threads that spin while they wait would take their cores.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         options.log_severity_level = 3
@@ -56,6 +56,6 @@ class OnnxEngine:
         return arrays[0] if len(arrays) == 1 else np.concatenate(arrays, axis)
 
 
-def _cores() -> int:
+def cores() -> int:
     """Cores that this process may use; only Linux tells them apart from those that there are."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -37,7 +37,7 @@ class Source:
             raise SourceError(f"start={start}, end={end}; expected 0 <= start < end")
         if max_size is not None and max_size < 16:
             raise SourceError(f"max_size={max_size}; expected at least 16 pixels")
-        self.path, self._start, self._end, self._max_size = path, start, end, max_size
+        self.path, self._start, self._end = path, start, end
         self.problems: list[str] = []  # what could not be read, a line each
         self._running: Iterator[Frame] | None = None
         first = next(self._read(start=0), None)
@@ -112,16 +112,11 @@ class Source:
 
 
 class VideoFile(Source):
+    _announced = 0  # frames that the container says it holds; 0 where it does not say
+
     def __init__(self, path: Path, start: int, end: int | None, max_size: int | None):
         super().__init__(path, start, end, max_size)
-        import av
-
-        with av.open(str(path)) as container:
-            stream = _moving(container)[0]
-            self.frame_rate = stream.average_rate or stream.guessed_rate
-            count = stream.frames
-            if not count and container.duration and self.frame_rate:
-                count = round(container.duration / 1_000_000 * self.frame_rate)
+        count = self._announced
         if count:
             self.frame_count = max(1, min(count, end if end is not None else count) - start)
 
@@ -140,7 +135,10 @@ class VideoFile(Source):
                 raise SourceError(f"{self.path} has no picture, only {kinds}; expected a file with a video stream")
             stream = _moving(container)[0]
             stream.thread_type = "AUTO"
-            rate = stream.average_rate or stream.guessed_rate
+            self.frame_rate = rate = stream.average_rate or stream.guessed_rate
+            self._announced = stream.frames
+            if not self._announced and container.duration and rate:
+                self._announced = round(container.duration / 1_000_000 * rate)
             self._seen = index = 0
             for frame in self._decode(container, stream):
                 pts = frame.time
@@ -219,7 +217,7 @@ class VideoFile(Source):
 class ImageFolder(Source):
     def __init__(self, path: Path, start: int, end: int | None, max_size: int | None):
         files = [path] if path.is_file() else [p for p in path.iterdir() if _is_image(p)]
-        self.files = sorted(files, key=_natural)
+        self.files = sorted(files, key=natural_key)
         if not self.files:
             raise SourceError(f"{path} holds no images; expected files such as {', '.join(sorted(IMAGE_SUFFIXES)[:5])}")
         super().__init__(path, start, end, max_size)
@@ -246,7 +244,7 @@ def _moving(container) -> list:
     return [s for s in container.streams.video if "attached_pic" not in str(s.disposition.name)]
 
 
-def _natural(path: Path) -> list:
+def natural_key(path: Path) -> list:
     """frame2 before frame10; the name itself decides between 1 and 01."""
     parts = re.split(r"(\d+)", path.name.lower())
     return [(0, int(part), "") if part.isdecimal() else (1, 0, part) for part in parts] + [(2, 0, path.name)]
