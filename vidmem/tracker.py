@@ -9,7 +9,7 @@ from pathlib import Path
 from vidmem.errors import ModelError, RuntimeMissing
 from vidmem.memory import BANKS, MemoryBank, Recent
 from vidmem.runtime.base import Network
-from vidmem.search import SEARCHES, Greedy, Search
+from vidmem.search import SEARCHES, Search
 from vidmem.session import Session
 from vidmem.status import StatusRule
 from vidmem.weights import models_folder

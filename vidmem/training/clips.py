@@ -30,7 +30,9 @@ class ClipConfig:
     kinds: tuple[float, float, float, float] = (0.3, 0.4, 0.22, 0.08)  # real, paste, region, blob
     twin: float = 0.25  # chance that a pasted target has an identical distractor
     vanish: float = 0.15  # chance that a pasted target is away on one later frame
-    labelled: float = 0.75  # chance that a cut-out is a labelled object and not a region
+    pictured: float = 0.5  # chance that a cut-out is a picture of a whole object, where the cache has such
+    labelled: float = 0.75  # chance that one that is not is a labelled object and not a region
+    camouflage: float = 0.3  # chance that a pasted object takes on the mean colour of what it is pasted over
 
 
 def load_labels(folder: Path) -> list[dict]:
@@ -58,7 +60,7 @@ class Motion:
         self.angle, self.spin = rng.normal(0, 0.15), rng.normal(0, 0.09) * gap * strength
         self.shear, self.lean = rng.normal(0, 0.08, 2), rng.normal(0, 0.03, 2) * gap * strength
         self.flip = rng.random() < 0.5
-        amplitude = 0.02 * side * strength
+        amplitude = 0.02 * side * strength * rng.choice([1.0, 1.0, 2.0, 3.0])  # now and then legs and arms bend
         self.elastic0, self.elastic = rng.normal(0, amplitude, (2, 5, 7)), rng.normal(0, 0.5 * amplitude * min(gap, 2), (2, 5, 7))
         self.jitter = lambda: rng.normal(0, 0.015 * side, 2) * gap * strength
 
@@ -101,6 +103,8 @@ class ClipGenerator:
                 self.of_row.setdefault(i, []).append(len(self.objects))
                 self.objects.append((i, mask))
         self.tracks = [t for t in tracks.values() if len(t) > 1]
+        pictures = np.load(cache / "cutouts.npz") if (cache / "cutouts.npz").exists() else {}
+        self.pictures = [pictures[name] for name in pictures]
 
     def sample(self) -> tuple[np.ndarray, np.ndarray]:
         kinds = np.array(self.config.kinds) * [bool(self.tracks), 1, 1, 1]
@@ -114,6 +118,9 @@ class ClipGenerator:
     # The sources of objects ------------------------------------------------------------------------------------------
     def _cutout(self) -> tuple[np.ndarray, np.ndarray]:
         """An image and a mask of one thing in it, cropped around it."""
+        if self.pictures and self.rng.random() < self.config.pictured:
+            picture = self.pictures[self.rng.integers(len(self.pictures))]
+            return picture[..., :3], (picture[..., 3] > 127).astype(np.uint8)
         if self.objects and self.rng.random() < self.config.labelled:
             row, mask = self.objects[self.rng.integers(len(self.objects))]
         else:
@@ -207,6 +214,11 @@ class ClipGenerator:
         order = self.rng.permutation(len(cutouts))
         masks = np.zeros((frames, *self.config.size), np.uint8)
         gains = self.rng.uniform(0.8, 1.2, (len(cutouts), 3))
+        offsets = np.zeros((len(cutouts), 3))
+        for i, (source, mask) in enumerate(cutouts):
+            if self.rng.random() < self.config.camouflage:
+                own, around = source[mask > 0].mean(0) * gains[i], canvas[0].mean((0, 1))
+                offsets[i] = (around - own) * self.rng.uniform(0.5, 1.0)
         for t in range(frames):
             image = canvas[t].astype(np.float32)
             for i in order:
@@ -216,7 +228,7 @@ class ClipGenerator:
                 mx, my = motions[i].maps(t)
                 alpha = cv2.remap(mask.astype(np.float32), mx, my, cv2.INTER_LINEAR)
                 alpha = cv2.GaussianBlur(alpha, (3, 3), 0)[..., None]
-                pasted = cv2.remap(source, mx, my, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE) * gains[i]
+                pasted = cv2.remap(source, mx, my, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE) * gains[i] + offsets[i]
                 image = image * (1 - alpha) + pasted * alpha
                 masks[t] = masks[t] * (alpha[..., 0] < 0.5) if i != target else alpha[..., 0] >= 0.5
             canvas[t] = np.clip(image, 0, 255).astype(np.uint8)

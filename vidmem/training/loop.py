@@ -58,12 +58,17 @@ def mask_loss(logits: Tensor, target: Tensor) -> Tensor:
 class Step:
     """Runs the clips of a batch through the model as a session would and sums the losses."""
 
-    def __init__(self, model: Nano, rng: np.random.Generator):
-        self.model, self.rng, self.device = model, rng, next(model.parameters()).device
+    def __init__(self, model: Nano, rng: np.random.Generator, half: bool = False):
+        """half: convolutions in bfloat16; losses, memory reads and weights stay float32."""
+        self.model, self.rng, self.device, self.half = model, rng, next(model.parameters()).device, half
         self.parts: dict[str, list[float]] = {}
 
     def _note(self, name: str, value: float) -> None:
         self.parts.setdefault(name, []).append(value)
+
+    def _run(self, module, *inputs):
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.half):
+            return tuple(output.float() for output in module(*inputs))
 
     def _prompts(self, prompts: list[dict], shape) -> tuple[Tensor, Tensor]:
         pairs = [prompt_maps(shape, **p) for p in prompts]
@@ -91,7 +96,7 @@ class Step:
         """images (B, T, 3, H, W) in 0..1, masks (B, T, H, W) 0/1 -> scalar loss."""
         model, rng = self.model, self.rng
         batch, frames = images.shape[:2]
-        feature, skip, key = (x.unflatten(0, (batch, frames)) for x in model.encode(images.flatten(0, 1)))
+        feature, skip, key = (x.unflatten(0, (batch, frames)) for x in self._run(model.encode, images.flatten(0, 1)))
         target = F.avg_pool2d(masks.float().flatten(0, 1)[:, None], 4).unflatten(0, (batch, frames))
         shape = target.shape[-2:]
         fine, coarse = ([f(key[:, t]) for t in range(frames)] for f in (as_tokens, coarse_keys))
@@ -103,10 +108,10 @@ class Step:
                                conditioned[:, 2 * model.config.value_dim + 4 :][:, :1]], 1).clamp(1e-3, 1 - 1e-3)
             truth = F.avg_pool2d(target[:, t], 2).expand_as(share)
             direct = F.binary_cross_entropy(share, truth)  # the matching itself must carry the labels
-            return model.mask_decoder(feature[:, t], skip[:, t], conditioned, maps), direct
+            return self._run(model.mask_decoder, feature[:, t], skip[:, t], conditioned, maps), direct
 
         def remember(t, share):
-            value, coarse_value = model.memorize(feature[:, t], share)
+            value, coarse_value = self._run(model.memorize, feature[:, t], share)
             return (fine[t], value), (coarse[t], coarse_value)
 
         def prompted(t, prompts, name, memory=None):
@@ -124,6 +129,11 @@ class Step:
             asked = [{**a, **correction(m, s > 0.5, rng), "mask": s} for a, m, s in zip(asked, truth[:, 0], soft)]
             extra, share = prompted(0, asked, "corrected")
             loss = loss + extra
+        # Prompts are the weak spot, and a later frame, seen as if it were the first, costs no more encoding.
+        t = int(rng.integers(1, frames))
+        later = [random_prompt(m, rng) for m in (target[:, t, 0].cpu().numpy() > 0.5)]
+        extra, _ = prompted(t, later, "box" if "box" in later[0] else "click")
+        loss = loss + extra
         given = torch.from_numpy(rng.random(batch) < 0.6).to(images.device)[:, None, None, None]
         new, long = remember(0, torch.where(given, target[:, 0], share.detach()))
         for t in range(1, frames):
