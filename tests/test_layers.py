@@ -15,7 +15,7 @@ LAYERS = [
     ["errors"],
     ["types"],
     ["nn", "memory", "search", "status", "render", "prompts"],
-    ["weights"],
+    ["weights", "checkpoints"],
     ["runtime"],
     ["session", "video"],
     ["tracker"],

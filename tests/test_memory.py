@@ -93,6 +93,17 @@ def test_pointers_are_the_prompted_then_consecutive_ones_with_signed_distances()
     assert plan.pointer_norm == 15
 
 
+@pytest.mark.parametrize("stride", [1, 3, 30])
+def test_frames_that_are_only_pointed_to_hold_no_spatial_memory(stride):
+    bank = Recent(stride=stride)()
+    for t in range(80):
+        bank.write(entry(t, prompted=t == 0))
+        plan = bank.read(t + 1)
+        assert all(recall.entry.payload is not None for recall in plan.recalls)
+        assert len(plan.pointers) == min(16, t + 1)
+    assert sum(e.payload is not None for e in bank.entries()) <= 8 < len(bank.entries())
+
+
 def test_a_policy_without_pointers_reads_none():
     plan = fill(Recent(pointers=0), 20).read(21)
     assert plan.pointers == () and len(plan.recalls) == 7
@@ -139,7 +150,7 @@ def test_a_bank_holds_at_most_its_capacity_after_every_write(policy, pattern):
         if bank.wants(candidate.verdict):
             bank.write(candidate)
         held = bank.entries()
-        assert len(held) <= bank.capacity and bank.nbytes == BYTES * len(held)
+        assert len(held) <= bank.capacity and bank.nbytes == BYTES * sum(e.payload is not None for e in held)
         assert [e.frame_idx for e in held] == sorted({e.frame_idx for e in held})
 
 

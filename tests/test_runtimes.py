@@ -9,7 +9,7 @@ import pytest
 import vidmem
 from vidmem.errors import ModelError, PromptError
 from vidmem.runtime.base import Ask
-from vidmem.types import Entry, Prompt, ReadPlan, Recall, Verdict
+from vidmem.types import Chosen, Entry, Prompt, ReadPlan, Recall, Verdict
 
 ROOT = Path(__file__).resolve().parents[1]
 NANO, DEMO, BOX = ROOT / "models/nano", ROOT / "assets/demo.mp4", (43, 154, 201, 255)
@@ -63,7 +63,7 @@ def test_two_rows_say_what_each_says_alone(tracker, frames):
     features = network.encode(frames[0].image)
     asks = [Ask(Prompt(box=np.array(b, np.float32)), frames[0].size) for b in (BOX, (300, 60, 420, 200))]
     first = network.decode(features, network.attend(features, [ReadPlan()] * 2), asks)
-    memories = network.memorize(features, first.mask_logits[:, 0], [True, True])
+    memories = network.memorize(features, first, [Chosen(0, 0, True), Chosen(1, 0, True)])
     plans = [ReadPlan((Recall(Entry(Verdict(0, 1.0, 5.0, 0.1, True), m.payload, m.nbytes), -1),)) for m in memories]
     features = network.encode(frames[1].image)
     together = network.decode(features, network.attend(features, plans), [None, None])

@@ -8,7 +8,7 @@ import json
 import sys
 from pathlib import Path
 
-from vidmem.errors import PromptError, VidmemError
+from vidmem.errors import ModelError, PromptError, VidmemError
 
 INTERRUPTED = 130  # what shells report for Ctrl-C
 
@@ -47,7 +47,9 @@ def bank_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--runtime", default="auto", help=f"one of: {', '.join(RUNTIMES)}")
     parser.add_argument("--device", default="cpu", help="cpu, or cuda for the pytorch runtime")
     parser.add_argument("--threads", type=int, help="threads of the network (default: every core)")
-    parser.add_argument("--weights", type=Path, help="a folder with other weights of the model")
+    parser.add_argument("--weights", type=Path, help="other weights of the model: a folder for nano, a file for SAM 2")
+    parser.add_argument("--image-size", type=int, help="pixels a side of SAM 2's input, a multiple of 32 (default: 1024)")
+    parser.add_argument("--precision", default="fp32", choices=("fp32", "bf16"), help="of SAM 2 (default: %(default)s)")
     fields = {f.name: f for policy in BANKS.values() for f in dataclasses.fields(policy)}
     for name in fields:
         parser.add_argument(f"--bank-{name.replace('_', '-')}", metavar="VALUE", help="a number of the bank; see `vidmem models`")
@@ -59,7 +61,7 @@ def make_tracker(args):
 
     tracker = load(
         args.model, runtime=args.runtime, bank=args.bank, search=args.search, device=args.device, threads=args.threads,
-        weights=args.weights,
+        weights=args.weights, image_size=args.image_size, precision=args.precision,
     )  # fmt: skip
     given = {k.removeprefix("bank_"): v for k, v in vars(args).items() if k.startswith("bank_") and v is not None}
     if not given:
@@ -139,19 +141,51 @@ def evaluate(args) -> int:
 
 
 def models(args) -> int:
+    from vidmem.checkpoints import checkpoint_path
     from vidmem.memory import BANKS
     from vidmem.search import SEARCHES
     from vidmem.tracker import MODELS
     from vidmem.weights import models_folder
 
+    if args.action:
+        if not args.get:
+            raise ModelError(f"which one? vidmem models get NAME, one of: {', '.join(m for m in MODELS if not MODELS[m].embedded)}")
+        return get_model(args.get, args.sha256)
     for model in MODELS.values():
-        folder = models_folder() / model.name
-        size = sum(path.stat().st_size for path in folder.glob("*.*")) / 1e6
-        print(f"{model.name:10s} {model.about}\n{'':10s} {folder} ({size:.1f} MB), bank {model.bank}")
+        path = models_folder() / model.name if model.embedded else checkpoint_path(model.name)
+        files = path.glob("*.*") if path.is_dir() else [path] if path.is_file() else []
+        size = sum(file.stat().st_size for file in files) / 1e6
+        state = f"{path} ({size:.1f} MB)" if size else f"not here; vidmem models get {model.name}"
+        print(f"{model.name:18s} {model.about}\n{'':18s} {state}")
     for kind, table in (("bank", BANKS), ("search", SEARCHES)):
         for name, policy in table.items():
             numbers = ", ".join(f"{f.name}={f.default}" for f in dataclasses.fields(policy))
             print(f"{kind} {name:10s} {numbers or 'no numbers'}")
+    return 0
+
+
+def get_model(name: str, sha256: str | None) -> int:
+    """Download a checkpoint; what came of an interrupted download is continued."""
+    from tqdm import tqdm
+
+    from vidmem.checkpoints import checkpoint_path, checkpoint_url, fetch
+    from vidmem.tracker import MODELS, pick
+
+    if pick(MODELS, "model", name).embedded:
+        print(f"{name} comes with vidmem; there is nothing to fetch")
+        return 0
+    path = checkpoint_path(name)
+    if path.exists():
+        print(f"{path} is here already; delete it to fetch it again")
+        return 0
+    with tqdm(unit="B", unit_scale=True, disable=None) as bar:
+
+        def progress(done: int, total: int) -> None:
+            bar.total = total or None
+            bar.update(done - bar.n)
+
+        record = fetch(checkpoint_url(name), path, progress, sha256)
+    print(f"{path}: {record['bytes']} bytes, sha256 {record['sha256']}")
     return 0
 
 
@@ -194,7 +228,11 @@ def build_parser() -> argparse.ArgumentParser:
     bank_options(p)
     p.set_defaults(run=evaluate)
 
-    commands.add_parser("models", parents=[common], help="models, banks and searches there are").set_defaults(run=models)
+    p = commands.add_parser("models", parents=[common], help="models, banks and searches there are; `models get NAME`")
+    p.add_argument("action", nargs="?", choices=("get",), help="get: download the weights of a model")
+    p.add_argument("get", nargs="?", metavar="NAME", help="which model")
+    p.add_argument("--sha256", help="refuse a download with another hash")
+    p.set_defaults(run=models)
     commands.add_parser("doctor", parents=[common], help="what is installed, what works, what is missing").set_defaults(run=doctor)
     return parser
 
@@ -209,6 +247,9 @@ def main(argv: list[str] | None = None) -> int:
             raise
         print(f"vidmem: {error}", file=sys.stderr)
         return error.exit_code
+    except BrokenPipeError:  # `vidmem models | head`
+        sys.stdout = None
+        return 0
     except KeyboardInterrupt:
         print("vidmem: interrupted", file=sys.stderr)
         return INTERRUPTED

@@ -16,7 +16,7 @@ from vidmem.runtime.base import Ask, Network
 from vidmem.runtime.timed import Timed
 from vidmem.search import Search
 from vidmem.status import StatusRule, StatusState
-from vidmem.types import Candidates, Entry, Frame, FrameResult, Prompt, Verdict, resize_logits
+from vidmem.types import Candidates, Chosen, Entry, Frame, FrameResult, Prompt, Verdict, resize_logits
 
 UNDO_DEPTH = 64  # edits of one frame that can be taken back
 
@@ -30,6 +30,7 @@ class Outcome:
     object_logit: float
     mask: np.ndarray | None = None  # (H, W) bool, where a person gave the mask itself
     prompt: Prompt | None = None  # all that a person said on this frame
+    fresh: bool = False  # the frame was not tracked before the first prompt on it
 
 
 @dataclass
@@ -72,7 +73,11 @@ class Session:
         search: Callable[[], Search],
         status: StatusRule = StatusRule(),
         max_objects: int | None = None,
+        reverse: bool = False,
     ):
+        """reverse: frames come with falling indices, as in a finite file that is followed from its end to its beginning;
+        banks then count time as minus the index, and mirror what they recall."""
+        self._reverse = reverse
         self._network, self._make_bank, self._make_search = Timed(network), bank, search
         self._status, self._max_objects = status, max_objects
         self._tracks: dict[int, Track] = {}
@@ -90,9 +95,12 @@ class Session:
         """
         began = self._open()
         if not isinstance(frame, Frame):
+            if self._reverse:
+                raise ValueError("a reversed session takes Frame objects: an array alone does not say its index")
             frame = Frame(0 if self._frame_idx is None else self._frame_idx + 1, None, frame)
-        if self._frame_idx is not None and frame.index <= self._frame_idx:
-            raise ValueError(f"frame {frame.index} came after frame {self._frame_idx}; frames must come in order")
+        if self._frame_idx is not None and not self._precedes(self._frame_idx, frame.index):
+            order = "falling order, for the session is reversed" if self._reverse else "order"
+            raise ValueError(f"frame {frame.index} came after frame {self._frame_idx}; frames must come in {order}")
         prompts = self._due(frame)
         self._network.take()
         self._undo.clear()
@@ -122,9 +130,9 @@ class Session:
         now = self._frame_idx
         if frame_idx is not None and (type(frame_idx) is bool or not isinstance(frame_idx, (int, np.integer)) or frame_idx < 0):
             raise PromptError(f"frame_idx is {frame_idx!r}; expected the index of a frame, from 0")
-        if frame_idx is not None and now is not None and frame_idx < now:
+        if frame_idx is not None and now is not None and self._precedes(frame_idx, now):
             raise PromptError(f"frame_idx {frame_idx} has passed (the session is at {now}); prompt frame {now} or later")
-        if now is None or (frame_idx is not None and frame_idx > now):
+        if now is None or (frame_idx is not None and self._precedes(now, frame_idx)):
             waiting = self._queued.get(-1 if frame_idx is None else frame_idx, {})
             if obj_id in waiting:
                 raise ObjectError(f"object {obj_id} was added twice for the same frame; put all its points in one call")
@@ -227,48 +235,56 @@ class Session:
                 prompt = merge(earlier.prompt, prompt)
             track = replace(now.before.fork(), before=now.before)
             work[obj_id] = (track, prompt)
-            ask = prompt and Ask(prompt, self._size, earlier.mask_logits if earlier else None)
+            fresh = prompt is not None and (earlier is None or earlier.fresh)
+            ask = prompt and Ask(prompt, self._size, earlier.mask_logits if earlier else None, fresh)
             rows += [(bank, ask) for bank in track.banks]
 
-        plans = [bank.read(self._frame_idx) for bank, _ in rows]
+        plans = [bank.read(self._time) for bank, _ in rows]
         conditioned = self._network.attend(self._features, plans)
         candidates = self._network.decode(self._features, conditioned, [ask for _, ask in rows])
 
-        kept: list[tuple[MemoryBank, int, int, bool]] = []  # bank, row, candidate, prompted
+        kept: list[tuple[MemoryBank, Chosen, bool]] = []  # and whether it corrects
         first = 0
         for obj_id, (track, prompt) in work.items():
             last = first + len(track.banks)
+            ask = rows[first][1]
             choices = track.search.advance(
                 candidates.iou[first:last], candidates.object_logit[first:last], prompt is not None
             )
             parents = [track.banks[c.parent] for c in choices]
             track.banks = [bank if parents.index(bank) == i else bank.fork() for i, bank in enumerate(parents)]
-            kept += [(bank, first + c.parent, c.candidate, prompt is not None) for bank, c in zip(track.banks, choices)]
-            track.outcome = self._outcome(candidates, first + choices[0].parent, choices[0].candidate, prompt)
+            chosen = [Chosen(first + c.parent, c.candidate, prompt is not None) for c in choices]
+            kept += [(bank, c, ask is not None and not ask.fresh) for bank, c in zip(track.banks, chosen)]
+            track.outcome = self._outcome(candidates, chosen[0], ask)
             visible = track.outcome.object_logit > 0
             track.state = track.before.state.advance(visible, prompt is not None)
             self._tracks[obj_id] = track
             first = last
         self._memorize(candidates, kept)
 
-    def _memorize(self, candidates: Candidates, kept) -> None:
-        wanted, logits = [], []
-        for bank, row, candidate, prompted in kept:
-            mask_logits = candidates.mask_logits[row, candidate]
-            iou, visible = float(candidates.iou[row, candidate]), float(candidates.object_logit[row])
-            verdict = Verdict(self._frame_idx, iou, visible, float((mask_logits > 0).mean()), prompted)
+    def _memorize(self, candidates: Candidates, kept: list[tuple[MemoryBank, Chosen, bool]]) -> None:
+        wanted = []
+        for bank, chosen, corrected in kept:
+            area = float((candidates.mask_logits[chosen.row, chosen.candidate] > 0).mean())
+            iou, visible = float(candidates.iou[chosen.row, chosen.candidate]), float(candidates.object_logit[chosen.row])
+            verdict = Verdict(self._time, iou, visible, area, chosen.prompted, corrected)
             if bank.wants(verdict):
-                wanted.append((bank, verdict))
-                logits.append(mask_logits if visible > 0 else np.full_like(mask_logits, -10.0))
+                wanted.append((bank, chosen, verdict))
         if wanted:
-            memories = self._network.memorize(self._features, np.stack(logits), [v.prompted for _, v in wanted])
-            for (bank, verdict), memory in zip(wanted, memories):
-                bank.write(Entry(verdict, memory.payload, memory.nbytes))
+            memories = self._network.memorize(self._features, candidates, [chosen for _, chosen, _ in wanted])
+            for (bank, _, verdict), memory in zip(wanted, memories):
+                bank.write(Entry(verdict, memory.payload, memory.nbytes, memory.pointer))
 
-    def _outcome(self, candidates: Candidates, row: int, candidate: int, prompt: Prompt | None) -> Outcome:
-        given = prompt.mask if prompt is not None and prompt.points is None and prompt.box is None else None
-        visible = float(candidates.object_logit[row])
-        return Outcome(candidates.mask_logits[row, candidate], float(candidates.iou[row, candidate]), visible, given, prompt)
+    def _outcome(self, candidates: Candidates, chosen: Chosen, ask: Ask | None) -> Outcome:
+        prompt, row = ask and ask.prompt, chosen.row
+        return Outcome(
+            candidates.mask_logits[row, chosen.candidate],
+            float(candidates.iou[row, chosen.candidate]),
+            float(candidates.object_logit[row]),
+            prompt.mask if prompt is not None and prompt.points is None and prompt.box is None else None,
+            prompt,
+            ask is not None and ask.fresh,
+        )
 
     def _result(self, began: float) -> FrameResult:
         """Collect what the current frame gave. Without objects: N = 0."""
@@ -296,6 +312,15 @@ class Session:
             timings=timings,
         )
 
+    @property
+    def _time(self) -> int:
+        """The banks' clock."""
+        return -self._frame_idx if self._reverse else self._frame_idx
+
+    def _precedes(self, one: int, other: int) -> bool:
+        """Whether frame `one` comes before frame `other` in this session."""
+        return one > other if self._reverse else one < other
+
     # Small parts -----------------------------------------------------------------------------------------------------
     def _open(self) -> float:
         if self._closed:
@@ -315,7 +340,7 @@ class Session:
 
     def _due(self, frame: Frame) -> dict[int, Prompt]:
         """Take the prompts that wait for this frame, checked against its size; those of skipped frames are refused."""
-        late = [f for f, queue in self._queued.items() if 0 <= f < frame.index and queue]
+        late = [f for f, queue in self._queued.items() if f >= 0 and queue and self._precedes(f, frame.index)]
         if late:
             del self._queued[late[0]]
             raise PromptError(f"a prompt waits for frame {late[0]}, but frame {frame.index} came; step every frame")

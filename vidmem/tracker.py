@@ -8,6 +8,7 @@ from pathlib import Path
 
 from vidmem.errors import ModelError, RuntimeMissing
 from vidmem.memory import BANKS, MemoryBank, Recent
+from vidmem.nn.sam2.config import CONFIGS
 from vidmem.runtime.base import Network
 from vidmem.search import SEARCHES, Search
 from vidmem.session import Session
@@ -33,10 +34,12 @@ class Tracker:
         search: Callable[[], Search] | None = None,
         status: StatusRule = StatusRule(),
         max_objects: int | None = None,
+        reverse: bool = False,
     ) -> Session:
         """A session for one stream. bank, search: policy objects such as `vidmem.memory.Recent(slots=7)`; None: the model's
-        own. max_objects: refuse more objects than this instead of slowing down; None: no limit."""
-        return Session(self.network, bank or self.bank, search or self.search, status, max_objects)
+        own. max_objects: refuse more objects than this instead of slowing down; None: no limit. reverse: frames come with
+        falling indices."""
+        return Session(self.network, bank or self.bank, search or self.search, status, max_objects, reverse)
 
 
 @dataclass(frozen=True)
@@ -47,8 +50,19 @@ class Model:
     about: str
     bank: Callable[[], MemoryBank]
 
+    @property
+    def embedded(self) -> bool:
+        """Its weights come with vidmem."""
+        return self.name == "nano"
+
+
+def _sam2(name: str) -> Model:
+    version, size = name.split("-", 1)
+    return Model(name, f"Meta's {version.upper().replace('SAM', 'SAM ')}, {size}, at 1024 pixels; fetch it first", Recent())
+
 
 MODELS = {"nano": Model("nano", "embedded model, 1.6 M parameters, trained by this project; runs on a CPU", NANO_MEMORY)}
+MODELS |= {name: _sam2(name) for name in CONFIGS}
 
 
 def pick(table: dict, kind: str, name: str):
@@ -67,35 +81,61 @@ def load(
     device: str = "cpu",
     threads: int | None = None,
     weights: str | Path | None = None,
+    image_size: int | None = None,
+    precision: str = "fp32",
 ) -> Tracker:
     """Load a model.
 
     model: a name from `vidmem models`. runtime: `onnx`, `pytorch`, or `auto` (onnx when it is installed, for it needs no
     torch). bank, search: names; None: the model's own. device: for pytorch, `cpu` or `cuda`. threads: of the network;
-    None: every core. weights: a folder with other weights of the same model. Raises `ModelError` for a name or weights
-    that do not exist or fit, `RuntimeMissing` when the engine is not installed.
+    None: every core. weights: other weights of the same model (nano: a folder; SAM 2: a .pt or .safetensors file; None: what
+    `vidmem models get` fetched). image_size: pixels a side of SAM 2's input, a multiple of 32; None: 1024, as trained.
+    precision: for SAM 2, `fp32` or `bf16`. Raises `ModelError` for a name or weights that do not exist or fit,
+    `RuntimeMissing` when the engine is not installed.
     """
     card = pick(MODELS, "model", model)
     if runtime not in RUNTIMES:
         raise ModelError(f"there is no runtime {runtime!r}; choose from: {', '.join(RUNTIMES)}")
     if threads is not None and threads < 1:
         raise ModelError(f"threads={threads}; expected 1 or more, or none for every core")
-    folder = Path(weights) if weights else models_folder() / model
-    from vidmem.runtime.nano import NanoNetwork
-
     make_bank = card.bank if bank is None else pick(BANKS, "bank", bank)()
     make_search = pick(SEARCHES, "search", search)()
-    if runtime == "auto":
-        wanted = ("pytorch",) if device != "cpu" else ("onnx", "pytorch")
+    if card.embedded:
+        if image_size is not None or precision != "fp32":
+            raise ModelError(f"{model} takes no image_size and no precision; they are for the SAM 2 models")
+        network = _nano(runtime, Path(weights) if weights else models_folder() / model, device, threads)
     else:
-        wanted = (runtime,)
+        network = _sam2_network(model, runtime, device, threads, weights, image_size or 1024, precision)
+    return Tracker(network, make_bank, make_search)
+
+
+def _nano(runtime: str, folder: Path, device: str, threads: int | None) -> Network:
+    from vidmem.runtime.nano import NanoNetwork
+
+    wanted = (runtime,) if runtime != "auto" else ("pytorch",) if device != "cpu" else ("onnx", "pytorch")
     problems = []
     for name in wanted:
         try:
-            return Tracker(NanoNetwork(_engine(name, folder, device, threads)), make_bank, make_search)
+            return NanoNetwork(_engine(name, folder, device, threads))
         except RuntimeMissing as error:
             problems.append(str(error))
     raise RuntimeMissing("; ".join(problems))
+
+
+def _sam2_network(model, runtime, device, threads, weights, image_size: int, precision: str) -> Network:
+    if runtime not in ("auto", "pytorch"):
+        raise ModelError(f"{model} with the {runtime} runtime; it runs on pytorch only so far")
+    try:
+        import torch
+    except ImportError as error:
+        raise RuntimeMissing(f"{model} needs torch: pip install torch") from error
+    from vidmem.checkpoints import load_sam2
+    from vidmem.runtime.sam2 import Sam2Network
+
+    if threads:
+        torch.set_num_threads(threads)
+    network = load_sam2(model, None if weights is None else Path(weights), image_size)
+    return Sam2Network(model, network, device, precision)
 
 
 def _engine(runtime: str, folder: Path, device: str, threads: int | None):

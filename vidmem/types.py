@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import Enum
+from functools import cached_property
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -71,11 +72,21 @@ class Candidates(NamedTuple):
     """(R, K, C) object pointers for networks that have them; belongs to the runtime."""
 
 
+class Chosen(NamedTuple):
+    """One candidate that a search believes, for `Network.memorize`."""
+
+    row: int
+    candidate: int
+    prompted: bool
+    """A person's prompt shaped this mask."""
+
+
 @dataclass(frozen=True)
 class Verdict:
     """What a search decided about one row on one frame; banks look at it before anything is memorized."""
 
     frame_idx: int
+    """The frame's index; minus the index in a reversed session."""
     iou: float
     """Predicted IoU of the chosen mask, 0..1."""
     object_logit: float
@@ -83,6 +94,8 @@ class Verdict:
     """Chosen mask's share of the frame, 0..1, measured at the network's mask size."""
     prompted: bool = False
     """A person's prompt shaped this mask."""
+    corrected: bool = False
+    """The prompt corrected a mask that had been tracked on this frame."""
 
     @property
     def visible(self) -> bool:
@@ -96,9 +109,11 @@ class Entry:
 
     verdict: Verdict
     payload: Any
-    """What the network's `memorize` returned for this row; only that network reads it."""
+    """What a `Recall` of this entry reads: the spatial memory that `memorize` returned; only that network looks inside."""
     nbytes: int
     """Bytes the payload holds."""
+    pointer: Any = None
+    """What a `Pointer` to this entry reads, for networks that have pointers; a kilobyte."""
 
     @property
     def frame_idx(self) -> int:
@@ -107,6 +122,11 @@ class Entry:
     @property
     def prompted(self) -> bool:
         return self.verdict.prompted
+
+    @cached_property
+    def pointer_only(self) -> Entry:
+        """The same without its spatial memory, for a bank that will only point to it; one object, so that forks share it."""
+        return Entry(self.verdict, None, 0, self.pointer)
 
 
 class Recall(NamedTuple):

@@ -12,8 +12,10 @@ class Recent:
     """The numbers of a `RecentBank`; calling it makes an empty bank.
 
     SAM 2 reads every prompted frame and forgets nothing. Here both are bounded: of the prompted frames the first and the
-    newest `prompts - 1` stay, and an entry that no later read could ask for is dropped. Within those bounds the recalled
-    frames and codes are those of SAM 2.
+    newest `prompts - 1` stay, and an entry that no later read could ask for is dropped; one that later reads only point
+    to keeps its pointer alone. Within those bounds the recalled frames, codes and pointers are those of SAM 2, except that
+    SAM 2 takes the number of pointers, and the divisor of their distances, from the video's length where that is shorter
+    than `pointers`. A stream has no length; `frames` says it and reproduces the offline numbers.
     """
 
     slots: int = 7  # spatial memories read: the prompted ones' place is one, the newest frames fill the others
@@ -21,12 +23,19 @@ class Recent:
     prompts: int = 4  # prompted frames kept
     pointers: int = 16  # object pointers read, prompted ones included; 0 for networks without pointers
     absent: bool = True  # remember frames on which the object is not visible, as SAM 2 does
+    corrections: bool = True  # a corrected frame counts as a prompted one (`add_all_frames_to_correct_as_cond`)
+    frames: int | None = None  # length of the video, for SAM 2's offline numbers; None: a stream
 
     def __post_init__(self):
         for name, least in (("slots", 2), ("stride", 1), ("prompts", 1), ("pointers", 0)):
             value = getattr(self, name)
             if not isinstance(value, int) or isinstance(value, bool) or value < least:
                 raise ValueError(f"{name}={value!r}; expected an integer, {least} or more")
+
+    @property
+    def reach(self) -> int:
+        """Pointers read at most, in a video of this length; one for the prompted frames, the others for the newest."""
+        return self.pointers if self.frames is None else min(self.frames, self.pointers)
 
     def __call__(self) -> RecentBank:
         return RecentBank(self)
@@ -66,9 +75,9 @@ class RecentBank:
         pointers: list[Pointer] = []
         if self.policy.pointers:
             pointers = [Pointer(entry, t - entry.frame_idx) for entry in anchors]
-            near = (self.tracked.get(t - d) for d in range(1, self.policy.pointers))
+            near = (self.tracked.get(t - d) for d in range(1, self.policy.reach))
             pointers += [Pointer(entry, t - entry.frame_idx) for entry in near if entry]
-        return ReadPlan(tuple(recalls), tuple(pointers[: self.policy.pointers]), max(1, self.policy.pointers - 1))
+        return ReadPlan(tuple(recalls), tuple(pointers), max(1, self.policy.reach - 1))
 
     def wants(self, verdict: Verdict) -> bool:
         return verdict.prompted or self.policy.absent or verdict.visible
@@ -77,22 +86,25 @@ class RecentBank:
         t = entry.frame_idx
         tracked = {f: e for f, e in self.tracked.items() if f != t}
         prompted = tuple(e for e in self.prompted if e.frame_idx != t)
-        if entry.prompted:
+        if entry.prompted and (self.policy.corrections or not entry.verdict.corrected):
             prompted = tuple(sorted((*prompted, entry), key=lambda e: e.frame_idx))
             if len(prompted) > self.policy.prompts:
                 prompted = (prompted[0], *prompted[len(prompted) - self.policy.prompts + 1 :])
         else:
             tracked[t] = entry
         self.prompted = prompted
-        self.tracked = {f: e for f, e in tracked.items() if self._needed(f, t)}
+        self.tracked = {}
+        for f, e in tracked.items():
+            if self._recalled_later(f, t):
+                self.tracked[f] = e
+            elif f > t - self.policy.pointers + 1:
+                self.tracked[f] = e if e.payload is None else e.pointer_only
 
-    def _needed(self, frame_idx: int, t: int) -> bool:
-        """Whether some read after frame t may ask for this frame."""
-        policy = self.policy
-        if frame_idx > t - max(1, policy.pointers - 1):
-            return True
-        oldest = (t - 1) // policy.stride * policy.stride - (policy.slots - 3) * policy.stride
-        return frame_idx % policy.stride == 0 and frame_idx >= oldest
+    def _recalled_later(self, frame_idx: int, t: int) -> bool:
+        """Whether some read after frame t may recall this frame."""
+        stride = self.policy.stride
+        oldest = (t - 1) // stride * stride - (self.policy.slots - 3) * stride
+        return frame_idx == t or (frame_idx % stride == 0 and frame_idx >= oldest)
 
     def fork(self) -> RecentBank:
         return RecentBank(self.policy, self.prompted, dict(self.tracked))

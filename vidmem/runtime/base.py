@@ -11,7 +11,7 @@ from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
-from vidmem.types import Candidates, Prompt, ReadPlan
+from vidmem.types import Candidates, Chosen, Prompt, ReadPlan
 
 
 class Ask(NamedTuple):
@@ -22,6 +22,8 @@ class Ask(NamedTuple):
     """(H, W) of the source frame: the prompt's coordinates are pixels of it."""
     mask_logits: np.ndarray | None = None
     """(h, w) the object's mask so far on this frame, when the prompt corrects it."""
+    fresh: bool = True
+    """The frame had not been tracked before its first prompt, so the prompt speaks for itself: SAM 2 then reads no memory."""
 
 
 class Memory(NamedTuple):
@@ -30,6 +32,8 @@ class Memory(NamedTuple):
     payload: Any
     """Read back by the same network's `attend`; nobody else looks inside."""
     nbytes: int
+    pointer: Any = None
+    """The object pointer, for networks that have them."""
 
 
 class Network(Protocol):
@@ -53,6 +57,6 @@ class Network(Protocol):
         """Candidate masks and scores of each row; a row whose `Ask` is None is only tracked."""
         ...
 
-    def memorize(self, features: Any, mask_logits: np.ndarray, prompted: Sequence[bool]) -> list[Memory]:
-        """mask_logits (R, h, w) float32 as `decode` gave them (one candidate a row) -> one memory a row."""
+    def memorize(self, features: Any, candidates: Candidates, chosen: Sequence[Chosen]) -> list[Memory]:
+        """candidates as `decode` gave them, and which of them to remember -> one memory for each chosen one."""
         ...

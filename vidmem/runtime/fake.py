@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from vidmem.runtime.base import Ask, Memory
-from vidmem.types import Candidates, ReadPlan
+from vidmem.types import Candidates, Chosen, ReadPlan
 
 
 class FakeNetwork:
@@ -42,8 +42,9 @@ class FakeNetwork:
             visible[row] = 5 if region.any() else -5
         return Candidates(logits, np.tile(np.array([0.9, 0.1], np.float32), (len(asks), 1)), visible)
 
-    def memorize(self, features: np.ndarray, mask_logits: np.ndarray, prompted: Sequence[bool]) -> list[Memory]:
-        colours = [features[m > 0].mean(0) if (m > 0).any() else None for m in mask_logits]
+    def memorize(self, features: np.ndarray, candidates: Candidates, chosen: Sequence[Chosen]) -> list[Memory]:
+        masks = [candidates.mask_logits[c.row, c.candidate] > 0 if candidates.object_logit[c.row] > 0 else None for c in chosen]
+        colours = [None if m is None or not m.any() else features[m].mean(0) for m in masks]
         return [Memory(c, 0 if c is None else c.nbytes) for c in colours]
 
     def _near(self, features: np.ndarray, colours: list[np.ndarray]) -> np.ndarray:

@@ -13,7 +13,7 @@ import numpy as np
 
 from vidmem.nn.nano.prompts import prompt_maps
 from vidmem.runtime.base import Ask, Memory
-from vidmem.types import Candidates, ReadPlan
+from vidmem.types import Candidates, Chosen, ReadPlan
 
 STRIDE = 32  # the encoder's; both sides of its input are multiples of it
 AREA = 256 * 448  # model pixels of a frame, whatever its shape; memory and time follow from it
@@ -126,8 +126,9 @@ class NanoNetwork:
                 present[row] = max(present[row], 0.1)  # someone points at it: it is there
         return Candidates(masks, iou, present)
 
-    def memorize(self, features: Features, mask_logits: np.ndarray, prompted: Sequence[bool]) -> list[Memory]:
-        share = _sigmoid(mask_logits)[:, None]
+    def memorize(self, features: Features, candidates: Candidates, chosen: Sequence[Chosen]) -> list[Memory]:
+        share = np.stack([_sigmoid(candidates.mask_logits[c.row, c.candidate]) for c in chosen])[:, None]
+        share[[candidates.object_logit[c.row] <= 0 for c in chosen]] = 0
         return [Memory(tokens, tokens.nbytes) for tokens in self._memorize(features, share)]
 
     def _memorize(self, features: Features, share: np.ndarray) -> list[Tokens]:

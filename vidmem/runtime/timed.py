@@ -29,8 +29,8 @@ class Timed:
     def decode(self, features, conditioned, asks):
         return self._timed("decode", features, conditioned, asks)
 
-    def memorize(self, features, mask_logits, prompted):
-        return self._timed("memorize", features, mask_logits, prompted)
+    def memorize(self, features, candidates, chosen):
+        return self._timed("memorize", features, candidates, chosen)
 
     def take(self) -> dict[str, float]:
         """The milliseconds since the last call, by stage."""

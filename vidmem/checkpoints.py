@@ -1,0 +1,222 @@
+"""SAM 2's published weights: where they are, how they come here, how they are read. Nothing is unpickled unsafely."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+from vidmem.errors import ModelError, OutputError
+
+BASE = "https://dl.fbaipublicfiles.com/segment_anything_2"
+DATES = {"sam2.1": "092824", "sam2": "072824"}
+
+
+def checkpoint_url(name: str) -> str:
+    """sam2.1-base-plus -> where Meta publishes its `.pt`."""
+    version, size = name.split("-", 1)
+    return f"{BASE}/{DATES[version]}/{version}_hiera_{size.replace('-', '_')}.pt"
+
+
+def cache_folder() -> Path:
+    """`$VIDMEM_CACHE`, or `vidmem` in the user's cache folder."""
+    base = os.environ.get("VIDMEM_CACHE") or os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(base) if os.environ.get("VIDMEM_CACHE") else Path(base) / "vidmem"
+
+
+def checkpoint_path(name: str) -> Path:
+    return cache_folder() / checkpoint_url(name).rsplit("/", 1)[1]
+
+
+# Fetching ------------------------------------------------------------------------------------------------------------
+def fetch(url: str, path: Path, progress: Callable[[int, int], None] = lambda done, total: None, sha256: str | None = None) -> dict:
+    """Download `url` to `path`: resumed where an earlier try stopped, complete or not there at all.
+
+    The size is checked against the server's; the SHA-256 against `sha256` where that is known, and otherwise against the one
+    recorded beside the file at an earlier download. -> the record, which is also written to `path` + `.json`. Raises
+    `ModelError` when the server cannot be reached, or what came is not what was announced.
+    """
+    import http.client
+    import urllib.error
+    import urllib.request
+
+    part, note = path.with_name(path.name + ".part"), path.with_name(path.name + ".json")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        done = part.stat().st_size if part.exists() else 0
+        request = urllib.request.Request(url, headers={"Range": f"bytes={done}-"} if done else {})
+        with urllib.request.urlopen(request, timeout=30) as reply:
+            if done and reply.status != 206:  # the server begins again, so do we
+                done = 0
+            total = done + int(reply.headers.get("Content-Length") or 0)
+            with part.open("ab" if done else "wb") as file:
+                while block := reply.read(1 << 20):
+                    file.write(block)
+                    done += len(block)
+                    progress(done, total)
+    except urllib.error.HTTPError as error:
+        if error.code == 416:  # the part is as long as the file or longer: not resumable
+            part.unlink(missing_ok=True)
+        raise ModelError(f"{url} answered {error.code} {error.reason}; {_by_hand(url, path)}") from error
+    except (urllib.error.URLError, http.client.HTTPException, TimeoutError, ConnectionError) as error:
+        raise ModelError(f"{url} cannot be reached ({getattr(error, 'reason', error)}); {_by_hand(url, path)}") from error
+    except OSError as error:
+        raise OutputError(f"{path} cannot be written ({error.strerror}); set VIDMEM_CACHE to another folder") from error
+    if total and done != total:
+        raise ModelError(f"{url}: {done} of {total} bytes came; run the same command again, it goes on from there")
+    record = {"url": url, "bytes": done, "sha256": file_hash(part)}
+    expected = sha256 or (json.loads(note.read_text())["sha256"] if note.exists() else None)
+    if expected and expected != record["sha256"]:
+        part.unlink()
+        raise ModelError(f"{url}: sha256 is {record['sha256']}, expected {expected}; the file was thrown away")
+    part.replace(path)
+    note.write_text(json.dumps(record, indent=1) + "\n")
+    return record
+
+
+def _by_hand(url: str, path: Path) -> str:
+    return f"download it elsewhere and put it at {path}, or name it with --weights"
+
+
+def file_hash(path: Path) -> str:
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+# Reading -------------------------------------------------------------------------------------------------------------
+def load_sam2(name: str, path: Path | None = None, image_size: int = 1024):
+    """Weights of SAM 2 or 2.1 -> `vidmem.nn.sam2.model.Sam2`, float32, on the CPU.
+
+    name: a key of `vidmem.nn.sam2.config.CONFIGS`. path: an official `.pt` or a safetensors file, with the official names or
+    those of transformers; None: the downloaded one. image_size: pixels a side of the network's input. Raises `ModelError`
+    when the file is missing, cut off, unsafe, of another size or version, or the size cannot be.
+    """
+    import torch
+
+    from vidmem.nn.sam2.config import CONFIGS
+    from vidmem.nn.sam2.model import Sam2
+
+    given, path = path is not None, checkpoint_path(name) if path is None else Path(path)
+    try:
+        config = CONFIGS[name].at(image_size)
+    except ValueError as error:
+        raise ModelError(str(error)) from None
+    if not path.is_file():
+        help = "expected a .pt or .safetensors file" if given else f"fetch it with: vidmem models get {name}"
+        raise ModelError(f"no weights at {path}; {help}")
+    tensors = official_names(read_tensors(path))
+    with torch.device("meta"):
+        expected = {key: tensor.shape for key, tensor in Sam2(config).state_dict().items()}
+    missing, extra = sorted(expected.keys() - tensors.keys()), sorted(tensors.keys() - expected.keys())
+    if missing or extra:
+        hint = "; it looks like another size or version" if len(missing) < len(expected) / 2 else ""
+        raise ModelError(f"{path} is not {name}: missing {_some(missing)}, unexpected {_some(extra)}{hint}")
+    wrong = [key for key, shape in expected.items() if tensors[key].shape != shape]
+    if wrong:
+        came, wanted = tuple(tensors[wrong[0]].shape), tuple(expected[wrong[0]])
+        raise ModelError(f"{path} is not {name}: {wrong[0]} is {came}, expected {wanted}; it looks like another size")
+    model = Sam2(config)
+    model.load_state_dict({key: tensor.float() for key, tensor in tensors.items()})
+    return model
+
+
+def _some(keys: list[str]) -> str:
+    return ", ".join(keys[:3]) + (f" and {len(keys) - 3} more" if len(keys) > 3 else "") if keys else "nothing"
+
+
+def read_tensors(path: Path) -> dict:
+    """Tensors of a safetensors file or of a `.pt` that holds nothing but tensors. Raises `ModelError`."""
+    import torch
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    with path.open("rb") as file:
+        zipped = file.read(4) == b"PK\x03\x04"
+    if path.suffix == ".safetensors" or not (zipped or path.suffix in {".pt", ".pth"}):
+        try:
+            return load_file(path)
+        except SafetensorError as error:
+            raise ModelError(f"{path} is not a whole safetensors file ({error}); fetch it again") from error
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # torch raises many kinds for a file that is cut off or that would run code
+        unsafe = "Unsupported" in str(error) or "Weights only" in str(error)
+        why = "it holds more than tensors, and loading it could run code; do not trust it" if unsafe else "fetch it again"
+        raise ModelError(f"{path} is not a whole checkpoint of tensors: {why}") from error
+    state = state.get("model", state) if isinstance(state, dict) else state
+    if not isinstance(state, dict) or not all(isinstance(value, torch.Tensor) for value in state.values()):
+        raise ModelError(f"{path} holds no table of tensors; expected an official SAM 2 checkpoint")
+    return state
+
+
+_TOP = {
+    "no_memory_embedding": "no_mem_embed",
+    "no_memory_positional_encoding": "no_mem_pos_enc",
+    "memory_temporal_positional_encoding": "maskmem_tpos_enc",
+    "no_object_pointer": "no_obj_ptr",
+    "occlusion_spatial_embedding_parameter": "no_obj_embed_spatial",
+    "shared_image_embedding.positional_embedding": "sam_prompt_encoder.pe_layer.positional_encoding_gaussian_matrix",
+}
+_RENAMES = [
+    (r"^vision_encoder\.backbone\.", "image_encoder.trunk."),
+    (r"patch_embed\.projection\.", "patch_embed.proj."),
+    (r"^vision_encoder\.neck\.convs\.(\d+)\.", r"image_encoder.neck.convs.\1.conv."),
+    (r"^prompt_encoder\.mask_embed\.conv(\d)\.", lambda m: f"sam_prompt_encoder.mask_downscaling.{3 * int(m[1]) - 3}."),
+    (r"^prompt_encoder\.mask_embed\.layer_norm(\d)\.", lambda m: f"sam_prompt_encoder.mask_downscaling.{3 * int(m[1]) - 2}."),
+    (r"^prompt_encoder\.", "sam_prompt_encoder."),
+    (r"^mask_decoder\.", "sam_mask_decoder."),
+    (r"\.upscale_conv1\.", ".output_upscaling.0."),
+    (r"\.upscale_layer_norm\.", ".output_upscaling.1."),
+    (r"\.upscale_conv2\.", ".output_upscaling.3."),
+    (r"\.layer_norm_final_attn\.", ".norm_final_attn."),
+    (r"\.mask_downsampler\.layers\.(\d)\.conv\.", lambda m: f".mask_downsampler.encoder.{3 * int(m[1])}."),
+    (r"\.mask_downsampler\.layers\.(\d)\.layer_norm\.", lambda m: f".mask_downsampler.encoder.{3 * int(m[1]) + 1}."),
+    (r"\.mask_downsampler\.final_conv\.", ".mask_downsampler.encoder.12."),
+    (r"^memory_encoder\.feature_projection\.", "memory_encoder.pix_feat_proj."),
+    (r"^memory_encoder\.projection\.", "memory_encoder.out_proj."),
+    (r"^memory_encoder\.memory_fuser\.", "memory_encoder.fuser."),
+    (r"\.depthwise_conv\.", ".dwconv."),
+    (r"\.pointwise_conv(\d)\.", r".pwconv\1."),
+    (r"\.scale$", ".gamma"),
+    (r"^object_pointer_proj\.", "obj_ptr_proj."),
+    (r"^temporal_positional_encoding_projection_layer\.", "obj_ptr_tpos_proj."),
+    (r"\.o_proj\.", ".out_proj."),
+    (r"\.layer_norm(\d?)\.", r".norm\1."),
+]
+
+
+def official_names(tensors: dict) -> dict:
+    """Names of transformers' `Sam2VideoModel` -> those of the official checkpoints; these pass as they are."""
+    if not any(key.startswith("vision_encoder.") for key in tensors):
+        return tensors
+    named = {}
+    for key, tensor in tensors.items():
+        if key == "prompt_encoder.shared_embedding.positional_embedding":
+            continue  # the shared one, a second time
+        if key == "prompt_encoder.point_embed.weight":
+            named |= {f"sam_prompt_encoder.point_embeddings.{i}.weight": row[None] for i, row in enumerate(tensor)}
+            continue
+        new = _TOP.get(key, key)
+        for pattern, name in _RENAMES:
+            new = re.sub(pattern, name, new)
+        named[_mlp(new, tensors, key)] = tensor
+    return named
+
+
+def _mlp(name: str, tensors: dict, key: str) -> str:
+    """proj_in, layers.0, ..., proj_out -> layers.0, layers.1, ..., the last."""
+    if ".proj_in." in name:
+        return name.replace(".proj_in.", ".layers.0.")
+    stem = re.sub(r"\.(proj_out|layers\.\d+)\.(weight|bias)$", "", key)
+    if f"{stem}.proj_out.weight" not in tensors:
+        return name
+    if ".proj_out." in name:
+        inner = sum(k.startswith(f"{stem}.layers.") and k.endswith(".weight") for k in tensors)
+        return name.replace(".proj_out.", f".layers.{inner + 1}.")
+    return re.sub(r"\.layers\.(\d+)\.(weight|bias)$", lambda m: f".layers.{int(m[1]) + 1}.{m[2]}", name)

@@ -1,0 +1,224 @@
+"""SAM 2 and 2.1 behind the network seam, on PyTorch.
+
+What the official code decides with branches in its modules is decided here, on the host, from prompts and plans; the
+modules stay free of branches on data. Rows that have the same number of tokens are one batch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from vidmem.errors import ModelError
+from vidmem.runtime.base import Ask, Memory
+from vidmem.types import Candidates, Chosen, Prompt, ReadPlan
+
+CLAMP = 32.0  # of a mask that is handed back to the decoder with a correction, as in the official predictor
+
+
+class Features(NamedTuple):
+    """One encoded frame; torch tensors."""
+
+    feature: Any  # (1, 256, h, w)
+    skip4: Any  # (1, 32, 4h, 4w)
+    skip8: Any  # (1, 64, 2h, 2w)
+
+
+class Spatial(NamedTuple):
+    """A spatial memory and its keys, projected once."""
+
+    memory: Any  # (1, N, 64) bfloat16
+    keys: Any  # (layers, 1, N, 256)
+
+    @property
+    def nbytes(self) -> int:
+        return sum(tensor.numel() * tensor.element_size() for tensor in self)
+
+
+class Question(NamedTuple):
+    """One row's input to the decoder."""
+
+    image: Any  # (1, 256, h, w)
+    points: np.ndarray  # (P, 2) input pixels, the places without a point included
+    labels: np.ndarray  # (P,)
+    mask: Any | None  # (1, 1, 4h, 4w) logits
+    several: bool  # three alternatives are asked for, not one answer
+
+
+class Sam2Network:
+    """Implements `vidmem.runtime.base.Network`.
+
+    model: a loaded `vidmem.nn.sam2.model.Sam2`. device: as torch names it. precision: `fp32` or `bf16` (autocast). post:
+    what the official `apply_postprocessing` switches on: masks that a person shaped are remembered as 0 and 1, and an
+    unstable single mask falls back to the best alternative. (Its hole filling needs a CUDA extension and is left out.)
+    """
+
+    runtime = "pytorch"
+
+    def __init__(self, name: str, model, device: str = "cpu", precision: str = "fp32", post: bool = True):
+        import torch
+
+        if precision not in ("fp32", "bf16"):
+            raise ModelError(f"precision={precision!r}; expected 'fp32' or 'bf16'")
+        if device != "cpu" and not torch.cuda.is_available():
+            raise ModelError(f"device {device!r} was asked for, but torch {torch.__version__} sees no GPU; use 'cpu'")
+        self._torch, self.name, self.device, self.precision, self.post = torch, name, device, precision, post
+        self.model = model.eval().to(device)
+        self.size = model.config.image_size
+
+    def encode(self, image: np.ndarray) -> Features:
+        from PIL import Image
+
+        if image.shape[:2] != (self.size, self.size):  # the official loader's filter, for the same pixels
+            image = np.asarray(Image.fromarray(image).resize((self.size, self.size), Image.Resampling.BICUBIC))
+        return Features(*self._run(self.model.encode, self._put(np.array(image[None]))))
+
+    def attend(self, features: Features, plans: Sequence[ReadPlan]) -> list:
+        """-> for each row its conditioned map (1, 256, h, w), or None where there is nothing to read."""
+        rows: list = [None] * len(plans)
+        groups: dict[tuple[int, int], list[int]] = {}
+        for row, plan in enumerate(plans):
+            if plan.recalls:
+                groups.setdefault((len(plan.recalls), len(plan.pointers)), []).append(row)
+        for members in groups.values():
+            for row, conditioned in zip(members, self._read(features, [plans[row] for row in members]).split(1)):
+                rows[row] = conditioned
+        return rows
+
+    def _read(self, features: Features, plans: list[ReadPlan]):
+        torch, config = self._torch, self.model.config
+        recalled = [[recall.entry.payload for recall in plan.recalls] for plan in plans]
+        keys = torch.stack([torch.cat([s.keys for s in spatials], 1) for spatials in recalled], 1)
+        memory = torch.stack([torch.cat([s.memory for s in spatials], 0) for spatials in recalled]).to(keys.dtype)
+        codes = [[int(r.tcode) % config.memories for r in plan.recalls] for plan in plans]  # -1 is the last
+        none = torch.zeros(0, config.hidden_dim, device=self.device)
+        pointers = torch.stack([torch.stack([p.entry.pointer for p in plan.pointers]) if plan.pointers else none for plan in plans])
+        distances = [[p.distance / plan.pointer_norm for p in plan.pointers] for plan in plans]
+        distances = torch.tensor(distances, dtype=torch.float32, device=self.device)
+        (out,) = self._run(
+            self.model.attend, features.feature, keys, memory, torch.tensor(codes, device=self.device), pointers, distances
+        )
+        return out
+
+    def decode(self, features: Features, conditioned: list, asks: Sequence[Ask | None]) -> Candidates:
+        torch, side = self._torch, self.size // 4
+        logits, iou = np.full((len(asks), 3, side, side), -CLAMP, np.float32), np.zeros((len(asks), 3), np.float32)
+        presence = np.full(len(asks), -CLAMP, np.float32)
+        pointers = torch.zeros(len(asks), 3, self.model.config.hidden_dim, device=self.device)
+        questions = {row: self._question(features, conditioned[row], ask) for row, ask in enumerate(asks)}
+        groups: dict[tuple[int, bool], list[int]] = {}
+        for row, question in questions.items():
+            if question is not None:
+                groups.setdefault((len(question.labels), question.several), []).append(row)
+        for rows in groups.values():
+            answer = self._answer(features, [questions[row] for row in rows])
+            logits[rows], iou[rows], pointers[rows], presence[rows] = answer
+        for row, ask in enumerate(asks):
+            if ask is not None and _is_answer(ask.prompt):
+                mask = self._large(ask.prompt.mask)
+                present = bool(mask.any())
+                logits[row], iou[row], presence[row] = self._small(mask), (1, 0, 0), 10.0 if present else -10.0
+                if not present:
+                    pointers[row] = self.model.no_obj_ptr
+        return Candidates(logits, iou, presence, pointers)
+
+    def _question(self, features: Features, conditioned, ask: Ask | None) -> Question | None:
+        model, empty = self.model, (np.zeros((0, 2), np.float32), np.zeros(0, np.int64))
+        if ask is None:
+            points, labels = _padded(*empty)
+            return None if conditioned is None else Question(conditioned, points, labels, None, True)
+        if _is_answer(ask.prompt):  # a pass for the pointer alone
+            (mask,) = self._run(model.mask_downsample, self._large(ask.prompt.mask).float())
+            return Question(features.feature, *_padded(*empty), mask, False)
+        image = model.without_memory(features.feature) if ask.fresh or conditioned is None else conditioned
+        points, labels = self._points(ask)
+        mask = None
+        if ask.prompt.mask is not None:
+            mask = self._put(self._small(self._large(ask.prompt.mask))[None, None])
+        elif ask.mask_logits is not None:
+            mask = self._put(ask.mask_logits.clip(-CLAMP, CLAMP)[None, None])
+        return Question(image, *_padded(points, labels), mask, len(labels) <= 1)
+
+    def _points(self, ask: Ask) -> tuple[np.ndarray, np.ndarray]:
+        """A box is its two corners, before the clicks."""
+        points, labels = [], []
+        if ask.prompt.box is not None:
+            points, labels = list(ask.prompt.box.reshape(2, 2)), [2, 3]
+        if ask.prompt.points is not None:
+            points, labels = points + list(ask.prompt.points), labels + ask.prompt.labels.tolist()
+        scale = np.array([ask.size[1], ask.size[0]], np.float32)
+        return np.array(points, np.float32).reshape(-1, 2) / scale * self.size, np.array(labels, np.int64)
+
+    def _answer(self, features: Features, questions: list[Question]) -> tuple:
+        """Questions with equally many points -> mask logits (R, 3, 4h, 4w), IoU (R, 3), pointers (R, 3, 256), object logit.
+
+        A single answer fills all three places, and its IoU only the first, so that it is the one chosen.
+        """
+        from vidmem.nn.sam2.model import NO_OBJECT, single_answer
+
+        torch, side = self._torch, self.size // 4
+        given = [q.mask is not None for q in questions]
+        blank = torch.zeros(1, 1, side, side, device=self.device)
+        logits, iou, pointers, presence = self._run(
+            self.model.decode,
+            torch.cat([q.image for q in questions]), features.skip4, features.skip8,
+            self._put(np.stack([q.points for q in questions])), self._put(np.stack([q.labels for q in questions])),
+            torch.cat([blank if q.mask is None else q.mask for q in questions]), torch.tensor(given, device=self.device),
+        )  # fmt: skip
+        if questions[0].several:
+            logits, iou, pointers = logits[:, 1:], iou[:, 1:], pointers[:, 1:]
+        else:
+            logits, first = single_answer(logits, iou, self.post)
+            logits, pointers = logits.expand(-1, 3, -1, -1), pointers[:, :1].expand(-1, 3, -1)
+            iou = torch.cat([first, torch.zeros_like(first).expand(-1, 2)], 1)
+        logits = torch.where((presence > 0)[:, None, None, None], logits, NO_OBJECT)
+        return logits.float().cpu().numpy(), iou.float().cpu().numpy(), pointers.float(), presence.float().cpu().numpy()
+
+    def memorize(self, features: Features, candidates: Candidates, chosen: Sequence[Chosen]) -> list[Memory]:
+        torch = self._torch
+        logits = np.stack([candidates.mask_logits[c.row, c.candidate] for c in chosen])[:, None]
+        present = torch.tensor([bool(candidates.object_logit[c.row] > 0) for c in chosen], device=self.device)
+        binary = torch.tensor([c.prompted and self.post for c in chosen], device=self.device)
+        memory, keys = self._run(self.model.memorize, features.feature, self._put(logits), present, binary)
+        spatials = [Spatial(memory[i : i + 1].to(torch.bfloat16), keys[:, i : i + 1].clone()) for i in range(len(chosen))]
+        return [Memory(s, s.nbytes, candidates.pointer[c.row, c.candidate].clone()) for s, c in zip(spatials, chosen)]
+
+    # Small parts -----------------------------------------------------------------------------------------------------
+    def _run(self, function, *tensors) -> tuple:
+        torch = self._torch
+        with torch.inference_mode(), torch.autocast(self.device.split(":")[0], torch.bfloat16, enabled=self.precision == "bf16"):
+            out = function(*tensors)
+        return out if isinstance(out, tuple) else (out,)
+
+    def _put(self, array: np.ndarray):
+        return self._torch.from_numpy(np.ascontiguousarray(array)).to(self.device)
+
+    def _large(self, mask: np.ndarray):
+        """(H, W) bool -> (1, 1, S, S) bool at the network's size."""
+        mask = self._put(mask[None, None].astype(np.float32))
+        if mask.shape[2:] == (self.size, self.size):
+            return mask > 0
+        return self._resize(mask, self.size) >= 0.5
+
+    def _small(self, mask) -> np.ndarray:
+        """(1, 1, S, S) bool -> (S/4, S/4) float32 logits of a mask that is certain."""
+        from vidmem.nn.sam2.model import SURE
+
+        return self._resize(mask.float() * 2 * SURE - SURE, self.size // 4)[0, 0].cpu().numpy()
+
+    def _resize(self, mask, side: int):
+        resize = self._torch.nn.functional.interpolate
+        return resize(mask, size=(side, side), mode="bilinear", align_corners=False, antialias=True)
+
+
+def _is_answer(prompt: Prompt) -> bool:
+    """A mask alone is the frame's answer (`use_mask_input_as_output_without_sam`)."""
+    return prompt.mask is not None and prompt.points is None and prompt.box is None
+
+
+def _padded(points: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """With the place without a point that SAM appends; a row without any point has two of them."""
+    more = 1 if len(labels) else 2
+    return np.concatenate([points, np.zeros((more, 2), np.float32)]), np.concatenate([labels, np.full(more, -1)])
