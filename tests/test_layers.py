@@ -20,7 +20,7 @@ LAYERS = [
     ["session", "video"],
     ["tracker"],
     ["pipeline"],
-    ["evaluation", "machine", "__init__"],
+    ["evaluation", "machine", "compat", "__init__"],
     ["cli"],
     ["__main__"],
 ]

@@ -7,6 +7,7 @@ modules stay free of branches on data. Rows that have the same number of tokens 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -26,15 +27,21 @@ class Features(NamedTuple):
     skip8: Any  # (1, 64, 2h, 2w)
 
 
-class Spatial(NamedTuple):
-    """A spatial memory and its keys, projected once."""
+@dataclass(eq=False)
+class Spatial:
+    """A spatial memory and its keys, projected when it is written.
+
+    Keys are 32 times as large as the memory. A memory that a frame did not read gives them up, and has them projected
+    again should it ever be recalled: snapshots and whole videos can keep memories without keeping keys.
+    """
 
     memory: Any  # (1, N, 64) bfloat16
-    keys: Any  # (layers, 1, N, 256)
+    keys: Any  # (layers, 1, N, 256), or None
 
     @property
     def nbytes(self) -> int:
-        return sum(tensor.numel() * tensor.element_size() for tensor in self)
+        """Bytes while it is recalled, keys included."""
+        return sum(tensor.numel() * tensor.element_size() for tensor in (self.memory, self.keys))
 
 
 class Question(NamedTuple):
@@ -67,6 +74,7 @@ class Sam2Network:
         self._torch, self.name, self.device, self.precision, self.post = torch, name, device, precision, post
         self.model = model.eval().to(device)
         self.size = model.config.image_size
+        self._with_keys: list[Spatial] = []
 
     def encode(self, image: np.ndarray) -> Features:
         from PIL import Image
@@ -85,12 +93,25 @@ class Sam2Network:
         for members in groups.values():
             for row, conditioned in zip(members, self._read(features, [plans[row] for row in members]).split(1)):
                 rows[row] = conditioned
+        self._forget_keys({id(recall.entry.payload) for plan in plans for recall in plan.recalls})
         return rows
+
+    def _forget_keys(self, used: set[int]) -> None:
+        for spatial in self._with_keys:
+            if id(spatial) not in used:
+                spatial.keys = None
+        self._with_keys = [spatial for spatial in self._with_keys if spatial.keys is not None]
+
+    def _keys(self, spatial: Spatial):
+        if spatial.keys is None:
+            (spatial.keys,) = self._run(self.model.memory_attention.project, spatial.memory.float())
+            self._with_keys.append(spatial)
+        return spatial.keys
 
     def _read(self, features: Features, plans: list[ReadPlan]):
         torch, config = self._torch, self.model.config
         recalled = [[recall.entry.payload for recall in plan.recalls] for plan in plans]
-        keys = torch.stack([torch.cat([s.keys for s in spatials], 1) for spatials in recalled], 1)
+        keys = torch.stack([torch.cat([self._keys(s) for s in spatials], 1) for spatials in recalled], 1)
         memory = torch.stack([torch.cat([s.memory for s in spatials], 0) for spatials in recalled]).to(keys.dtype)
         codes = [[int(r.tcode) % config.memories for r in plan.recalls] for plan in plans]  # -1 is the last
         none = torch.zeros(0, config.hidden_dim, device=self.device)
@@ -183,6 +204,7 @@ class Sam2Network:
         binary = torch.tensor([c.prompted and self.post for c in chosen], device=self.device)
         memory, keys = self._run(self.model.memorize, features.feature, self._put(logits), present, binary)
         spatials = [Spatial(memory[i : i + 1].to(torch.bfloat16), keys[:, i : i + 1].clone()) for i in range(len(chosen))]
+        self._with_keys += spatials
         return [Memory(s, s.nbytes, candidates.pointer[c.row, c.candidate].clone()) for s, c in zip(spatials, chosen)]
 
     # Small parts -----------------------------------------------------------------------------------------------------

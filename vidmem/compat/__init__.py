@@ -1,0 +1,1 @@
+"""Interfaces of other packages over vidmem, so that existing scripts need one changed import."""
