@@ -12,7 +12,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 FIGURES = ROOT / "assets/figures"
-BEGIN, END = "<!-- figures: made by scripts/readme_figures.py -->", "<!-- end of figures -->"
+BEGIN, END = "<!-- {}: made by scripts/readme_figures.py -->", "<!-- end of {} -->"
 
 
 def load(name: str) -> dict | None:
@@ -63,20 +63,48 @@ def sequences() -> str:
     return "\n".join([*rows, "| **mean** | " + " | ".join(f"**{f['mean']['j_and_f']:.3f}**" for f in figures.values()) + " |"])
 
 
+def sam2() -> str:
+    """Ours beside Meta's and transformers': milliseconds a frame, and peak resident memory."""
+    figure, grown = load("sam2"), load("sam2_memory")
+    lines = []
+    if figure:
+        peers = ("vidmem", "sam2", "transformers")
+        lines += ["| input | objects | precision | vidmem | sam2 | transformers | sam2 / vidmem |", "|---|---|---|---|---|---|---|"]
+        table: dict[tuple, dict] = {}
+        for row in figure["rows"]:
+            table.setdefault((row["size"], row["objects"], row["precision"]), {})[row["which"]] = row
+        for (size, objects, precision), by in table.items():
+            cells = [f"{by[p]['ms']:.0f} ms, {by[p]['peak_mb']} MB" if p in by else "not run" for p in peers]
+            ratio = f"**{by['sam2']['ms'] / by['vidmem']['ms']:.2f}**" if "sam2" in by and "vidmem" in by else ""
+            lines.append(f"| {size} px | {objects} | {precision} | {' | '.join(cells)} | {ratio} |")
+        machine = figure["machine"]
+        lines += ["", f"`{figure['command']}`: {figure['model']}, median of {figure['frames']} frames once the memory is full, "
+                  f"{figure['threads']} threads, {machine['processor']}, torch {machine['versions'].get('torch')}."]  # fmt: skip
+    if grown:
+        text = []
+        for which, curve in grown["resident_mb"].items():
+            first, last = list(curve.items())[0], list(curve.items())[-1]
+            text.append(f"{which} {first[1]:.0f} MB after {int(first[0]):,} frames and {last[1]:.0f} MB after {int(last[0]):,}")
+        lines += ["", f"Resident memory at {grown['size']} px, one object (`{grown['command']}`): {'; '.join(text)}."]
+    return "\n".join(lines)
+
+
 def main(argv=None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--check", action="store_true")
     args = parser.parse_args(argv)
     stale = 0
-    for page, text in ((ROOT / "README.md", table()), (ROOT / "models/nano/README.md", sequences())):
+    blocks = (("README.md", "figures", table()), ("README.md", "sam2", sam2()), ("models/nano/README.md", "figures", sequences()))
+    for name, block, text in blocks:
+        page, begin, end = ROOT / name, BEGIN.format(block), END.format(block)
         old = page.read_text()
-        before, rest = old.split(BEGIN)
-        new = f"{before}{BEGIN}\n{text}\n{END}{rest.split(END)[1]}"
+        before, rest = old.split(begin)
+        new = f"{before}{begin}\n{text}\n{end}{rest.split(end)[1]}"
         if new != old:
             stale = 1
             if not args.check:
                 page.write_text(new)
-            print(f"{page.relative_to(ROOT)} {'differs from the JSON' if args.check else 'written'}")
+            print(f"{name}: {block} {'differs from the JSON' if args.check else 'written'}")
     return stale if args.check else 0
 
 

@@ -90,6 +90,6 @@ def rotary_tables(dim: int, height: int, width: int, theta: float = 10000.0) -> 
 
 
 def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-    """Turn each pair of channels of x (..., N, dim) by its position's angle."""
+    """Turn each pair of channels of x (..., N, dim) by its position's angle; computed in float32, returned as x came."""
     turned = torch.stack([-x[..., 1::2], x[..., 0::2]], -1).flatten(-2)
-    return x * cos + turned * sin
+    return (x * cos + turned * sin).to(x.dtype)

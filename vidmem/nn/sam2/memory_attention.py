@@ -15,8 +15,9 @@ from torch import Tensor, nn
 from vidmem.nn.sam2.common import Attention, rotary_tables, rotate, sine_grid
 from vidmem.nn.sam2.config import Sam2Config
 
-BLOCK = 128
-"""Queries whose scores are held at a time: 128 x 28,736 float32 are 15 MB."""
+BLOCK = 256
+"""Queries of one row whose scores are held at a time. 256 x 28,736 float32 are 29 MB: fewer, and the keys are packed for too
+few rows (64: half as fast on a CPU); more, and each allocation is fetched from the system anew."""
 
 
 class SelfAttention(Attention):
@@ -33,9 +34,11 @@ class CrossAttention(Attention):
     def forward(self, x: Tensor, keys: Tensor, memory: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
         """x (R, N, C), keys (R, M, C) as `MemoryAttention.project` made them, memory (R, M, 64) -> (R, N, C)."""
         q = rotate(self.q_proj(x), cos, sin) * keys.shape[-1] ** -0.5
-        keys = keys.transpose(1, 2)
-        read = torch.cat([(block @ keys).softmax(-1) @ memory for block in q.split(BLOCK, 1)], 1)
-        return self.out_proj(self.v_proj(read))
+        read = [
+            torch.cat([(block @ row_keys.T).softmax(-1) @ row_memory for block in row_q.split(BLOCK)])
+            for row_q, row_keys, row_memory in zip(q, keys, memory)
+        ]
+        return self.out_proj(self.v_proj(torch.stack(read)))
 
 
 class Layer(nn.Module):
