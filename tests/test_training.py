@@ -118,3 +118,81 @@ def test_training_steps_lower_the_loss_and_touch_every_weight(cache, labels):
         losses.append(loss.item())
     assert np.mean(losses[-3:]) < 0.9 * np.mean(losses[:3])
     assert [name for name, p in model.named_parameters() if torch.equal(p, before[name])] == []
+
+
+# Pictures and sizes --------------------------------------------------------------------------------------------------
+@pytest.fixture
+def pictured(tmp_path):
+    """A cache made of one photograph, and one cut-out: a red disc on transparent ground; a drawing is there too."""
+    pytest.importorskip("skimage")
+    from PIL import Image
+
+    from vidmem.training.cache import build_cache
+
+    folder, empty = tmp_path / "pictures", tmp_path / "clips"
+    for name in ("photos", "objects", "cartoon"):
+        (folder / name).mkdir(parents=True)
+    empty.mkdir()
+    photo = np.random.default_rng(0).integers(0, 60, (400, 700, 3)).astype(np.uint8)
+    photo[:, 350:] += 150
+    Image.fromarray(photo).save(folder / "photos/wide.jpg")
+    y, x = np.mgrid[:400, :400]
+    disc = np.zeros((400, 400, 4), np.uint8)
+    disc[np.hypot(y - 200, x - 200) < 150] = (250, 10, 10, 255)
+    Image.fromarray(disc).save(folder / "objects/disc.png")
+    Image.fromarray(disc).save(folder / "cartoon/disc.png")
+    build_cache(empty, tmp_path / "cache", [], [folder])
+    return tmp_path / "cache"
+
+
+def test_transparent_photographs_become_cutouts_others_frames_and_drawings_nothing(pictured):
+    frames, cutouts = np.load(pictured / "frames.npy"), np.load(pictured / "cutouts.npz")
+    assert frames.shape == (1, 300, 532, 3) and [cutouts[k].shape for k in cutouts] == [(260, 260, 4)]
+    assert frames[0, :, :200].mean() < 60 < 120 < frames[0, :, 300:].mean()  # RGB, cropped in the middle
+    red = cutouts["arr_0"][130, 130]
+    assert red[0] > 240 and red[1] < 20 and red[3] == 255
+
+
+def test_a_pasted_picture_is_where_its_mask_says(pictured):
+    config = ClipConfig(kinds=(0, 1, 0, 0), pictured=1.0, camouflage=0.0, twin=0.0, vanish=0.0)
+    images, masks = ClipGenerator(pictured, [], config, seed=3).sample()
+    for image, mask in zip(images.astype(int), masks):
+        inside = image[mask > 0]
+        if len(inside) > 50:
+            assert np.median(inside[:, 0] - inside[:, 1:].max(1)) > 60  # red
+
+
+def test_camouflage_takes_on_the_colour_around(pictured):
+    def contrast(share: float) -> float:
+        config = ClipConfig(kinds=(0, 1, 0, 0), pictured=1.0, camouflage=share, twin=0.0, vanish=0.0)
+        generator, found = ClipGenerator(pictured, [], config, seed=5), []
+        for _ in range(12):
+            images, masks = generator.sample()
+            inside, outside = images[0][masks[0] > 0], images[0][masks[0] == 0]
+            found.append(np.abs(inside.mean(0) - outside.mean(0)).max())
+        return float(np.mean(found))
+
+    assert contrast(1.0) < 0.7 * contrast(0.0)
+
+
+def test_bfloat16_steps_give_nearly_the_same_loss():
+    torch.manual_seed(0)
+    model = Nano(TINY)
+    images, masks = torch.rand(2, 3, 3, 64, 64), torch.zeros(2, 3, 64, 64, dtype=torch.uint8)
+    masks[:, :, 20:40, 20:50] = 1
+    full, half = (Step(model, np.random.default_rng(0), half=h)(images, masks) for h in (False, True))
+    assert abs(float(full.detach()) - float(half.detach())) < 0.1 * float(full.detach()) and full != half
+
+
+def test_batches_take_the_shapes_that_were_asked_for_and_repeat_by_step(pictured):
+    import sys
+    from pathlib import Path
+
+    sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "scripts"))
+    import train_nano
+
+    assert train_nano.shape("64x96x3") == (64, 96, 3)
+    clips = train_nano.Clips(pictured, [], ClipConfig(), [(64, 96, 3), (96, 128, 2)], [0])
+    seen = {tuple(clips[step][0].shape) for step in range(12)}
+    assert seen == {(3, 3, 64, 96, 3), (2, 3, 96, 128, 3)}
+    assert torch.equal(clips[4][0], clips[4][0])

@@ -62,7 +62,7 @@ def check(say: Callable[[str], None]) -> int:
                 say(f"ok       {module} {_version(package) or _version(module) or ''}")
             except ImportError as error:
                 say(f"{'MISSING' if needed else 'without':8s} {module}: pip install {package} ({error})")
-    for model in MODELS:
+    for model in (name for name, card in MODELS.items() if card.embedded):
         for runtime in RUNTIMES[1:]:
             try:
                 tracker = load(model, runtime=runtime)
