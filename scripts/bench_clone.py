@@ -26,9 +26,9 @@ def main(argv=None) -> None:
     parser.add_argument("--skip-tests", action="store_true")
     args = parser.parse_args(argv)
     sys.path.insert(0, str(ROOT))
-    from vidmem.machine import figure_file, write_figure
+    from vidmem.machine import check_writable, write_figure
 
-    figure_file(args.json)
+    check_writable(args.json)
 
     def timed(*command, cwd):
         began = time.perf_counter()

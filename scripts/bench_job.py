@@ -50,11 +50,11 @@ def main(argv=None) -> None:
     args = parser.parse_args(argv)
 
     import vidmem
-    from vidmem.machine import figure_file, write_figure
+    from vidmem.machine import check_writable, write_figure
     from vidmem.prompts import PromptAt
     from vidmem.video import open_sinks
 
-    figure_file(args.json)
+    check_writable(args.json)
     fish = json.loads((ROOT / "assets/demo.json").read_text())["box"]
     boxes = [fish, [400, 200, 480, 300], [500, 60, 620, 160], [250, 240, 330, 340], [20, 250, 110, 350]]
     tracker = vidmem.load("nano", threads=args.threads)

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""SAM 2.1 here, in Meta's `sam2` and in `transformers`: the same random weights, the same frames, one run.
+"""SAM 2.1 here, in Meta's `sam2` and in `transformers`: random weights (ours and Meta's the same), the same frames, one run.
 
     python scripts/bench_sam2.py --json assets/figures/sam2.json
     python scripts/bench_sam2.py --sizes 512 --objects 1 --precisions fp32     # part of it
@@ -25,10 +25,10 @@ sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 WARM = 7
 
 
-def pictures(count: int, size: int) -> list:
-    from official import pictures
+class Patch:
+    """Stands in for pytest's monkeypatch."""
 
-    return pictures(count, size)
+    setattr = staticmethod(setattr)
 
 
 def boxes(objects: int, size: int) -> list[list[int]]:
@@ -56,9 +56,6 @@ def ours(images, objects: int, precision: str, network) -> list[float]:
 def meta(images, objects: int, precision: str, official) -> list[float]:
     import torch
     from official import begin
-
-    class Patch:
-        setattr = staticmethod(setattr)
 
     with torch.autocast("cpu", torch.bfloat16, enabled=precision == "bf16"):
         state = begin(official, images, Patch)
@@ -106,18 +103,19 @@ def one(which: str, size: int, objects: int, precision: str, frames: int, thread
     import resource
 
     import torch
-    from official import build
+    from official import build, pictures
 
     torch.set_num_threads(threads)
     torch.manual_seed(0)
-    official, network = build("sam2.1-tiny", size)
-    # The object is always there, so that no mask is a constant.
-    for model in (official, network):
-        model.sam_mask_decoder.pred_obj_score_head.layers[-1].bias.data.fill_(9.0)
     images = pictures(WARM + frames, size)
-    run = {"vidmem": lambda: ours(images, objects, precision, network), "sam2": lambda: meta(images, objects, precision, official),
-           "transformers": lambda: transformers(images, objects, precision)}[which]  # fmt: skip
-    times = run()[WARM:]
+    if which == "transformers":
+        times = transformers(images, objects, precision)[WARM:]
+    else:
+        official, network = build("sam2.1-tiny", size)
+        model = network if which == "vidmem" else official
+        del official, network  # one model in memory, for the peak
+        model.sam_mask_decoder.pred_obj_score_head.layers[-1].bias.data.fill_(9.0)  # always there: no mask is a constant
+        times = (ours if which == "vidmem" else meta)(images, objects, precision, model)[WARM:]
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     return {"ms": round(median(times), 1), "ms_min": round(min(times), 1), "ms_max": round(max(times), 1), "peak_mb": round(peak)}
 
@@ -125,7 +123,7 @@ def one(which: str, size: int, objects: int, precision: str, frames: int, thread
 def memory(which: str, frames: int, size: int = 128) -> dict:
     """Resident memory over a long video, in a process of its own."""
     import torch
-    from official import begin, build
+    from official import begin, build, pictures
 
     torch.set_num_threads(1)
     official, network = build("sam2.1-tiny", size)
@@ -149,10 +147,6 @@ def memory(which: str, frames: int, size: int = 128) -> dict:
             session.step(images[t % 50])
             note(t)
     else:
-
-        class Patch:
-            setattr = staticmethod(setattr)
-
         state = begin(official, images, Patch)
         fifty = state["images"]  # the official loader would hold every frame as float32; its state is what is shown here
 
@@ -186,9 +180,9 @@ def main(argv=None) -> None:
     parser.add_argument("--memory", type=int, metavar="FRAMES")
     parser.add_argument("--json", type=Path)
     args = parser.parse_args(argv)
-    from vidmem.machine import figure_file, write_figure
+    from vidmem.machine import check_writable, write_figure
 
-    figure_file(args.json)
+    check_writable(args.json)
     if args.memory:
         figure = {"command": f"scripts/bench_sam2.py --memory {args.memory}", "size": 128,
                   "resident_mb": {which: apart(call="memory", which=which, frames=args.memory) for which in ("vidmem", "sam2")}}  # fmt: skip
@@ -201,7 +195,8 @@ def main(argv=None) -> None:
                         what = {"which": which, "size": size, "objects": objects, "precision": precision}
                         rows.append(what | apart(call="one", **what, frames=args.frames, threads=args.threads))
                         print(json.dumps(rows[-1]), flush=True)
-        figure = {"command": "scripts/bench_sam2.py", "model": "sam2.1-tiny, random weights", "threads": args.threads,
+        given = " ".join(str(part) for part in (argv or sys.argv[1:]) if not str(part).endswith(".json") and part != "--json")
+        figure = {"command": f"scripts/bench_sam2.py {given}".strip(), "model": "sam2.1-tiny, random weights", "threads": args.threads,
                   "warm": WARM, "frames": args.frames, "rows": rows}  # fmt: skip
     write_figure(figure, args.json)
     print(json.dumps(figure))

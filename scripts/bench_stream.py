@@ -40,9 +40,9 @@ def main(argv=None) -> None:
     args = parser.parse_args(argv)
 
     import vidmem
-    from vidmem.machine import figure_file, write_figure
+    from vidmem.machine import check_writable, write_figure
 
-    figure_file(args.json)
+    check_writable(args.json)
     box = json.loads((ROOT / "assets/demo.json").read_text())["box"]
     tracker = vidmem.load("nano", threads=args.threads)
     tracker.network.area = args.area or tracker.network.area

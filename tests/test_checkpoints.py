@@ -115,8 +115,10 @@ def test_another_size_version_or_table_is_refused_by_its_keys(files, tmp_path):
     with pytest.raises(ModelError, match=r"missing .* and \d+ more, unexpected a$"):
         load_sam2("sam2.1-tiny", tmp_path / "other.pt", SIZE)
     torch.save({"model": "text"}, tmp_path / "text.pt")
-    with pytest.raises(ModelError, match="holds no table of tensors"):
-        load_sam2("sam2.1-tiny", tmp_path / "text.pt", SIZE)
+    torch.save({0: torch.zeros(1)}, tmp_path / "number.pt")
+    for name in ("text.pt", "number.pt"):
+        with pytest.raises(ModelError, match="holds no table of tensors"):
+            load_sam2("sam2.1-tiny", tmp_path / name, SIZE)
 
 
 def test_a_missing_file_names_the_command_that_fetches_it(tmp_path, monkeypatch):
@@ -162,7 +164,9 @@ class Server(http.server.BaseHTTPRequestHandler):
         self.asked.append(self.headers.get("Range"))
         first = int((self.headers.get("Range") or "bytes=0-").split("=")[1].rstrip("-"))
         if first >= len(CONTENT):
-            return self.send_error(416)
+            self.send_response(416)
+            self.send_header("Content-Range", f"bytes */{len(CONTENT)}")
+            return self.end_headers()
         self.send_response(206 if first else 200)
         self.send_header("Content-Length", str(len(CONTENT) - first))
         self.end_headers()
@@ -203,11 +207,11 @@ def test_a_download_that_broke_off_leaves_no_file_and_goes_on(url, tmp_path):
 
 def test_another_hash_than_the_expected_or_the_recorded_one_is_thrown_away(url, tmp_path):
     path = tmp_path / "model.pt"
-    with pytest.raises(ModelError, match="expected 00; the file was thrown away"):
+    with pytest.raises(ModelError, match="expected 00 as was asked for; the file was thrown away"):
         fetch(url, path, sha256="00")
     assert not list(tmp_path.iterdir())
     (tmp_path / "model.pt.json").write_text(json.dumps({"sha256": "11"}))
-    with pytest.raises(ModelError, match="expected 11"):
+    with pytest.raises(ModelError, match="expected 11 as recorded in .*model.pt.json; delete that"):
         fetch(url, path)
     assert not path.exists()
 
@@ -217,6 +221,12 @@ def test_a_part_longer_than_the_file_is_dropped(url, tmp_path):
     with pytest.raises(ModelError, match="416"):
         fetch(url, tmp_path / "model.pt")
     fetch(url, tmp_path / "model.pt")
+    assert (tmp_path / "model.pt").read_bytes() == CONTENT
+
+
+def test_a_whole_part_that_was_never_renamed_is_taken(url, tmp_path):
+    (tmp_path / "model.pt.part").write_bytes(CONTENT)
+    assert fetch(url, tmp_path / "model.pt", sha256=file_hash(tmp_path / "model.pt.part").upper())["bytes"] == len(CONTENT)
     assert (tmp_path / "model.pt").read_bytes() == CONTENT
 
 
@@ -235,6 +245,7 @@ def test_the_command_line_fetches_lists_and_refuses(url, tmp_path, monkeypatch, 
     assert checkpoint_path("sam2.1-tiny").read_bytes() == CONTENT
     assert file_hash(checkpoint_path("sam2.1-tiny")) in capsys.readouterr().out
     assert main(["models", "get", "sam2.1-tiny"]) == 0 and "here already" in capsys.readouterr().out
+    assert main(["models", "get", "sam2.1-tiny", "--sha256", "00"]) == 2 and "not 00" in capsys.readouterr().err
     assert main(["models", "get", "nano"]) == 0 and "comes with vidmem" in capsys.readouterr().out
     assert main(["models", "get", "sam9"]) == 2 and "there is no model 'sam9'" in capsys.readouterr().err
     assert main(["models", "get"]) == 2 and "which one?" in capsys.readouterr().err

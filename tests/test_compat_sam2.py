@@ -7,7 +7,7 @@ torch = pytest.importorskip("torch")
 from official import begin, build, follow, network, pictures, script  # noqa: E402
 
 from vidmem.compat.sam2 import SAM2VideoPredictor, build_sam2_video_predictor  # noqa: E402
-from vidmem.errors import ModelError, PromptError, SourceError  # noqa: E402
+from vidmem.errors import ModelError, SourceError  # noqa: E402
 
 SIZE, COUNT = 64, 20
 HIDDEN = {4, 11, 12}
@@ -142,11 +142,49 @@ def test_files_are_read_in_any_order(tmp_path, both):
         state["images"][5]
 
 
+def test_unreadable_images_do_not_shift_the_others_and_videos_are_read_backwards(tmp_path, both):
+    from clips import noisy
+    from PIL import Image
+
+    from vidmem.compat.sam2 import Frames
+
+    images = pictures(5, SIZE)
+    for t, image in enumerate(images):
+        Image.fromarray(image).save(tmp_path / f"{t}.png")
+    (tmp_path / "2.png").write_bytes(b"no image")
+    frames = Frames(tmp_path)
+    good = [images[t] for t in (0, 1, 3, 4)]
+    for t in (3, 0, 1, 2, 3, 2, 1, 0):
+        assert frames.count == 4 and np.array_equal(frames[t], good[t])
+    video = Frames(noisy(tmp_path / "clip.mp4"))
+    forward = [video[t].copy() for t in range(video.count)]
+    assert all(np.array_equal(video[t], forward[t]) for t in reversed(range(video.count)))
+
+
+def test_an_object_that_joins_during_a_run_waits_for_the_next(both):
+    predictor, state = both[1]
+    predictor.add_new_points_or_box(state, 0, 1, points=[[20, 20]], labels=[1])
+    for t, ids, masks in predictor.propagate_in_video(state, max_frame_num_to_track=4):
+        if t == 1:
+            predictor.add_new_points_or_box(state, 3, 2, points=[[40, 40]], labels=[1])
+        assert ids == [1] and len(masks) == 1
+    assert [ids for _, ids, _ in predictor.propagate_in_video(state, max_frame_num_to_track=4)][0] == [1, 2]
+
+
+def test_boxes_as_points_and_masks_as_numbers_mean_the_same(both):
+    predictor, state = both[1]
+    box = predictor.add_new_points_or_box(state, 0, 1, box=[10, 10, 40, 50])[2]
+    points = predictor.add_new_points_or_box(state, 0, 2, points=torch.tensor([[10.0, 10.0], [40.0, 50.0]]), labels=torch.tensor([2, 3]))[2]
+    assert torch.allclose(box[0], points[1])
+    soft = torch.where(torch.from_numpy(SQUARE), 7.0, -5.0)
+    assert torch.allclose(predictor.add_new_mask(state, 1, 3, soft)[2][2], predictor.add_new_mask(state, 1, 4, SQUARE)[2][3])
+
+
 def test_what_is_not_offered_says_so(both):
     predictor, state = both[1]
     with pytest.raises(RuntimeError, match="add inputs first"):
         next(predictor.propagate_in_video(state))
-    with pytest.raises(PromptError, match="at least one"):
+    with pytest.raises(ValueError, match="at least one"):
         predictor.add_new_points_or_box(state, 0, 1)
     with pytest.raises(ValueError, match="clear_old_points=True"):
         predictor.add_new_points_or_box(state, 0, 1, box=[0, 0, 9, 9], clear_old_points=False)

@@ -126,6 +126,12 @@ def test_numbers_that_no_bank_can_have_are_refused(wrong):
         Recent(**wrong)
 
 
+@pytest.mark.parametrize("wrong", [{"frames": 0}, {"frames": 2.5}, {"frames": True}, {"absent": 1}, {"corrections": "no"}])
+def test_a_length_or_a_switch_that_cannot_be_is_refused(wrong):
+    with pytest.raises(ValueError, match=f"{next(iter(wrong))}=.* expected"):
+        Recent(**wrong)
+
+
 # The contract of every bank -----------------------------------------------------------------------------------------
 @pytest.fixture(params=POLICIES)
 def policy(request):

@@ -66,3 +66,79 @@ def test_24_frames_three_objects_a_correction_and_absences_at_256_pixels(name, m
 
 def test_six_frames_at_1024_pixels(monkeypatch):
     compare("sam2.1-tiny", 1024, 6, None, monkeypatch, objects=2)
+
+
+def test_a_long_stream_holds_a_bounded_number_of_memories_and_its_end_frees_them():
+    """The resident memory over 5,000 frames is in `assets/figures/sam2_memory.json`; this is its cause."""
+    _, ours = build("sam2.1-tiny", 64)
+    net, images = network("sam2.1-tiny", ours), pictures(10, 64)
+    session, held = Session(net, Recent(), Greedy()), []
+    for obj_id in (1, 2):
+        session.add(obj_id, points=[[20 * obj_id, 20]], labels=[1])
+    for t in range(120):
+        session.step(Frame(t, None, images[t % 10]))
+        if t == 60:
+            session.add(1, points=[[30, 30]], labels=[1])
+        held.append((session.nbytes, len(net._with_keys)))
+    assert len(set(held[80:])) == 1  # flat
+    assert all(s.memory.untyped_storage().nbytes() == s.memory.numel() * 2 for s in net._with_keys)  # no views of a batch
+    session.close()
+    del session
+    import gc
+
+    gc.collect()
+    assert len(net._with_keys) == 0
+
+
+def test_undo_and_snapshots_bring_back_the_same_masks():
+    _, ours = build("sam2.1-tiny", 64)
+    net, images = network("sam2.1-tiny", ours), pictures(30, 64)
+    with Session(net, Recent(), Greedy()) as session:
+        session.add(1, points=[[20, 20]], labels=[1])
+        for t in range(5):
+            before = session.step(Frame(t, None, images[t]))
+        session.add(1, points=[[40, 40]], labels=[0])
+        assert session.undo() and np.array_equal(session.result().mask_logits, before.mask_logits)
+        snapshot = session.snapshot()
+        first = [session.step(Frame(t, None, images[t])).mask_logits for t in range(5, 25)]
+        session.restore(snapshot)
+        again = [session.step(Frame(t, None, images[t])).mask_logits for t in range(5, 25)]
+    assert np.array_equal(first, again)  # keys that were given up meanwhile are projected again, to the same bits
+
+
+def test_a_bank_that_recalls_more_frames_than_there_are_codes_is_refused():
+    from vidmem.errors import ModelError
+
+    _, ours = build("sam2.1-tiny", 64)
+    with Session(network("sam2.1-tiny", ours), Recent(slots=9), Greedy()) as session:
+        session.add(1, points=[[20, 20]], labels=[1])
+        with pytest.raises(ModelError, match="use slots=7 at most"):
+            for t, image in enumerate(pictures(12, 64)):
+                session.step(Frame(t, None, image))
+
+
+@pytest.mark.parametrize("size", [64, 96])
+def test_the_four_functions_trace_to_graphs_without_branches_on_data(size):
+    """A graph traced on one input gives what the function gives on another."""
+    _, ours = build("sam2.1-tiny", size)
+    side, rows = size // 16, 2
+
+    def inputs(seed: int) -> dict[str, tuple]:
+        torch.manual_seed(seed)
+        feature, skip4, skip8 = torch.randn(1, 256, side, side), torch.randn(1, 32, 4 * side, 4 * side), torch.randn(1, 64, 2 * side, 2 * side)
+        return {
+            "encode": (torch.randint(0, 255, (1, size, size, 3), dtype=torch.uint8),),
+            "attend": (feature, torch.randn(4, rows, 3, side * side, 256), torch.randn(rows, 3, side * side, 64),
+                       torch.randint(0, 7, (rows, 3)), torch.randn(rows, 5, 256), torch.rand(rows, 5)),
+            "decode": (torch.randn(rows, 256, side, side), skip4, skip8, size * torch.rand(rows, 3, 2),
+                       torch.randint(-1, 4, (rows, 3)), torch.randn(rows, 1, 4 * side, 4 * side), torch.tensor([seed > 0, True])),
+            "memorize": (feature, torch.randn(rows, 1, 4 * side, 4 * side), torch.tensor([True, seed > 0]), torch.tensor([seed > 0, False])),
+        }  # fmt: skip
+
+    first, second = inputs(0), inputs(1)
+    for name, given in first.items():
+        function = getattr(ours, name)
+        with torch.inference_mode():
+            graph = getattr(torch.jit.trace_module(ours, {name: given}, check_trace=False), name)
+            for mine, expected in zip(graph(*second[name]), function(*second[name])):
+                assert torch.allclose(mine.float(), expected.float(), rtol=0, atol=1e-4)

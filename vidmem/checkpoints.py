@@ -23,8 +23,9 @@ def checkpoint_url(name: str) -> str:
 
 def cache_folder() -> Path:
     """`$VIDMEM_CACHE`, or `vidmem` in the user's cache folder."""
-    base = os.environ.get("VIDMEM_CACHE") or os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(base) if os.environ.get("VIDMEM_CACHE") else Path(base) / "vidmem"
+    if own := os.environ.get("VIDMEM_CACHE"):
+        return Path(own).expanduser()
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "vidmem"
 
 
 def checkpoint_path(name: str) -> Path:
@@ -46,35 +47,51 @@ def fetch(url: str, path: Path, progress: Callable[[int, int], None] = lambda do
     part, note = path.with_name(path.name + ".part"), path.with_name(path.name + ".json")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        done = part.stat().st_size if part.exists() else 0
-        request = urllib.request.Request(url, headers={"Range": f"bytes={done}-"} if done else {})
-        with urllib.request.urlopen(request, timeout=30) as reply:
-            if done and reply.status != 206:  # the server begins again, so do we
-                done = 0
-            total = done + int(reply.headers.get("Content-Length") or 0)
-            with part.open("ab" if done else "wb") as file:
-                while block := reply.read(1 << 20):
-                    file.write(block)
-                    done += len(block)
-                    progress(done, total)
-    except urllib.error.HTTPError as error:
-        if error.code == 416:  # the part is as long as the file or longer: not resumable
-            part.unlink(missing_ok=True)
-        raise ModelError(f"{url} answered {error.code} {error.reason}; {_by_hand(url, path)}") from error
-    except (urllib.error.URLError, http.client.HTTPException, TimeoutError, ConnectionError) as error:
-        raise ModelError(f"{url} cannot be reached ({getattr(error, 'reason', error)}); {_by_hand(url, path)}") from error
+        file = part.open("ab")
     except OSError as error:
         raise OutputError(f"{path} cannot be written ({error.strerror}); set VIDMEM_CACHE to another folder") from error
+    with file:
+        done, total = file.tell(), 0
+        request = urllib.request.Request(url, headers={"Range": f"bytes={done}-"} if done else {})
+        try:
+            with urllib.request.urlopen(request, timeout=30) as reply:
+                if done and reply.status != 206:  # the server begins again, so do we
+                    done = file.truncate(0)
+                if length := reply.headers.get("Content-Length"):
+                    total = done + int(length)
+                while block := reply.read(1 << 20):
+                    _write(file, block, path)
+                    done += len(block)
+                    progress(done, total)
+        except urllib.error.HTTPError as error:
+            # 416: nothing is left to fetch. Either the part is the whole file, or it belongs to another one.
+            if error.code != 416 or error.headers.get("Content-Range") != f"bytes */{done}":
+                if error.code == 416 or not done:
+                    part.unlink(missing_ok=True)
+                raise ModelError(f"{url} answered {error.code} {error.reason}; {_by_hand(url, path)}") from error
+        except (http.client.HTTPException, OSError) as error:  # the network's; ours is an OutputError by now
+            if not done:
+                part.unlink(missing_ok=True)
+            raise ModelError(f"{url} cannot be reached ({getattr(error, 'reason', error)}); {_by_hand(url, path)}") from error
     if total and done != total:
         raise ModelError(f"{url}: {done} of {total} bytes came; run the same command again, it goes on from there")
     record = {"url": url, "bytes": done, "sha256": file_hash(part)}
-    expected = sha256 or (json.loads(note.read_text())["sha256"] if note.exists() else None)
+    expected, where = sha256 and sha256.strip().lower(), "as was asked for"
+    if expected is None and note.exists():
+        expected, where = json.loads(note.read_text()).get("sha256"), f"as recorded in {note}; delete that to accept the new file"
     if expected and expected != record["sha256"]:
         part.unlink()
-        raise ModelError(f"{url}: sha256 is {record['sha256']}, expected {expected}; the file was thrown away")
+        raise ModelError(f"{url}: sha256 is {record['sha256']}, expected {expected} {where}; the file was thrown away")
     part.replace(path)
     note.write_text(json.dumps(record, indent=1) + "\n")
     return record
+
+
+def _write(file, block: bytes, path: Path) -> None:
+    try:
+        file.write(block)
+    except OSError as error:
+        raise OutputError(f"{path} cannot be written ({error.strerror}); set VIDMEM_CACHE to another folder") from error
 
 
 def _by_hand(url: str, path: Path) -> str:
@@ -136,8 +153,11 @@ def read_tensors(path: Path) -> dict:
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
-    with path.open("rb") as file:
-        zipped = file.read(4) == b"PK\x03\x04"
+    try:
+        with path.open("rb") as file:
+            zipped = file.read(4) == b"PK\x03\x04"
+    except OSError as error:
+        raise ModelError(f"{path} cannot be read ({error.strerror})") from error
     if path.suffix == ".safetensors" or not (zipped or path.suffix in {".pt", ".pth"}):
         try:
             return load_file(path)
@@ -150,7 +170,7 @@ def read_tensors(path: Path) -> dict:
         why = "it holds more than tensors, and loading it could run code; do not trust it" if unsafe else "fetch it again"
         raise ModelError(f"{path} is not a whole checkpoint of tensors: {why}") from error
     state = state.get("model", state) if isinstance(state, dict) else state
-    if not isinstance(state, dict) or not all(isinstance(value, torch.Tensor) for value in state.values()):
+    if not isinstance(state, dict) or not all(isinstance(k, str) and isinstance(v, torch.Tensor) for k, v in state.items()):
         raise ModelError(f"{path} holds no table of tensors; expected an official SAM 2 checkpoint")
     return state
 

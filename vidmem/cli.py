@@ -123,9 +123,9 @@ def track(args) -> int:
 def evaluate(args) -> int:
     from vidmem.evaluation import find_sequences
     from vidmem.evaluation.run import evaluate as run
-    from vidmem.machine import figure_file, write_figure
+    from vidmem.machine import check_writable, write_figure
 
-    figure_file(args.json)
+    check_writable(args.json)
     tracker, rows = make_tracker(args), []
     for sequence in find_sequences(args.data):
         row = run(sequence, tracker, args.prompt, args.masks / sequence.name if args.masks else None)
@@ -136,6 +136,8 @@ def evaluate(args) -> int:
     print(f"{'mean':22s} J {mean['j']:.3f}  F {mean['f']:.3f}  J&F {mean['j_and_f']:.3f}")
     if args.json:
         settings = {"model": args.model, "prompt": args.prompt, "runtime": tracker.network.runtime, "bank": repr(tracker.bank)}
+        chosen = {name: getattr(args, name) for name in ("weights", "device", "image_size", "precision")}
+        settings |= {name: str(value) for name, value in chosen.items() if value is not None}
         write_figure({**settings, "mean": mean, "sequences": rows}, args.json)
     return 0
 
@@ -168,7 +170,7 @@ def get_model(name: str, sha256: str | None) -> int:
     """Download a checkpoint; what came of an interrupted download is continued."""
     from tqdm import tqdm
 
-    from vidmem.checkpoints import checkpoint_path, checkpoint_url, fetch
+    from vidmem.checkpoints import checkpoint_path, checkpoint_url, fetch, file_hash
     from vidmem.tracker import MODELS, pick
 
     if pick(MODELS, "model", name).embedded:
@@ -176,6 +178,8 @@ def get_model(name: str, sha256: str | None) -> int:
         return 0
     path = checkpoint_path(name)
     if path.exists():
+        if sha256 and file_hash(path) != sha256.strip().lower():
+            raise ModelError(f"{path} is here already with sha256 {file_hash(path)}, not {sha256}; delete it to fetch it again")
         print(f"{path} is here already; delete it to fetch it again")
         return 0
     with tqdm(unit="B", unit_scale=True, disable=None) as bar:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import json
 import platform
+import tempfile
 from collections.abc import Callable
 from importlib import metadata
 from pathlib import Path
@@ -13,18 +14,21 @@ from vidmem.errors import OutputError
 from vidmem.runtime.onnx import cores
 
 REQUIRED = {"numpy": "numpy", "cv2": "opencv-python-headless", "av": "av", "PIL": "pillow", "tqdm": "tqdm"}
-OPTIONAL = {"torch": "torch", "supervision": "supervision", "safetensors": "safetensors"}
+OPTIONAL = {"torch": "torch", "supervision": "supervision"}
 
 
-def figure_file(path: Path | None) -> Path | None:
-    """The path itself, writable and in a folder that is there. Raises `OutputError` before any time is spent."""
-    if path is not None:
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.open("a").close()
-        except OSError as error:
-            raise OutputError(f"{path} cannot be written ({error.strerror}); choose another file") from error
-    return path
+def check_writable(path: Path | None) -> None:
+    """Before any time is spent on a figure. Raises `OutputError` where it could not be written afterwards."""
+    if path is None:
+        return
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=path.parent):
+            pass
+        if path.is_dir():
+            raise IsADirectoryError(0, "it is a folder")
+    except OSError as error:
+        raise OutputError(f"{path} cannot be written ({error.strerror}); choose another file") from error
 
 
 def write_figure(figure: dict, path: Path | None) -> None:
@@ -36,7 +40,7 @@ def write_figure(figure: dict, path: Path | None) -> None:
 
 def describe() -> dict:
     """Processor, cores and the versions of what matters."""
-    packages = ("vidmem", "numpy", "onnxruntime", "torch", "av", "opencv-python-headless")
+    packages = ("vidmem", "numpy", "onnxruntime", "torch", "av", "opencv-python-headless", "sam2", "transformers")
     return {
         "processor": _processor(),
         "cores": cores(),

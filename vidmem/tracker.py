@@ -105,7 +105,7 @@ def load(
             raise ModelError(f"{model} takes no image_size and no precision; they are for the SAM 2 models")
         network = _nano(runtime, Path(weights) if weights else models_folder() / model, device, threads)
     else:
-        network = _sam2_network(model, runtime, device, threads, weights, image_size or 1024, precision)
+        network = _sam2_network(model, runtime, device, threads, weights, 1024 if image_size is None else image_size, precision)
     return Tracker(network, make_bank, make_search)
 
 
@@ -130,8 +130,9 @@ def _sam2_network(model, runtime, device, threads, weights, image_size: int, pre
     except ImportError as error:
         raise RuntimeMissing(f"{model} needs torch: pip install torch") from error
     from vidmem.checkpoints import load_sam2
-    from vidmem.runtime.sam2 import Sam2Network
+    from vidmem.runtime.sam2 import Sam2Network, check_settings
 
+    check_settings(device, precision)
     if threads:
         torch.set_num_threads(threads)
     network = load_sam2(model, None if weights is None else Path(weights), image_size)

@@ -12,30 +12,32 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from vidmem.checkpoints import load_sam2
 from vidmem.compat.archive import Archive
-from vidmem.errors import ModelError, PromptError, SourceError
-from vidmem.prompts import make_prompt
+from vidmem.errors import ModelError, SourceError
 from vidmem.runtime.base import Ask
 from vidmem.runtime.sam2 import Sam2Network
 from vidmem.types import Candidates, Chosen, Entry, Prompt, ReadPlan, Verdict
 from vidmem.video import open_video
 
 SIZES = {"t": "tiny", "s": "small", "b+": "base-plus", "l": "large"}
-NO_OBJECT = -1024.0
 
 
 def build_sam2_video_predictor(
-    config_file: str, ckpt_path=None, device: str = "cpu", mode: str = "eval", hydra_overrides_extra=(),
+    config_file: str, ckpt_path=None, device=None, mode: str = "eval", hydra_overrides_extra=(),
     apply_postprocessing: bool = True, vos_optimized: bool = False,
 ) -> SAM2VideoPredictor:  # fmt: skip
     """As in `sam2.build_sam`. config_file: its last part names the model, such as `sam2.1_hiera_b+.yaml`. Of the overrides,
     `image_size`, `memory_temporal_stride_for_eval` and `add_all_frames_to_correct_as_cond` are known; any other raises
     `ModelError`, and so does `mode="train"`. `vos_optimized` changes nothing. ckpt_path None: what `vidmem models get`
-    fetched."""
+    fetched. device None: CUDA where torch sees it, else the CPU. The caller's `torch.autocast` applies, as in the original."""
+    import torch
+
+    device = device or ("cuda" if torch.cuda.is_available() else "cpu")
     found = re.fullmatch(r"(sam2(?:\.1)?)_hiera_(t|s|b\+|l)\.yaml", str(config_file).rsplit("/", 1)[-1])
     if found is None or mode != "eval":
         raise ModelError(f"config_file={config_file!r}, mode={mode!r}; expected for instance 'sam2.1_hiera_t.yaml' and 'eval'")
@@ -79,21 +81,38 @@ class Object:
 
 
 class Frames:
-    """Frames of a finite source by index: forward runs are read on, anything else is opened again."""
+    """Frames of a finite source by index, counting those that can be read.
+
+    Forward runs are read on. Anything else is opened again, and going back fetches `CHUNK` frames at a time: a file can only
+    be decoded forwards.
+    """
+
+    CHUNK = 64
 
     def __init__(self, path):
         self.path = Path(path)
         with open_video(self.path) as source:
-            self.size, self.count = source.size, sum(1 for _ in source)
-        self._next, self._running = -1, iter(())
+            self.size, self.indices = source.size, [frame.index for frame in source]
+        self.count = len(self.indices)
+        self._next, self._running, self._behind = -1, iter(()), {}
 
     def __getitem__(self, frame_idx: int) -> np.ndarray:
         if not 0 <= frame_idx < self.count:
             raise SourceError(f"frame_idx {frame_idx} is not in {self.path}; it has frames 0 to {self.count - 1}")
+        if frame_idx in self._behind:
+            return self._behind[frame_idx]
         if frame_idx != self._next:
-            self._running = iter(open_video(self.path, start=frame_idx))
+            first = max(0, frame_idx - self.CHUNK + 1) if frame_idx < self._next else frame_idx
+            self._running = iter(open_video(self.path, start=self.indices[first]))
+            self._behind = {i: self._read() for i in range(first, frame_idx)}
         self._next = frame_idx + 1
-        return next(self._running).image
+        return self._read()
+
+    def _read(self) -> np.ndarray:
+        frame = next(self._running, None)
+        if frame is None:
+            raise SourceError(f"{self.path} gave fewer frames than when it was opened; was it changed?")
+        return frame.image
 
 
 class SAM2VideoPredictor:
@@ -117,7 +136,8 @@ class SAM2VideoPredictor:
 
     # State -----------------------------------------------------------------------------------------------------------
     def init_state(self, video_path, **memory_options) -> dict:
-        """video_path: a folder of images or a video file. The official memory options (`offload_video_to_cpu`,
+        """video_path: a folder of images, a video file, or frames: anything with `count`, `size` (H, W) and
+        `[frame_idx]` -> (H, W, 3) uint8 RGB. The official memory options (`offload_video_to_cpu`,
         `offload_state_to_cpu`, `async_loading_frames`) are accepted and not needed."""
         unknown = memory_options.keys() - {"offload_video_to_cpu", "offload_state_to_cpu", "async_loading_frames"}
         if unknown:
@@ -157,29 +177,39 @@ class SAM2VideoPredictor:
         """-> frame_idx, obj_ids, masks of all objects on that frame. normalize_coords False: coordinates are 0..1."""
         if box is not None and not clear_old_points:
             raise ValueError("cannot add box without clearing old points; pass clear_old_points=True")
+        if (points is None) != (labels is None):
+            raise ValueError("points and labels must be provided together")
+        if points is None and box is None:
+            raise ValueError("at least one of points or box must be provided as input")
         size = (inference_state["video_height"], inference_state["video_width"])
         scale = 1.0 if normalize_coords else np.array([size[1], size[0]], np.float32)
-        if points is not None:
-            points = np.asarray(points, np.float32).reshape(-1, 2) * scale
-            labels = None if labels is None else np.asarray(labels).reshape(-1)
-        if box is not None:
-            box = (np.asarray(box, np.float32).reshape(2, 2) * scale).reshape(4)
-        prompt = make_prompt(points, labels, box, None)
+        points = np.zeros((0, 2), np.float32) if points is None else _host(points).astype(np.float32).reshape(-1, 2) * scale
+        labels = np.zeros(0, np.uint8) if labels is None else _host(labels).reshape(-1)
+        if len(points) != len(labels) or not np.isfinite(points).all():
+            raise ValueError(f"{len(points)} points and {len(labels)} labels; expected as many, and finite numbers")
+        box = None if box is None else (_host(box).astype(np.float32).reshape(2, 2) * scale).reshape(4)
+        if box is None and labels[:2].tolist() == [2, 3]:  # a box in the words of the network
+            box, points, labels = points[:2].reshape(4), points[2:], labels[2:]
+        if not np.isin(labels, (0, 1)).all():
+            raise ValueError(f"labels are {labels.tolist()}; expected 1, 0, or 2 and 3 for a box before all others")
         item = self._object(inference_state, obj_id)
         before = None if clear_old_points else item.prompts.get(frame_idx)
         if before is not None and before.mask is None:
-            joined = [part for part in (before.points, prompt.points) if part is not None]
-            kinds = [part for part in (before.labels, prompt.labels) if part is not None]
-            prompt = Prompt(np.concatenate(joined), np.concatenate(kinds), before.box)
+            if before.points is not None:
+                points, labels = np.concatenate([before.points, points]), np.concatenate([before.labels, labels])
+            box = before.box if box is None else box
+        some = len(points) > 0
+        prompt = Prompt(points if some else None, labels.astype(np.uint8) if some else None, box)
         return self._prompt(inference_state, frame_idx, item, prompt)
 
     add_new_points = add_new_points_or_box
 
     def add_new_mask(self, inference_state: dict, frame_idx: int, obj_id, mask):
-        """mask (H, W), any size of the same shape as the video's -> as `add_new_points_or_box`."""
-        mask = np.asarray(mask).astype(bool)
+        """mask (H, W) of any size, bool, or numbers that are object from 0.5 on -> as `add_new_points_or_box`."""
+        mask = _host(mask)
         if mask.ndim != 2:
-            raise PromptError(f"mask has shape {mask.shape}; expected (H, W)")
+            raise ValueError(f"mask has shape {mask.shape}; expected (H, W)")
+        mask = mask >= 0.5 if mask.dtype.kind == "f" else mask != 0
         return self._prompt(inference_state, frame_idx, self._object(inference_state, obj_id), Prompt(mask=mask))
 
     def clear_all_prompts_in_frame(self, inference_state: dict, frame_idx: int, obj_id, need_output: bool = True):
@@ -237,7 +267,7 @@ class SAM2VideoPredictor:
         """Yields frame_idx, obj_ids, masks."""
         state, objects = inference_state, inference_state["objects"]
         self.propagate_in_video_preflight(state)
-        count = state["num_frames"]
+        objects, count = dict(objects), state["num_frames"]  # who joins during the run is followed in the next one
         start = min(f for item in objects.values() for f in item.prompted) if start_frame_idx is None else start_frame_idx
         reach = count if max_frame_num_to_track is None else max_frame_num_to_track
         forward = range(start, min(start + reach, count - 1) + 1)
@@ -251,7 +281,7 @@ class SAM2VideoPredictor:
                 self._remember(features, frame_idx, pairs, False, False)
             for item in objects.values():
                 item.visited[frame_idx] = reverse
-            yield frame_idx, state["obj_ids"], self._masks(state, frame_idx, False)
+            yield frame_idx, list(objects), self._masks(state, frame_idx, False, objects)
 
     # The network -----------------------------------------------------------------------------------------------------
     def _features(self, state: dict, frame_idx: int):
@@ -278,15 +308,22 @@ class SAM2VideoPredictor:
             item.bank.write(Entry(verdict, memory.payload, memory.nbytes, memory.pointer), prompted)
             (item.prompted if prompted else item.tracked)[frame_idx] = answer
 
-    def _masks(self, state: dict, frame_idx: int, prompted: bool):
-        """Logits (N, 1, H, W) of all objects on a frame; `NO_OBJECT` where an object has none."""
+    def _masks(self, state: dict, frame_idx: int, prompted: bool, objects: dict[Any, Object] | None = None):
+        """Logits (N, 1, H, W) of the objects on a frame (None: of all); `NO_OBJECT` where an object has none."""
         import torch
 
-        side = self.image_size // 4
-        low = np.full((len(state["objects"]), 1, side, side), NO_OBJECT, np.float32)
-        for row, item in enumerate(state["objects"].values()):
+        from vidmem.nn.sam2.model import NO_OBJECT
+
+        objects, side = state["objects"] if objects is None else objects, self.image_size // 4
+        low = np.full((len(objects), 1, side, side), NO_OBJECT, np.float32)
+        for row, item in enumerate(objects.values()):
             if (answer := item.answer(frame_idx, prompted)) is not None:
                 low[row, 0] = answer.logits
         size = (state["video_height"], state["video_width"])
         low = torch.from_numpy(low).to(self.device)
         return torch.nn.functional.interpolate(low, size=size, mode="bilinear", align_corners=False)
+
+
+def _host(value) -> np.ndarray:
+    """Lists, arrays, and tensors of any device."""
+    return value.detach().cpu().numpy() if hasattr(value, "detach") else np.asarray(value)

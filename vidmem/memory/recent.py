@@ -21,7 +21,7 @@ class Recent:
     slots: int = 7  # spatial memories read: the prompted ones' place is one, the newest frames fill the others
     stride: int = 1  # frames between remembered slots beyond the newest one
     prompts: int = 4  # prompted frames kept
-    pointers: int = 16  # object pointers read, prompted ones included; 0 for networks without pointers
+    pointers: int = 16  # object pointers: every prompted one and the newest `pointers - 1`; 0 for networks without pointers
     absent: bool = True  # remember frames on which the object is not visible, as SAM 2 does
     corrections: bool = True  # a corrected frame counts as a prompted one (`add_all_frames_to_correct_as_cond`)
     frames: int | None = None  # length of the video, for SAM 2's offline numbers; None: a stream
@@ -31,10 +31,15 @@ class Recent:
             value = getattr(self, name)
             if not isinstance(value, int) or isinstance(value, bool) or value < least:
                 raise ValueError(f"{name}={value!r}; expected an integer, {least} or more")
+        for name in ("absent", "corrections"):
+            if not isinstance(getattr(self, name), bool):
+                raise ValueError(f"{name}={getattr(self, name)!r}; expected true or false")
+        if self.frames is not None and (type(self.frames) is not int or self.frames < 1):
+            raise ValueError(f"frames={self.frames!r}; expected the length of the video, or nothing for a stream")
 
     @property
     def reach(self) -> int:
-        """Pointers read at most, in a video of this length; one for the prompted frames, the others for the newest."""
+        """SAM 2's number of pointers, in a video of this length; the newest reach back one frame less."""
         return self.pointers if self.frames is None else min(self.frames, self.pointers)
 
     def __call__(self) -> RecentBank:

@@ -6,7 +6,9 @@ modules stay free of branches on data. Rows that have the same number of tokens 
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -16,6 +18,7 @@ from vidmem.errors import ModelError
 from vidmem.runtime.base import Ask, Memory
 from vidmem.types import Candidates, Chosen, Prompt, ReadPlan
 
+IDLE = 8  # reads after which a memory that took no part gives up its keys
 CLAMP = 32.0  # of a mask that is handed back to the decoder with a correction, as in the official predictor
 
 
@@ -31,17 +34,19 @@ class Features(NamedTuple):
 class Spatial:
     """A spatial memory and its keys, projected when it is written.
 
-    Keys are 32 times as large as the memory. A memory that a frame did not read gives them up, and has them projected
+    Keys are 32 times as large as the memory. A memory that `IDLE` reads have passed by gives them up, and has them projected
     again should it ever be recalled: snapshots and whole videos can keep memories without keeping keys.
     """
 
     memory: Any  # (1, N, 64) bfloat16
     keys: Any  # (layers, 1, N, 256), or None
 
+    idle: int = 0  # reads of other memories since its own last
+
     @property
     def nbytes(self) -> int:
-        """Bytes while it is recalled, keys included."""
-        return sum(tensor.numel() * tensor.element_size() for tensor in (self.memory, self.keys))
+        """Bytes it holds now; a bank's count is the one at writing, keys included."""
+        return sum(tensor.numel() * tensor.element_size() for tensor in (self.memory, self.keys) if tensor is not None)
 
 
 class Question(NamedTuple):
@@ -64,17 +69,16 @@ class Sam2Network:
 
     runtime = "pytorch"
 
-    def __init__(self, name: str, model, device: str = "cpu", precision: str = "fp32", post: bool = True):
+    def __init__(self, name: str, model, device="cpu", precision: str = "fp32", post: bool = True):
         import torch
 
-        if precision not in ("fp32", "bf16"):
-            raise ModelError(f"precision={precision!r}; expected 'fp32' or 'bf16'")
-        if device != "cpu" and not torch.cuda.is_available():
-            raise ModelError(f"device {device!r} was asked for, but torch {torch.__version__} sees no GPU; use 'cpu'")
-        self._torch, self.name, self.device, self.precision, self.post = torch, name, device, precision, post
-        self.model = model.eval().to(device)
+        check_settings(device, precision)
+        self._torch, self.name, self.precision, self.post = torch, name, precision, post
+        self.device = torch.device(device)
+        self.model = model.eval().requires_grad_(False).to(self.device)
         self.size = model.config.image_size
-        self._with_keys: list[Spatial] = []
+        # Not a state of any video: which memories, whoever owns them, hold keys at present.
+        self._with_keys: weakref.WeakSet[Spatial] = weakref.WeakSet()
 
     def encode(self, image: np.ndarray) -> Features:
         from PIL import Image
@@ -97,23 +101,30 @@ class Sam2Network:
         return rows
 
     def _forget_keys(self, used: set[int]) -> None:
-        for spatial in self._with_keys:
-            if id(spatial) not in used:
+        for spatial in list(self._with_keys):
+            spatial.idle = 0 if id(spatial) in used else spatial.idle + 1
+            if spatial.idle > IDLE:
                 spatial.keys = None
-        self._with_keys = [spatial for spatial in self._with_keys if spatial.keys is not None]
+                self._with_keys.discard(spatial)
 
     def _keys(self, spatial: Spatial):
-        if spatial.keys is None:
-            (spatial.keys,) = self._run(self.model.memory_attention.project, spatial.memory.float())
-            self._with_keys.append(spatial)
-        return spatial.keys
+        keys = spatial.keys
+        if keys is None:
+            (keys,) = self._run(self.model.memory_attention.project, spatial.memory.float())
+            spatial.keys, spatial.idle = keys, 0
+            self._with_keys.add(spatial)
+        return keys
 
     def _read(self, features: Features, plans: list[ReadPlan]):
         torch, config = self._torch, self.model.config
         recalled = [[recall.entry.payload for recall in plan.recalls] for plan in plans]
         keys = torch.stack([torch.cat([self._keys(s) for s in spatials], 1) for spatials in recalled], 1)
         memory = torch.stack([torch.cat([s.memory for s in spatials], 0) for spatials in recalled]).to(keys.dtype)
-        codes = [[int(r.tcode) % config.memories for r in plan.recalls] for plan in plans]  # -1 is the last
+        codes = [[int(r.tcode) for r in plan.recalls] for plan in plans]
+        if max(map(max, codes)) > config.memories - 2:
+            most = f"{config.memories - 1} tracked frames, and the bank recalls more: use slots={config.memories} at most"
+            raise ModelError(f"{self.name} has temporal codes for {most}")
+        codes = [[code % config.memories for code in row] for row in codes]  # -1 is the last
         none = torch.zeros(0, config.hidden_dim, device=self.device)
         pointers = torch.stack([torch.stack([p.entry.pointer for p in plan.pointers]) if plan.pointers else none for plan in plans])
         distances = [[p.distance / plan.pointer_norm for p in plan.pointers] for plan in plans]
@@ -203,14 +214,16 @@ class Sam2Network:
         present = torch.tensor([bool(candidates.object_logit[c.row] > 0) for c in chosen], device=self.device)
         binary = torch.tensor([c.prompted and self.post for c in chosen], device=self.device)
         memory, keys = self._run(self.model.memorize, features.feature, self._put(logits), present, binary)
-        spatials = [Spatial(memory[i : i + 1].to(torch.bfloat16), keys[:, i : i + 1].clone()) for i in range(len(chosen))]
-        self._with_keys += spatials
+        # Copies, for a view would keep the whole batch.
+        spatials = [Spatial(memory[i : i + 1].clone(), keys[:, i : i + 1].clone()) for i in range(len(chosen))]
+        self._with_keys.update(spatials)
         return [Memory(s, s.nbytes, candidates.pointer[c.row, c.candidate].clone()) for s, c in zip(spatials, chosen)]
 
     # Small parts -----------------------------------------------------------------------------------------------------
     def _run(self, function, *tensors) -> tuple:
         torch = self._torch
-        with torch.inference_mode(), torch.autocast(self.device.split(":")[0], torch.bfloat16, enabled=self.precision == "bf16"):
+        half = torch.autocast(self.device.type, torch.bfloat16) if self.precision == "bf16" else nullcontext()
+        with torch.inference_mode(), half:  # in fp32 a caller's own autocast applies
             out = function(*tensors)
         return out if isinstance(out, tuple) else (out,)
 
@@ -233,6 +246,16 @@ class Sam2Network:
     def _resize(self, mask, side: int):
         resize = self._torch.nn.functional.interpolate
         return resize(mask, size=(side, side), mode="bilinear", align_corners=False, antialias=True)
+
+
+def check_settings(device, precision: str) -> None:
+    """Raises `ModelError` for a precision that there is not, or a GPU that torch does not see."""
+    import torch
+
+    if precision not in ("fp32", "bf16"):
+        raise ModelError(f"precision={precision!r}; expected 'fp32' or 'bf16'")
+    if torch.device(device).type == "cuda" and not torch.cuda.is_available():
+        raise ModelError(f"device {str(device)!r} was asked for, but torch {torch.__version__} sees no GPU; use 'cpu'")
 
 
 def _is_answer(prompt: Prompt) -> bool:

@@ -16,7 +16,7 @@ class Sam2Config:
     windows: tuple[int, int, int, int] = (8, 4, 14, 7)  # tokens a side
     background_size: tuple[int, int] = (7, 7)  # the stored position embedding, before it is interpolated
     image_size: int = 1024  # pixels a side of the network's input
-    # 2.0 lacks all three.
+    # 2.0 lacks both.
     occlusion_embedding: bool = True  # a learned vector marks spatial memories of frames without the object
     pointer_time: bool = True  # pointers carry a sine code of their signed distance, through a linear layer
 
