@@ -179,6 +179,7 @@ def main(argv=None) -> None:
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--memory", type=int, metavar="FRAMES")
     parser.add_argument("--json", type=Path)
+    parser.add_argument("--add", action="store_true", help="keep the other rows of the JSON file, taken on this machine")
     args = parser.parse_args(argv)
     from vidmem.machine import check_writable, write_figure
 
@@ -187,7 +188,7 @@ def main(argv=None) -> None:
         figure = {"command": f"scripts/bench_sam2.py --memory {args.memory}", "size": 128,
                   "resident_mb": {which: apart(call="memory", which=which, frames=args.memory) for which in ("vidmem", "sam2")}}  # fmt: skip
     else:
-        rows = []
+        rows, keys = [], ("which", "size", "objects", "precision")
         for size in args.sizes:
             for objects in args.objects:
                 for precision in args.precisions:
@@ -195,8 +196,11 @@ def main(argv=None) -> None:
                         what = {"which": which, "size": size, "objects": objects, "precision": precision}
                         rows.append(what | apart(call="one", **what, frames=args.frames, threads=args.threads))
                         print(json.dumps(rows[-1]), flush=True)
-        given = " ".join(str(part) for part in (argv or sys.argv[1:]) if not str(part).endswith(".json") and part != "--json")
-        figure = {"command": f"scripts/bench_sam2.py {given}".strip(), "model": "sam2.1-tiny, random weights", "threads": args.threads,
+        if args.add:
+            new = {tuple(row[key] for key in keys) for row in rows}
+            rows = [row for row in json.loads(args.json.read_text())["rows"] if tuple(row[key] for key in keys) not in new] + rows
+        given = " ".join(str(part) for part in (argv or sys.argv[1:]) if not str(part).endswith(".json") and part not in ("--json", "--add"))
+        figure = {"command": "scripts/bench_sam2.py", "last_arguments": given, "model": "sam2.1-tiny, random weights", "threads": args.threads,
                   "warm": WARM, "frames": args.frames, "rows": rows}  # fmt: skip
     write_figure(figure, args.json)
     print(json.dumps(figure))

@@ -95,8 +95,10 @@ def test_memory_encoder_and_memory_attention(both):
             curr=[flat], curr_pos=[query], memory=tokens.transpose(0, 1), memory_pos=places.transpose(0, 1),
             num_obj_ptr_tokens=12,
         )  # fmt: skip
-        stacked = torch.stack([keys, ours.memory_attention.project(older)], 2)
-        mine = ours.attend(feature, stacked, torch.stack([memory, older], 1), torch.tensor([[6, 0]] * 2), pointers, distances)
+        older_keys = ours.memory_attention.project(older)
+        all_keys = [[k[:, row : row + 1] for k in (keys, older_keys)] for row in range(2)]
+        all_memory = [[m[row : row + 1] for m in (memory, older)] for row in range(2)]
+        mine = ours.attend(feature, *ours.gather(all_keys, all_memory, [[6, 0]] * 2, pointers, distances))
         assert mine.std() > 0.5
         assert torch.allclose(mine, theirs.permute(1, 2, 0).reshape(mine.shape), **NEAR)
 

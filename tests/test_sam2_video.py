@@ -128,8 +128,7 @@ def test_the_four_functions_trace_to_graphs_without_branches_on_data(size):
         feature, skip4, skip8 = torch.randn(1, 256, side, side), torch.randn(1, 32, 4 * side, 4 * side), torch.randn(1, 64, 2 * side, 2 * side)
         return {
             "encode": (torch.randint(0, 255, (1, size, size, 3), dtype=torch.uint8),),
-            "attend": (feature, torch.randn(4, rows, 3, side * side, 256), torch.randn(rows, 3, side * side, 64),
-                       torch.randint(0, 7, (rows, 3)), torch.randn(rows, 5, 256), torch.rand(rows, 5)),
+            "attend": (feature, torch.randn(4, rows, 3 * side * side + 20, 256), torch.randn(rows, 3 * side * side + 20, 64)),
             "decode": (torch.randn(rows, 256, side, side), skip4, skip8, size * torch.rand(rows, 3, 2),
                        torch.randint(-1, 4, (rows, 3)), torch.randn(rows, 1, 4 * side, 4 * side), torch.tensor([seed > 0, True])),
             "memorize": (feature, torch.randn(rows, 1, 4 * side, 4 * side), torch.tensor([True, seed > 0]), torch.tensor([seed > 0, False])),

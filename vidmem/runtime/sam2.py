@@ -118,8 +118,6 @@ class Sam2Network:
     def _read(self, features: Features, plans: list[ReadPlan]):
         torch, config = self._torch, self.model.config
         recalled = [[recall.entry.payload for recall in plan.recalls] for plan in plans]
-        keys = torch.stack([torch.cat([self._keys(s) for s in spatials], 1) for spatials in recalled], 1)
-        memory = torch.stack([torch.cat([s.memory for s in spatials], 0) for spatials in recalled]).to(keys.dtype)
         codes = [[int(r.tcode) for r in plan.recalls] for plan in plans]
         if max(map(max, codes)) > config.memories - 2:
             most = f"{config.memories - 1} tracked frames, and the bank recalls more: use slots={config.memories} at most"
@@ -129,9 +127,11 @@ class Sam2Network:
         pointers = torch.stack([torch.stack([p.entry.pointer for p in plan.pointers]) if plan.pointers else none for plan in plans])
         distances = [[p.distance / plan.pointer_norm for p in plan.pointers] for plan in plans]
         distances = torch.tensor(distances, dtype=torch.float32, device=self.device)
-        (out,) = self._run(
-            self.model.attend, features.feature, keys, memory, torch.tensor(codes, device=self.device), pointers, distances
-        )
+        keys, memory = self._run(
+            self.model.gather, [[self._keys(s) for s in row] for row in recalled], [[s.memory.float() for s in row] for row in recalled],
+            codes, pointers, distances,
+        )  # fmt: skip
+        (out,) = self._run(self.model.attend, features.feature, keys, memory)
         return out
 
     def decode(self, features: Features, conditioned: list, asks: Sequence[Ask | None]) -> Candidates:

@@ -91,5 +91,9 @@ def rotary_tables(dim: int, height: int, width: int, theta: float = 10000.0) -> 
 
 def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
     """Turn each pair of channels of x (..., N, dim) by its position's angle; computed in float32, returned as x came."""
-    turned = torch.stack([-x[..., 1::2], x[..., 0::2]], -1).flatten(-2)
-    return (x * cos + turned * sin).to(x.dtype)
+    return (x * cos + quarter_turn(x) * sin).to(x.dtype)
+
+
+def quarter_turn(x: Tensor) -> Tensor:
+    """Each pair of channels (a, b) -> (-b, a)."""
+    return torch.stack([-x[..., 1::2], x[..., 0::2]], -1).flatten(-2)

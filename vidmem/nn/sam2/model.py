@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from vidmem.nn.sam2.common import MLP, rotate, sine_time
+from vidmem.nn.sam2.common import MLP, quarter_turn, sine_time
 from vidmem.nn.sam2.config import Sam2Config
 from vidmem.nn.sam2.image_encoder import ImageEncoder
 from vidmem.nn.sam2.mask_decoder import MaskDecoder
@@ -50,23 +50,37 @@ class Sam2(nn.Module):
         """What the decoder reads on an object's first frame (`directly_add_no_mem_embed`)."""
         return feature + self.no_mem_embed[..., None].transpose(1, 2)
 
-    def attend(
-        self, feature: Tensor, keys: Tensor, memory: Tensor, codes: Tensor, pointers: Tensor, distances: Tensor
-    ) -> Tensor:
-        """Condition the frame on R rows of S spatial memories and P pointers.
+    def gather(
+        self, keys: list[list[Tensor]], memory: list[list[Tensor]], codes: list[list[int]], pointers: Tensor, distances: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Lay out what R rows recall, S spatial memories and P pointers each, for `attend`.
 
-        feature (1, 256, h, w); keys (layers, R, S, N, 256) of `MemoryAttention.project`; memory (R, S, N, 64); codes (R,
-        S) int, rows of `maskmem_tpos_enc`; pointers (R, P, 256); distances (R, P), divided by their norm -> (R, 256, h, w).
+        keys: of each row and memory (layers, 1, N, 256) of `MemoryAttention.project`; memory: likewise (1, N, 64); codes:
+        rows of `maskmem_tpos_enc`; pointers (R, P, 256); distances (R, P), divided by their norm -> keys (layers, R, S * N +
+        4 * P, 256) with temporal codes, memory (R, S * N + 4 * P, 64).
         """
         attention = self.memory_attention
         tokens, times = self._pointer_tokens(pointers, distances)
         pointer_keys = attention.project_pointers(tokens, times)
-        time = attention.time_keys(self.maskmem_tpos_enc[:, 0, 0])[:, codes]  # (layers, R, S, 1, 256)
-        cat = [
-            torch.cat([(layer_keys + rotate(code, attention.cos, attention.sin)).flatten(1, 2), layer_pointers], 1)
-            for layer_keys, code, layer_pointers in zip(keys, time, pointer_keys)
-        ]
-        return attention(feature, cat, torch.cat([memory.flatten(1, 2), tokens], 1))
+        count, dtype = attention.cos.shape[0], keys[0][0].dtype
+        spatial = len(codes[0]) * count
+        out = pointer_keys.new_empty(*pointer_keys.shape[:2], spatial + pointer_keys.shape[2], pointer_keys.shape[3], dtype=dtype)
+        out[:, :, spatial:] = pointer_keys
+        cos, sin = attention.cos.to(dtype), attention.sin.to(dtype)
+        added = attention.time_keys(self.maskmem_tpos_enc[:, 0, 0]).to(dtype)  # (layers, codes, 1, 256)
+        turned = quarter_turn(added)
+        for row, (row_keys, row_codes) in enumerate(zip(keys, codes)):
+            for slot, (one, code) in enumerate(zip(row_keys, row_codes)):
+                place = out[:, row, slot * count : (slot + 1) * count]
+                # Rotating the code by each position, and adding it, in two passes without a temporary.
+                torch.addcmul(one[:, 0], cos, added[:, code], out=place)
+                place.addcmul_(sin, turned[:, code])
+        memories = [torch.cat([*(part[0] for part in row), row_tokens.to(row[0].dtype)]) for row, row_tokens in zip(memory, tokens)]
+        return out, torch.stack(memories)
+
+    def attend(self, feature: Tensor, keys: Tensor, memory: Tensor) -> Tensor:
+        """Condition the frame on what `gather` laid out: feature (1, 256, h, w) -> (R, 256, h, w)."""
+        return self.memory_attention(feature, list(keys), memory)
 
     def _pointer_tokens(self, pointers: Tensor, distances: Tensor) -> tuple[Tensor, Tensor]:
         """A pointer is 4 tokens of 64 channels with one temporal code -> tokens and codes (R, 4P, 64)."""
