@@ -194,14 +194,14 @@ def main(argv=None) -> None:
                 for precision in args.precisions:
                     for which in args.which:
                         what = {"which": which, "size": size, "objects": objects, "precision": precision}
-                        rows.append(what | apart(call="one", **what, frames=args.frames, threads=args.threads))
+                        rows.append(what | apart(call="one", **what, frames=args.frames, threads=args.threads) | {"frames": args.frames})
                         print(json.dumps(rows[-1]), flush=True)
         if args.add:
             new = {tuple(row[key] for key in keys) for row in rows}
             rows = [row for row in json.loads(args.json.read_text())["rows"] if tuple(row[key] for key in keys) not in new] + rows
         given = " ".join(str(part) for part in (argv or sys.argv[1:]) if not str(part).endswith(".json") and part not in ("--json", "--add"))
         figure = {"command": "scripts/bench_sam2.py", "last_arguments": given, "model": "sam2.1-tiny, random weights", "threads": args.threads,
-                  "warm": WARM, "frames": args.frames, "rows": rows}  # fmt: skip
+                  "warm": WARM, "rows": rows}  # fmt: skip
     write_figure(figure, args.json)
     print(json.dumps(figure))
 

@@ -78,7 +78,8 @@ def sam2() -> str:
             ratio = f"**{by['sam2']['ms'] / by['vidmem']['ms']:.2f}**" if "sam2" in by and "vidmem" in by else ""
             lines.append(f"| {size} px | {objects} | {precision} | {' | '.join(cells)} | {ratio} |")
         machine = figure["machine"]
-        lines += ["", f"`{figure['command']}`: {figure['model']}, median of {figure['frames']} frames once the memory is full, "
+        lines += ["", f"`{figure['command']}`: {figure['model']}, median of {min(r['frames'] for r in figure['rows'])} to "
+                  f"{max(r['frames'] for r in figure['rows'])} frames once the memory is full, each in a process of its own, "
                   f"{figure['threads']} threads, {machine['processor']}, torch {machine['versions'].get('torch')}."]  # fmt: skip
     if grown:
         text = []
