@@ -14,7 +14,8 @@ PACKAGE = ROOT / "vidmem"
 LAYERS = [
     ["errors"],
     ["types"],
-    ["nn", "memory", "search", "status", "render", "prompts"],
+    ["nn", "memory", "search", "status", "render", "prompts", "candidates", "cuts"],
+    ["hypotheses"],
     ["weights", "checkpoints"],
     ["runtime"],
     ["session", "video"],

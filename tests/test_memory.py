@@ -8,11 +8,11 @@ import copy
 import numpy as np
 import pytest
 
+from tests.banks import entry, fill, frames, live, recalled
 from vidmem.memory import BANKS, Recent
-from vidmem.tracker import NANO_MEMORY
-from vidmem.types import Entry, Verdict
+from vidmem.tracker import MODELS, NANO_MEMORY
+from vidmem.types import Cue, Verdict
 
-BYTES = 10
 POLICIES = {
     **{name: policy() for name, policy in BANKS.items()},
     "nano": NANO_MEMORY,
@@ -20,32 +20,20 @@ POLICIES = {
     "long stride": Recent(slots=7, stride=30),
     "pointers only": Recent(slots=2, stride=7, prompts=2, pointers=9),
     "no pointers": Recent(slots=5, stride=4, pointers=0),
+    **{f"{name} on nano": MODELS["nano"].make_bank(name) for name in BANKS if name != "recent"},
+    "diverse, dive": BANKS["diverse"](rule="dive"),
+    "confident, sam3": BANKS["confident"](rule="sam3", one_short=False),
 }
 
 
-def entry(frame_idx: int, prompted=False, visible=True) -> Entry:
-    verdict = Verdict(frame_idx, iou=0.9, object_logit=5.0 if visible else -5.0, area=0.1, prompted=prompted)
-    return Entry(verdict, payload=object(), nbytes=BYTES)
-
-
-def fill(policy, until: int, prompts=(0,)):
-    """A bank after frames 0 .. until."""
-    bank = policy()
-    for t in range(until + 1):
-        bank.write(entry(t, prompted=t in prompts))
-    return bank
-
-
-def recalled(plan) -> list[tuple[int, float]]:
-    return [(recall.entry.frame_idx, recall.tcode) for recall in plan.recalls]
-
-
-def frames(plan) -> list[int]:
-    return [recall.entry.frame_idx for recall in plan.recalls]
-
-
 def contents(bank) -> list[tuple]:
-    return [(e.frame_idx, id(e)) for e in bank.entries()]
+    return [(e.frame_idx, e.payload and (e.payload.tokens, e.payload.tobytes())) for e in bank.entries()]
+
+
+def told(plan) -> tuple:
+    """A plan, comparable."""
+    recalls = [(r.entry.frame_idx, r.entry.payload.tokens, r.tcode, r.key_scale) for r in plan.recalls]
+    return recalls, [(p.entry.frame_idx, p.distance, p.key_scale) for p in plan.pointers], plan.pointer_norm, plan.watch
 
 
 # What SAM 2 does ----------------------------------------------------------------------------------------------------
@@ -152,11 +140,12 @@ def test_a_bank_holds_at_most_its_capacity_after_every_write(policy, pattern):
     bank = policy()
     for t in range(200):
         prompted, visible = PATTERNS[pattern](t)
-        candidate = entry(t, prompted, visible)
-        if bank.wants(candidate.verdict):
-            bank.write(candidate)
+        live(bank, entry(t, prompted, visible))
         held = bank.entries()
-        assert len(held) <= bank.capacity and bank.nbytes == BYTES * sum(e.payload is not None for e in held)
+        assert len(held) <= bank.capacity
+        payloads = {id(e.payload): e.payload for e in held if e.payload}
+        descriptors = sum(e.descriptor.nbytes for e in held if e.descriptor is not None)
+        assert bank.nbytes == sum(p.nbytes for p in payloads.values()) + descriptors
         assert [e.frame_idx for e in held] == sorted({e.frame_idx for e in held})
 
 
@@ -171,31 +160,33 @@ def test_an_empty_bank_reads_nothing(policy):
 def test_reading_changes_nothing(policy):
     bank = fill(policy, 40, prompts=(0, 7))
     before = copy.deepcopy([e.frame_idx for e in bank.entries()]), contents(bank)
-    plans = [bank.read(t) for t in (41, 60, 3, 41)]
-    assert plans[0] == plans[3] and ([e.frame_idx for e in bank.entries()], contents(bank)) == before
+    plans = [bank.read(t, Cue(entry(20).descriptor)) for t in (41, 60, 3, 41)]
+    assert told(plans[0]) == told(plans[3]) and ([e.frame_idx for e in bank.entries()], contents(bank)) == before
 
 
 def test_a_plan_names_only_entries_held_and_only_of_the_past(policy):
     bank = fill(policy, 40, prompts=(0, 7, 40))
     held = {id(e) for e in bank.entries()}
     for t in (0, 7, 8, 40, 41, 55):
-        plan = bank.read(t)
-        for item in (*plan.recalls, *plan.pointers):
-            assert id(item.entry) in held and item.entry.frame_idx < t
+        plan = bank.read(t, Cue(entry(12).descriptor))
+        assert all(id(recall.entry) in held and recall.entry.payload is not None for recall in plan.recalls)
+        assert {pointer.entry.frame_idx for pointer in plan.pointers} <= {e.frame_idx for e in bank.entries()}
+        assert all(item.entry.frame_idx < t for item in (*plan.recalls, *plan.pointers))
         assert len(frames(plan)) == len(set(frames(plan)))
         assert plan.pointer_norm >= 1
 
 
 def test_forks_are_independent(policy):
     bank = fill(policy, 20)
-    before, plan = contents(bank), bank.read(21)
+    before, plan = contents(bank), told(bank.read(21))
     fork = bank.fork()
-    assert contents(fork) == before and fork.read(21) == plan and fork.capacity == bank.capacity
+    assert contents(fork) == before and told(fork.read(21)) == plan and fork.capacity == bank.capacity
+    assert {id(e) for e in fork.entries()} == {id(e) for e in bank.entries()}  # shared, not copied
     for t in range(21, 60):
-        fork.write(entry(t, prompted=t % 5 == 0))
-    assert contents(bank) == before and bank.read(21) == plan
+        live(fork, entry(t, prompted=t % 5 == 0))
+    assert contents(bank) == before and told(bank.read(21)) == plan
     frozen = contents(fork)
-    bank.write(entry(21))
+    live(bank, entry(21))
     assert contents(fork) == frozen
 
 
@@ -225,5 +216,6 @@ def test_equal_writes_make_equal_banks(policy):
     banks = policy(), policy()
     for bank in banks:
         for e in entries:
-            bank.write(e)
-    assert contents(banks[0]) == contents(banks[1]) and banks[0].read(80) == banks[1].read(80)
+            live(bank, e)
+    cue = Cue(entry(33).descriptor)
+    assert contents(banks[0]) == contents(banks[1]) and told(banks[0].read(80, cue)) == told(banks[1].read(80, cue))

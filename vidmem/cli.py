@@ -36,7 +36,7 @@ def numbers(count: int, names: str):
 
 
 def bank_options(parser: argparse.ArgumentParser) -> None:
-    """`--bank`, `--search`, and a `--bank-FIELD` for every number of every bank: made from the dataclasses."""
+    """`--bank`, `--search`, and a `--bank-FIELD` or `--search-FIELD` for each of their numbers: made from the dataclasses."""
     from vidmem.memory import BANKS
     from vidmem.search import SEARCHES
     from vidmem.tracker import MODELS, RUNTIMES
@@ -50,32 +50,45 @@ def bank_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--weights", type=Path, help="other weights of the model: a folder for nano, a file for SAM 2")
     parser.add_argument("--image-size", type=int, help="pixels a side of SAM 2's input, a multiple of 32 (default: 1024)")
     parser.add_argument("--precision", default="fp32", choices=("fp32", "bf16"), help="of SAM 2 (default: %(default)s)")
-    fields = {f.name: f for policy in BANKS.values() for f in dataclasses.fields(policy)}
-    for name in fields:
-        parser.add_argument(f"--bank-{name.replace('_', '-')}", metavar="VALUE", help="a number of the bank; see `vidmem models`")
+    for kind, table in (("bank", BANKS), ("search", SEARCHES)):
+        for name in dict.fromkeys(f.name for policy in table.values() for f in dataclasses.fields(policy)):
+            parser.add_argument(
+                f"--{kind}-{name.replace('_', '-')}", metavar="VALUE", help=f"a number of the {kind}; see `vidmem models`"
+            )
+
+
+def changed(args, kind: str, policy):
+    """The policy with what `--bank-FIELD` or `--search-FIELD` say. Raises `PromptError` for what it has not or cannot be."""
+    given = {k.removeprefix(f"{kind}_"): v for k, v in vars(args).items() if k.startswith(f"{kind}_") and v is not None}
+    if not given:
+        return policy
+    known = [f.name for f in dataclasses.fields(policy)]
+    try:
+        values = {name: literal(value) for name, value in given.items()}
+        unknown = sorted(values.keys() - set(known))
+        if unknown:
+            raise ValueError(f"the {kind} has no {unknown[0]}, it has {', '.join(sorted(known)) or 'no numbers'}")
+        return dataclasses.replace(policy, **values)
+    except (ValueError, TypeError) as error:
+        raise PromptError(f"{kind} options {given}: {error}") from None
+
+
+def literal(text: str):
+    """A number, true, false or null as JSON has them; else the word itself."""
+    try:
+        return json.loads(text.lower())
+    except ValueError:
+        return text
 
 
 def make_tracker(args):
-    from vidmem.memory import BANKS
-    from vidmem.tracker import MODELS, Tracker, load, pick
+    from vidmem.tracker import Tracker, load
 
     tracker = load(
         args.model, runtime=args.runtime, bank=args.bank, search=args.search, device=args.device, threads=args.threads,
         weights=args.weights, image_size=args.image_size, precision=args.precision,
     )  # fmt: skip
-    given = {k.removeprefix("bank_"): v for k, v in vars(args).items() if k.startswith("bank_") and v is not None}
-    if not given:
-        return tracker
-    policy = pick(BANKS, "bank", args.bank)() if args.bank else pick(MODELS, "model", args.model).bank
-    known = {f.name for f in dataclasses.fields(policy)}
-    try:
-        changed = {name: json.loads(value.lower()) for name, value in given.items()}
-        if changed.keys() - known:
-            raise ValueError(f"the bank has no {sorted(changed.keys() - known)[0]}, it has {', '.join(sorted(known))}")
-        policy = dataclasses.replace(policy, **changed)
-    except (ValueError, TypeError) as error:
-        raise PromptError(f"bank options {given}: {error}") from None
-    return Tracker(tracker.network, policy, tracker.search)
+    return Tracker(tracker.network, changed(args, "bank", tracker.bank), changed(args, "search", tracker.search))
 
 
 def simple_prompts(args) -> list:

@@ -53,6 +53,8 @@ def track(
     `vidmem.video`. progress: a bar on standard error; None: only on a terminal. report: a `Report` to fill, for callers
     that want to look while it runs.
 
+    With a search that lags, frames wait in memory for their answer: `lag` of them, or with `lag=None` all of the video.
+
     Ctrl-C ends the job cleanly and sets `Report.interrupted`. Errors of the source or a sink are raised after every sink
     was closed, so the files hold all frames until then. Raises `PromptError` at the end if a prompt's frame never came.
     """
@@ -66,17 +68,18 @@ def track(
         with bar, WriteBehind(list(sinks)) as writer:
             for p in prompts:
                 session.add(p.obj_id, points=p.points, labels=p.labels, box=p.box, mask=p.mask, frame_idx=p.frame_idx)
-            frames = prefetch(source)
+            frames, waiting = prefetch(source), deque()
             try:
                 for frame in frames:
-                    result = session.step(frame)
-                    writer.write(frame, result)
-                    _count(report, result)
+                    session.step(frame)
+                    waiting.append(frame)
+                    _write(session.settled(), waiting, writer, report)
                     bar.update()
             except KeyboardInterrupt:
                 report.interrupted = True
             finally:
                 frames.close()
+                _write(session.settled(end=True), waiting, writer, report)
     finally:
         report.seconds = time.perf_counter() - began
         report.problems += getattr(source, "problems", [])
@@ -88,6 +91,14 @@ def track(
             f"{'' if session.frame_idx is None else f' (the last is {session.frame_idx})'}; give a frame that exists"
         )
     return report
+
+
+def _write(results, waiting: deque, writer: WriteBehind, report: Report) -> None:
+    """Hand settled results on, each with its frame; a search that lags leaves frames waiting for theirs."""
+    for result in results:
+        frame = waiting.popleft()
+        writer.write(frame, result)
+        _count(report, result)
 
 
 def _count(report: Report, result) -> None:

@@ -4,48 +4,24 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 import numpy as np
 
+from vidmem.candidates import agreement
+from vidmem.cuts import CutRule
 from vidmem.errors import ObjectError, PromptError, SessionClosed
 from vidmem.memory import MemoryBank
 from vidmem.prompts import check_inside, make_prompt, merge
 from vidmem.render import mask_boxes
 from vidmem.runtime.base import Ask, Network
 from vidmem.runtime.timed import Timed
-from vidmem.search import Search
+from vidmem.search import Search, View
 from vidmem.status import StatusRule, StatusState
-from vidmem.types import Candidates, Chosen, Entry, Frame, FrameResult, Prompt, Verdict, resize_logits
+from vidmem.hypotheses import Hypothesis, Meta, Outcome, Past, Track, collect
+from vidmem.types import Candidates, Chosen, Cue, Entry, Frame, FrameResult, Prompt, Status, Verdict
 
 UNDO_DEPTH = 64  # edits of one frame that can be taken back
-
-
-@dataclass(frozen=True, eq=False)
-class Outcome:
-    """What one frame gave for one object."""
-
-    mask_logits: np.ndarray  # (h, w) float32 at the network's mask size
-    iou: float
-    object_logit: float
-    mask: np.ndarray | None = None  # (H, W) bool, where a person gave the mask itself
-    prompt: Prompt | None = None  # all that a person said on this frame
-    fresh: bool = False  # the frame was not tracked before the first prompt on it
-
-
-@dataclass
-class Track:
-    """One object: its hypotheses' banks (the best first), its search and its status."""
-
-    banks: list[MemoryBank]
-    search: Search
-    state: StatusState
-    before: Track | None = None  # the same before this frame, so that a correction can do the frame again
-    outcome: Outcome | None = None  # on the current frame; None before the first
-
-    def fork(self) -> Track:
-        before = self.before.fork() if self.before else None
-        return Track([bank.fork() for bank in self.banks], self.search.fork(), self.state, before, self.outcome)
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,6 +34,10 @@ class Snapshot:
     size: tuple[int, int] | None
     pts_seconds: float | None
     features: object = field(repr=False)
+    cue: Cue | None = None
+    cut: bool = False
+    histogram: np.ndarray | None = field(default=None, repr=False)
+    unsettled: tuple[Meta, ...] = ()
 
 
 class Session:
@@ -74,10 +54,16 @@ class Session:
         status: StatusRule = StatusRule(),
         max_objects: int | None = None,
         reverse: bool = False,
+        cuts: CutRule | None = CutRule(),
     ):
         """reverse: frames come with falling indices, as in a finite file that is followed from its end to its beginning;
-        banks then count time as minus the index, and mirror what they recall."""
-        self._reverse = reverse
+        banks then count time as minus the index, and mirror what they recall. cuts: what counts as a cut between scenes;
+        None: nothing does."""
+        self._reverse, self._cuts = reverse, cuts
+        self._lag = search().lag
+        self._cue, self._cut, self._histogram = None, False, None
+        self._unsettled: list[Meta] = []
+        self._shown: FrameResult | None = None
         self._network, self._make_bank, self._make_search = Timed(network), bank, search
         self._status, self._max_objects = status, max_objects
         self._tracks: dict[int, Track] = {}
@@ -104,15 +90,47 @@ class Session:
         prompts = self._due(frame)
         self._network.take()
         self._undo.clear()
-        self._features = self._network.encode(frame.image)
+        self._features, self._cue = self._network.encode(frame.image), None
+        self._look_for_cut(frame.image)
         self._frame_idx, self._size, self._pts = frame.index, frame.size, frame.pts_seconds
         for obj_id in prompts:
             self._tracks.setdefault(obj_id, self._new_track())
         for track in self._tracks.values():
             track.before = None
-            track.before, track.outcome = track.fork(), None
+            track.before = track.fork()
+            for hypothesis in track.hypotheses:
+                hypothesis.outcome = None
         self._advance({obj_id: prompts.get(obj_id) for obj_id in sorted(self._tracks)})
-        return self._result(began)
+        result = self._result(began)
+        self._unsettled.append(Meta(self._frame_idx, self._size, self._pts, result.timings, self._cut))
+        if self._lag is not None and len(self._unsettled) > self._lag + 1:  # nobody asks for settled answers
+            self._settle(self._unsettled.pop(0).frame_idx)
+        return result
+
+    def settled(self, end: bool = False) -> list[FrameResult]:
+        """Answers that later frames cannot change any more, each once, in the order of frames.
+
+        With a search that decides at once that is the frame just stepped; with one that lags by L frames it is the frame
+        L before it, from the branch that is best now. `step` returns the newest frame's answer in any case. end: the
+        video is over, so everything is settled. Objects that were removed meanwhile are not in it. A session whose caller
+        never asks keeps no more than its search's lag; with `lag=None` every frame's mask is kept until the end.
+        """
+        self._open()
+        keep = 0 if end else len(self._unsettled) if self._lag is None else self._lag
+        due = self._unsettled[: max(0, len(self._unsettled) - keep)]
+        if not due:
+            return []
+        self._unsettled = self._unsettled[len(due) :]
+        if not self._lag and self._lag is not None:
+            return [self.result()]
+        said = {obj_id: track.said() for obj_id, track in sorted(self._tracks.items())}
+        results = [self._collect(meta, {o: past[meta.frame_idx] for o, past in said.items() if meta.frame_idx in past}) for meta in due]
+        self._settle(due[-1].frame_idx)
+        return results
+
+    def _settle(self, frame_idx: int) -> None:
+        for track in self._tracks.values():
+            track.settle(frame_idx)
 
     def add(self, obj_id: int, *, points=None, labels=None, box=None, mask=None, frame_idx=None) -> FrameResult | None:
         """Say where an object is: a new one, or a correction of one that is there.
@@ -157,13 +175,14 @@ class Session:
             raise ObjectError(f"object {obj_id} is not in the session; it has {self.obj_ids or 'none'}")
         self._remember_for_undo()
         self._tracks.pop(obj_id, None)
+        self._shown = None
         self._queued = {f: {o: p for o, p in queue.items() if o != obj_id} for f, queue in self._queued.items()}
 
     def clear(self) -> None:
         """Remove every object and every waiting prompt; the stream goes on."""
         self._open()
         self._remember_for_undo()
-        self._tracks, self._queued = {}, {}
+        self._tracks, self._queued, self._shown = {}, {}, None
 
     def undo(self) -> bool:
         """Take back the last `add`, `remove` or `clear` since the last `step`; False when there is none."""
@@ -178,7 +197,7 @@ class Session:
         began = self._open()
         if self._frame_idx is None:
             raise ValueError("no frame was stepped yet; call step(frame) first")
-        return self._result(began)
+        return self._shown or self._result(began)
 
     def snapshot(self) -> Snapshot:
         """The whole state, to come back to with `restore`. Costs references, not copies of memories."""
@@ -186,7 +205,8 @@ class Session:
         return Snapshot(
             {obj_id: track.fork() for obj_id, track in self._tracks.items()},
             {frame_idx: dict(queue) for frame_idx, queue in self._queued.items()},
-            self._frame_idx, self._size, self._pts, self._features,
+            self._frame_idx, self._size, self._pts, self._features, self._cue, self._cut, self._histogram,
+            tuple(self._unsettled),
         )  # fmt: skip
 
     def restore(self, snapshot: Snapshot) -> None:
@@ -198,6 +218,7 @@ class Session:
     def close(self) -> None:
         """Free everything; any later call raises `SessionClosed`. Closing twice is fine."""
         self._tracks, self._queued, self._undo, self._features, self._closed = {}, {}, [], None, True
+        self._unsettled, self._shown, self._cue = [], None, None
 
     def __enter__(self) -> Session:
         return self
@@ -217,8 +238,8 @@ class Session:
 
     @property
     def nbytes(self) -> int:
-        """Bytes that all memory banks hold now."""
-        return sum(bank.nbytes for track in self._tracks.values() for bank in track.banks)
+        """Bytes that all memory banks hold now; what hypotheses share counts once."""
+        return sum({id(e): e.held for track in self._tracks.values() for bank in track.banks for e in bank.entries()}.values())
 
     def waiting(self) -> dict[int, list[int]]:
         """Frame index -> objects whose prompts still wait for that frame (-1: the next one)."""
@@ -229,88 +250,102 @@ class Session:
         """Do the current frame for these objects, from their state before it. A prompt merges with earlier ones here."""
         work, rows = {}, []
         for obj_id, prompt in prompts.items():
-            now = self._tracks[obj_id]
-            earlier = now.outcome
+            earlier = self._tracks[obj_id].best.outcome
             if prompt is not None and earlier is not None:
                 prompt = merge(earlier.prompt, prompt)
-            track = replace(now.before.fork(), before=now.before)
-            work[obj_id] = (track, prompt)
+            track = self._tracks[obj_id].before.fork()
+            track.before = self._tracks[obj_id].before
+            work[obj_id] = track
             fresh = prompt is not None and (earlier is None or earlier.fresh)
             ask = prompt and Ask(prompt, self._size, earlier.mask_logits if earlier else None, fresh)
             rows += [(bank, ask) for bank in track.banks]
 
-        plans = [bank.read(self._time) for bank, _ in rows]
+        plans = [bank.read(self._time, self._cue_for(bank)) for bank, _ in rows]
         conditioned = self._network.attend(self._features, plans)
+        if any(plan.watch for plan in plans):
+            for (bank, _), plan, used in zip(rows, plans, self._network.usage(self._features, conditioned, plans)):
+                if plan.watch:
+                    bank.observe(plan, used)
         candidates = self._network.decode(self._features, conditioned, [ask for _, ask in rows])
 
-        kept: list[tuple[MemoryBank, Chosen, bool]] = []  # and whether it corrects
+        kept: list[tuple[Hypothesis, Chosen, Verdict]] = []
         first = 0
-        for obj_id, (track, prompt) in work.items():
-            last = first + len(track.banks)
-            ask = rows[first][1]
-            choices = track.search.advance(
-                candidates.iou[first:last], candidates.object_logit[first:last], prompt is not None
-            )
-            parents = [track.banks[c.parent] for c in choices]
-            track.banks = [bank if parents.index(bank) == i else bank.fork() for i, bank in enumerate(parents)]
-            chosen = [Chosen(first + c.parent, c.candidate, prompt is not None) for c in choices]
-            kept += [(bank, c, ask is not None and not ask.fresh) for bank, c in zip(track.banks, chosen)]
-            track.outcome = self._outcome(candidates, chosen[0], ask)
-            visible = track.outcome.object_logit > 0
-            track.state = track.before.state.advance(visible, prompt is not None)
-            self._tracks[obj_id] = track
-            first = last
+        for obj_id, track in work.items():
+            own, ask = slice(first, first + len(track.hypotheses)), rows[first][1]
+            kept += self._choose(track, candidates, own, ask)
+            self._tracks[obj_id], first = track, own.stop
         self._memorize(candidates, kept)
+        self._shown = None
 
-    def _memorize(self, candidates: Candidates, kept: list[tuple[MemoryBank, Chosen, bool]]) -> None:
-        wanted = []
-        for bank, chosen, corrected in kept:
-            area = float((candidates.mask_logits[chosen.row, chosen.candidate] > 0).mean())
-            iou, visible = float(candidates.iou[chosen.row, chosen.candidate]), float(candidates.object_logit[chosen.row])
-            verdict = Verdict(self._time, iou, visible, area, chosen.prompted, corrected)
-            if bank.wants(verdict):
-                wanted.append((bank, chosen, verdict))
+    def _choose(self, track: Track, candidates: Candidates, own: slice, ask: Ask | None):
+        """Let the object's search choose among its rows -> its new hypotheses, what each took, and the verdicts."""
+        logits, kept = candidates.mask_logits[own], []
+        view = View(
+            candidates.iou[own], candidates.object_logit[own], ask is not None, self._cut,
+            lambda: np.stack([mask_boxes(row > 0) for row in logits]),
+        )  # fmt: skip
+        choices, parents = track.search.advance(view), track.hypotheses
+        first_use = {c.parent: c for c in reversed(choices)}
+        track.hypotheses = []
+        for c in choices:
+            parent, chosen = parents[c.parent], Chosen(own.start + c.parent, c.candidate, ask is not None)
+            outcome = self._outcome(candidates, chosen, ask, parent.state)
+            state = parent.state.advance(outcome.object_logit > 0, ask is not None)
+            bank = parent.bank if first_use[c.parent] is c else parent.bank.fork()
+            past = None if self._lag == 0 else Past(self._frame_idx, outcome, parent.past)
+            track.hypotheses.append(Hypothesis(bank, state, outcome, past))
+            area = float((logits[c.parent, c.candidate] > 0).mean()) if outcome.object_logit > 0 else 0.0
+            apart = agreement(logits[c.parent], c.candidate) if "distractor" in bank.needs else None
+            verdict = Verdict(
+                self._time, outcome.iou, outcome.object_logit, area, ask is not None, ask is not None and not ask.fresh,
+                state.status is Status.TRACKED, self._cut, apart, c.motion,
+            )  # fmt: skip
+            kept.append((track.hypotheses[-1], chosen, verdict))
+        return kept
+
+    def _memorize(self, candidates: Candidates, kept: list[tuple[Hypothesis, Chosen, Verdict]]) -> None:
+        wanted = [(h.bank, chosen, verdict) for h, chosen, verdict in kept if h.bank.wants(verdict)]
         if wanted:
             memories = self._network.memorize(self._features, candidates, [chosen for _, chosen, _ in wanted])
             for (bank, _, verdict), memory in zip(wanted, memories):
-                bank.write(Entry(verdict, memory.payload, memory.nbytes, memory.pointer))
+                cue = self._cue_for(bank)
+                bank.write(Entry(verdict, memory.payload, memory.nbytes, memory.pointer, cue and cue.frame))
 
-    def _outcome(self, candidates: Candidates, chosen: Chosen, ask: Ask | None) -> Outcome:
+    def _cue_for(self, bank: MemoryBank) -> Cue | None:
+        if "cue" not in bank.needs:
+            return None
+        if self._cue is None:
+            self._cue = Cue(self._network.describe(self._features), self._cut)
+        return self._cue
+
+    def _look_for_cut(self, image: np.ndarray) -> None:
+        if self._cuts:
+            histogram = self._cuts.histogram(image)
+            self._cut, self._histogram = self._cuts.is_cut(self._histogram, histogram), histogram
+
+    def _outcome(self, candidates: Candidates, chosen: Chosen, ask: Ask | None, state: StatusState) -> Outcome:
         prompt, row = ask and ask.prompt, chosen.row
+        mask_logits, object_logit = candidates.mask_logits[row, chosen.candidate], float(candidates.object_logit[row])
         return Outcome(
-            candidates.mask_logits[row, chosen.candidate],
+            mask_logits if self._lag == 0 else mask_logits.copy(),  # a view would keep all candidates
             float(candidates.iou[row, chosen.candidate]),
-            float(candidates.object_logit[row]),
+            object_logit,
+            state.advance(object_logit > 0, ask is not None).status,
             prompt.mask if prompt is not None and prompt.points is None and prompt.box is None else None,
             prompt,
             ask is not None and ask.fresh,
         )
 
     def _result(self, began: float) -> FrameResult:
-        """Collect what the current frame gave. Without objects: N = 0."""
-        shown = {obj_id: track for obj_id, track in sorted(self._tracks.items()) if track.outcome is not None}
-        outcomes = [track.outcome for track in shown.values()]
-        masks = np.zeros((len(outcomes), *self._size), bool)
-        for mask, outcome in zip(masks, outcomes):
-            if outcome.mask is not None:
-                mask[:] = outcome.mask
-            elif outcome.object_logit > 0:
-                np.greater(resize_logits(outcome.mask_logits, self._size), 0, out=mask)
-        timings = self._network.take()
-        timings["total"] = 1000 * (time.perf_counter() - began)
-        return FrameResult(
-            frame_idx=self._frame_idx,
-            pts_seconds=self._pts,
-            size=self._size,
-            obj_ids=np.array(list(shown), np.int64),
-            masks=masks,
-            boxes=mask_boxes(masks),
-            scores=np.array([o.iou for o in outcomes], np.float32),
-            object_logits=np.array([o.object_logit for o in outcomes], np.float32),
-            status=tuple(track.state.status for track in shown.values()),
-            mask_logits=np.stack([o.mask_logits for o in outcomes]) if outcomes else np.zeros((0, 1, 1), np.float32),
-            timings=timings,
-        )
+        """What the current frame gave."""
+        outcomes = {obj_id: track.best.outcome for obj_id, track in sorted(self._tracks.items()) if track.best.outcome}
+        meta = Meta(self._frame_idx, self._size, self._pts, self._network.take(), self._cut)
+        self._shown = self._collect(meta, outcomes)
+        meta.timings["total"] = 1000 * (time.perf_counter() - began)
+        return self._shown
+
+    def _collect(self, meta: Meta, outcomes: dict[int, Outcome]) -> FrameResult:
+        return collect(meta, outcomes, tuple(self._tracks[obj_id].search.report() for obj_id in outcomes))
 
     @property
     def _time(self) -> int:
@@ -336,7 +371,7 @@ class Session:
         return int(obj_id)
 
     def _new_track(self) -> Track:
-        return Track([self._make_bank()], self._make_search(), StatusState(self._status))
+        return Track([Hypothesis(self._make_bank(), StatusState(self._status))], self._make_search())
 
     def _due(self, frame: Frame) -> dict[int, Prompt]:
         """Take the prompts that wait for this frame, checked against its size; those of skipped frames are refused."""
@@ -362,4 +397,5 @@ class Session:
         self._tracks = {obj_id: track.fork() for obj_id, track in snapshot.tracks.items()}
         self._queued = {frame_idx: dict(queue) for frame_idx, queue in snapshot.queued.items()}
         self._frame_idx, self._size, self._pts = snapshot.frame_idx, snapshot.size, snapshot.pts_seconds
-        self._features = snapshot.features
+        self._features, self._cue, self._cut = snapshot.features, snapshot.cue, snapshot.cut
+        self._histogram, self._unsettled, self._shown = snapshot.histogram, list(snapshot.unsettled), None

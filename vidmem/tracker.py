@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from vidmem.errors import ModelError, RuntimeMissing
-from vidmem.memory import BANKS, MemoryBank, Recent
+from vidmem.memory import BANKS, MemoryBank, Policy, Recent
 from vidmem.nn.sam2.config import CONFIGS
 from vidmem.runtime.base import Network
 from vidmem.search import SEARCHES, Search
@@ -18,6 +18,8 @@ from vidmem.weights import models_folder
 RUNTIMES = ("auto", "onnx", "pytorch")
 NANO_MEMORY = Recent(slots=3, stride=5, prompts=3, pointers=0, absent=False)
 """What `nano` was measured with: it has no pointers, and an empty mask as its newest memory would blind its local read."""
+NANO_NUMBERS = {"slots": 3, "prompts": 3, "pointers": 0, "absent": False}
+"""What every bank starts from on `nano`; reading more memories than it was trained with costs time and finds nothing."""
 
 
 @dataclass(frozen=True)
@@ -49,6 +51,15 @@ class Model:
     name: str
     about: str
     bank: Callable[[], MemoryBank]
+
+    def make_bank(self, name: str | None = None) -> Policy:
+        """The bank of that name with numbers that suit the model; None: the model's own."""
+        if name is None:
+            return self.bank
+        policy = pick(BANKS, "bank", name)
+        if not self.embedded:
+            return policy()
+        return NANO_MEMORY if policy is Recent else policy(**NANO_NUMBERS)
 
     @property
     def embedded(self) -> bool:
@@ -98,7 +109,7 @@ def load(
         raise ModelError(f"there is no runtime {runtime!r}; choose from: {', '.join(RUNTIMES)}")
     if threads is not None and threads < 1:
         raise ModelError(f"threads={threads}; expected 1 or more, or none for every core")
-    make_bank = card.bank if bank is None else pick(BANKS, "bank", bank)()
+    make_bank = card.make_bank(bank)
     make_search = pick(SEARCHES, "search", search)()
     if card.embedded:
         if image_size is not None or precision != "fp32":

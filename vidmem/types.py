@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from enum import Enum
 from functools import cached_property
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
@@ -96,11 +96,66 @@ class Verdict:
     """A person's prompt shaped this mask."""
     corrected: bool = False
     """The prompt corrected a mask that had been tracked on this frame."""
+    tracked: bool = True
+    """The session's status says `tracking`; a lost object that is seen again for the first time is visible, not tracked."""
+    cut: bool = False
+    """The frame is the first of another scene."""
+    distractor: float | None = None
+    """How far the alternative masks lie from the chosen one, 0 (elsewhere) .. 1 (the same place): see
+    `vidmem.candidates.agreement`. None where the bank does not ask for it."""
+    motion: float | None = None
+    """IoU of the chosen mask's box with the box that a search predicted from the motion; None where none did."""
 
     @property
     def visible(self) -> bool:
         """Whether the network believes that the object is in the frame."""
         return self.object_logit > 0
+
+    @property
+    def present(self) -> bool:
+        """What banks mean by "not absent": the network sees the object and the status agrees, or a person said so."""
+        return self.prompted or (self.visible and self.tracked)
+
+
+class Payload(Protocol):
+    """A spatial memory. Banks compare, thin and merge them without looking inside; only the network reads them."""
+
+    nbytes: int
+
+    @property
+    def tokens(self) -> int:
+        """How many tokens it has now."""
+        ...
+
+    def similarity(self, other: Payload) -> float:
+        """Mean over tokens of the cosine between the two memories at the same place, -1..1; both whole."""
+        ...
+
+    def take(self, tokens: np.ndarray) -> Payload:
+        """The memory of some of its tokens: tokens (L, n) int, for each of the network's L attention layers, or (n,)."""
+        ...
+
+    def mix(self, other: Payload, weight: float) -> Payload:
+        """(1 - weight) * self + weight * other, token by token; both whole."""
+        ...
+
+
+class Usage(NamedTuple):
+    """How the current frame attended to one recalled entry, for `MemoryBank.observe`."""
+
+    tokens: np.ndarray
+    """(L, n) float32: of each attention layer, the share of the entry's attention that each token got, mean over queries."""
+    share: float
+    """The entry's share of all attention, mean over queries and layers, 0..1."""
+
+
+class Cue(NamedTuple):
+    """What the current frame looks like, for banks that recall by content."""
+
+    frame: np.ndarray
+    """(D,) float32 of unit length: the encoded frame, pooled. See `Network.describe`."""
+    cut: bool = False
+    """The frame is the first of another scene."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -114,6 +169,13 @@ class Entry:
     """Bytes the payload holds."""
     pointer: Any = None
     """What a `Pointer` to this entry reads, for networks that have pointers; a kilobyte."""
+    descriptor: np.ndarray | None = None
+    """`Cue.frame` of the frame it was made on, where the bank asks for it; drop it, and it counts no more in `held`."""
+
+    @property
+    def held(self) -> int:
+        """Bytes that it keeps alive: the payload's and the descriptor's."""
+        return self.nbytes + (0 if self.descriptor is None else self.descriptor.nbytes)
 
     @property
     def frame_idx(self) -> int:
@@ -128,6 +190,21 @@ class Entry:
         """The same without its spatial memory, for a bank that will only point to it; one object, so that forks share it."""
         return Entry(self.verdict, None, 0, self.pointer)
 
+    def take(self, tokens: np.ndarray) -> Entry:
+        """The same with some of its tokens; see `Payload.take`."""
+        payload = self.payload.take(tokens)
+        return Entry(self.verdict, payload, payload.nbytes, self.pointer, self.descriptor)
+
+    def mixed(self, older: Entry, weight: float) -> Entry:
+        """This entry with `older` mixed in: payload, pointer and descriptor by weight; it keeps its own verdict."""
+        payload = self.payload.mix(older.payload, weight)
+        pointer = self.pointer if self.pointer is None else (1 - weight) * self.pointer + weight * older.pointer
+        descriptor = self.descriptor
+        if descriptor is not None:
+            descriptor = (1 - weight) * descriptor + weight * older.descriptor
+            descriptor = descriptor / max(float(np.linalg.norm(descriptor)), 1e-6)
+        return Entry(self.verdict, payload, payload.nbytes, pointer, descriptor)
+
 
 class Recall(NamedTuple):
     """One entry of a `ReadPlan`."""
@@ -136,6 +213,7 @@ class Recall(NamedTuple):
     tcode: float
     """Temporal code: 0 = newest slot, 1, 2 ... older, -1 = prompted frame (SAM 2 gives those its last code)."""
     key_scale: float = 1.0
+    """Factor on its keys; SAM2Long weights confident frames up a little and others down."""
 
 
 class Pointer(NamedTuple):
@@ -144,6 +222,8 @@ class Pointer(NamedTuple):
     entry: Entry
     distance: float
     """Frames between it and the frame being read, signed: positive is the past."""
+    key_scale: float = 1.0
+    """As `Recall.key_scale`."""
 
 
 @dataclass(frozen=True)
@@ -154,6 +234,8 @@ class ReadPlan:
     pointers: tuple[Pointer, ...] = ()
     pointer_norm: int = 15
     """Divisor of the pointers' distances (SAM 2's `max_obj_ptrs_in_encoder - 1`)."""
+    watch: bool = False
+    """The bank wants to know how the recalled entries were attended to; see `MemoryBank.observe`."""
 
 
 def resize_logits(mask_logits: np.ndarray, size: tuple[int, int]) -> np.ndarray:
@@ -187,6 +269,10 @@ class FrameResult:
     """(N, h, w) float32 at the network's mask size."""
     timings: dict[str, float] = field(default_factory=dict)
     """Milliseconds per stage."""
+    search: tuple[dict[str, float], ...] = ()
+    """(N,) what each object's search did: `hypotheses` alive, `switches` of the best branch so far, and its own."""
+    cut: bool = False
+    """Event: the frame is the first of another scene (see `vidmem.cuts`)."""
 
     def label_map(self) -> np.ndarray:
         """(H, W) uint16: 0 background, else `obj_id`; where masks overlap, the object with the greater logit wins."""

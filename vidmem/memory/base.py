@@ -5,15 +5,22 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
-from vidmem.types import Entry, ReadPlan, Verdict
+from vidmem.types import Cue, Entry, ReadPlan, Usage, Verdict
 
 
 class MemoryBank(Protocol):
     """Selects and forgets; computes no features and knows no network.
 
     Invariants, held by every bank and tested over all of them: after each `write` the bank holds at most `capacity`
-    entries, prompted ones included; `read` is a pure function of the bank's state and t; `fork` copies references only.
+    entries, prompted ones included; `read` is a pure function of the bank's state, t and the cue; `fork` copies references
+    only.
     """
+
+    @property
+    def needs(self) -> frozenset[str]:
+        """What it asks the session for: `cue` (`read` gets one, entries have a descriptor), `distractor` (in verdicts),
+        `usage` (`observe` is called)."""
+        ...
 
     @property
     def capacity(self) -> int:
@@ -29,8 +36,13 @@ class MemoryBank(Protocol):
         """What it holds now, in order of frame."""
         ...
 
-    def read(self, t: int) -> ReadPlan:
+    def read(self, t: int, cue: Cue | None = None) -> ReadPlan:
         """What to recall for frame t; entries of frame t itself never take part."""
+        ...
+
+    def observe(self, plan: ReadPlan, usage: Sequence[Usage]) -> None:
+        """How the frame attended to each recall of its plan; called between `read` and `write` where the plan says
+        `watch`."""
         ...
 
     def wants(self, verdict: Verdict) -> bool:

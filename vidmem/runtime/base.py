@@ -11,7 +11,18 @@ from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
-from vidmem.types import Candidates, Chosen, Prompt, ReadPlan
+from vidmem.types import Candidates, Chosen, Payload, Prompt, ReadPlan, Usage
+
+
+GRID = 4  # cells a side of the pooled frame that `describe` returns
+
+
+def pooled(grid: np.ndarray) -> np.ndarray:
+    """(h, w, C) float32 -> (GRID * GRID * C,) of unit length: the mean of each cell."""
+    rows, columns = (np.arange(GRID) * side // GRID for side in grid.shape[:2])
+    cells = np.add.reduceat(np.add.reduceat(grid, rows, 0), columns, 1)
+    flat = cells.reshape(-1).astype(np.float32)
+    return flat / max(float(np.linalg.norm(flat)), 1e-6)
 
 
 class Ask(NamedTuple):
@@ -29,7 +40,7 @@ class Ask(NamedTuple):
 class Memory(NamedTuple):
     """What `memorize` makes of one row."""
 
-    payload: Any
+    payload: Payload
     """Read back by the same network's `attend`; nobody else looks inside."""
     nbytes: int
     pointer: Any = None
@@ -51,6 +62,15 @@ class Network(Protocol):
 
     def attend(self, features: Any, plans: Sequence[ReadPlan]) -> Any:
         """What each row's memories say about this frame. A plan may be empty (an object's first frame)."""
+        ...
+
+    def usage(self, features: Any, conditioned: Any, plans: Sequence[ReadPlan]) -> list[list[Usage]]:
+        """How the frame attended to each recall of each plan, after `attend`; an empty list for plans without `watch`."""
+        ...
+
+    def describe(self, features: Any) -> np.ndarray:
+        """(D,) float32 of unit length: what the frame looks like, pooled to `GRID` x `GRID` cells. Asked at most once a
+        frame, and only where a bank recalls by content."""
         ...
 
     def decode(self, features: Any, conditioned: Any, asks: Sequence[Ask | None]) -> Candidates:

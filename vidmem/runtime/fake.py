@@ -7,11 +7,40 @@ So objects of one colour are tracked exactly, occlusion is seen, and every step 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
-from vidmem.runtime.base import Ask, Memory
-from vidmem.types import Candidates, Chosen, ReadPlan
+from vidmem.runtime.base import Ask, Memory, pooled
+from vidmem.types import Candidates, Chosen, ReadPlan, Usage
+
+
+@dataclass(frozen=True, eq=False)
+class Colour:
+    """A memory of `FakeNetwork`; implements `vidmem.types.Payload`. `value` (3,) float32; None: the object was not there."""
+
+    value: np.ndarray | None
+    tokens: int = 8  # pretended, so that banks which take tokens can be followed
+
+    @property
+    def nbytes(self) -> int:
+        return 0 if self.value is None else self.value.nbytes
+
+    def similarity(self, other: Colour) -> float:
+        if self.value is None or other.value is None:
+            return float(self.value is other.value)
+        return float(self.value @ other.value / max(1e-6, np.linalg.norm(self.value) * np.linalg.norm(other.value)))
+
+    def take(self, tokens: np.ndarray) -> Colour:
+        return Colour(self.value, tokens.shape[-1])
+
+    def mix(self, other: Colour, weight: float) -> Colour:
+        if self.value is None or other.value is None:
+            return self
+        return Colour((1 - weight) * self.value + weight * other.value)
+
+    def tobytes(self) -> bytes:
+        return b"" if self.value is None else self.value.tobytes()
 
 
 class FakeNetwork:
@@ -31,7 +60,17 @@ class FakeNetwork:
 
     def attend(self, features: np.ndarray, plans: Sequence[ReadPlan]) -> list[list[np.ndarray]]:
         self.reads.append([[recall.entry.frame_idx for recall in plan.recalls] for plan in plans])
-        return [[r.entry.payload for r in plan.recalls if r.entry.payload is not None] for plan in plans]
+        return [[r.entry.payload.value for r in plan.recalls if r.entry.payload.value is not None] for plan in plans]
+
+    def usage(self, features: np.ndarray, conditioned: list, plans: Sequence[ReadPlan]) -> list[list[Usage]]:
+        """Every recall is attended to alike, and its first tokens most."""
+        return [
+            [Usage(np.linspace(1, 0, r.entry.payload.tokens, dtype=np.float32)[None], 1 / len(plan.recalls)) for r in plan.recalls]
+            if plan.watch else [] for plan in plans
+        ]  # fmt: skip
+
+    def describe(self, features: np.ndarray) -> np.ndarray:
+        return pooled(np.concatenate([features, np.full((*features.shape[:2], 1), 50, np.float32)], -1))
 
     def decode(self, features: np.ndarray, conditioned: list, asks: Sequence[Ask | None]) -> Candidates:
         h, w = features.shape[:2]
@@ -45,7 +84,7 @@ class FakeNetwork:
     def memorize(self, features: np.ndarray, candidates: Candidates, chosen: Sequence[Chosen]) -> list[Memory]:
         masks = [candidates.mask_logits[c.row, c.candidate] > 0 if candidates.object_logit[c.row] > 0 else None for c in chosen]
         colours = [None if m is None or not m.any() else features[m].mean(0) for m in masks]
-        return [Memory(c, 0 if c is None else c.nbytes) for c in colours]
+        return [Memory(Colour(c), 0 if c is None else c.nbytes) for c in colours]
 
     def _near(self, features: np.ndarray, colours: list[np.ndarray]) -> np.ndarray:
         near = [np.abs(features - c).max(-1) < self.tolerance for c in colours]

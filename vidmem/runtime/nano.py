@@ -12,12 +12,14 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 
 from vidmem.nn.nano.prompts import prompt_maps
-from vidmem.runtime.base import Ask, Memory
-from vidmem.types import Candidates, Chosen, ReadPlan
+from vidmem.runtime.base import Ask, Memory, pooled
+from vidmem.types import Candidates, Chosen, ReadPlan, Usage
 
 STRIDE = 32  # the encoder's; both sides of its input are multiples of it
 AREA = 256 * 448  # model pixels of a frame, whatever its shape; memory and time follow from it
 SURE = 10.0  # logit of a mask that a person gave, as in SAM 2
+TEMPERATURE = 24.0
+"""Of the long read, as trained; `usage` needs it outside the graphs. A test holds it to the weights."""
 
 
 class Engine(Protocol):
@@ -52,16 +54,36 @@ class Features(NamedTuple):
 
 
 class Tokens(NamedTuple):
-    """What one memory is made of; arrays of the engine."""
+    """What one memory is made of; arrays of the engine. Implements `vidmem.types.Payload`: its tokens are the long read's,
+    and a memory of some of them cannot serve the local read any more."""
 
-    new_key: Any  # (1, N, C)
-    new_value: Any  # (1, N, V + 1)
+    new_key: Any  # (1, N, C); None where tokens were taken
+    new_value: Any  # (1, N, V + 1); likewise
     long_key: Any  # (1, N/4, C)
     long_value: Any  # (1, N/4, V + 1)
 
     @property
     def nbytes(self) -> int:
-        return sum(4 * array.shape[1] * array.shape[2] for array in self)
+        return sum(4 * array.shape[1] * array.shape[2] for array in self if array is not None)
+
+    @property
+    def tokens(self) -> int:
+        return self.long_key.shape[1]
+
+    def similarity(self, other: Tokens) -> float:
+        """Of the long read's keys and values together."""
+        dot, one, two = (
+            (a.long_key * b.long_key).sum(-1) + (a.long_value * b.long_value).sum(-1)
+            for a, b in ((self, other), (self, self), (other, other))
+        )
+        return float((dot / (one * two + 1e-12) ** 0.5).mean())
+
+    def take(self, tokens: np.ndarray) -> Tokens:
+        tokens = tokens.reshape(-1)  # one layer
+        return Tokens(None, None, self.long_key[:, tokens], self.long_value[:, tokens])
+
+    def mix(self, other: Tokens, weight: float) -> Tokens:
+        return Tokens(*((1 - weight) * a + weight * b for a, b in zip(self, other)))
 
 
 @dataclass
@@ -98,6 +120,27 @@ class NanoNetwork:
         memories = [self._arrange(plan) for plan in plans]
         rows = [row for row, (_, new) in enumerate(memories) if new is not None]
         return Conditioned(memories, self._read(features, {row: memories[row] for row in rows}))
+
+    def usage(self, features: Features, conditioned: Conditioned, plans: Sequence[ReadPlan]) -> list[list[Usage]]:
+        """As the long read would attend to every recall, at its own resolution: a quarter of the frame's cells ask."""
+        query = self.engine.host(features.coarse_tokens)[0] * TEMPERATURE
+        used: list[list[Usage]] = []
+        for plan in plans:
+            keys = [self.engine.host(r.entry.payload.long_key)[0] for r in plan.recalls] if plan.watch else []
+            if not keys:
+                used.append([])
+                continue
+            scores = query @ np.concatenate(keys).T
+            weights = np.exp(scores - scores.max(1, keepdims=True))
+            weights /= weights.sum(1, keepdims=True)
+            parts = np.split(weights, np.cumsum([len(key) for key in keys])[:-1], 1)
+            own = [(part / np.maximum(part.sum(1, keepdims=True), 1e-12)).mean(0)[None] for part in parts]
+            used.append([Usage(tokens, float(part.sum(1).mean())) for tokens, part in zip(own, parts)])
+        return used
+
+    def describe(self, features: Features) -> np.ndarray:
+        height, width = (side // 2 for side in features.key.shape[-2:])
+        return pooled(self.engine.host(features.coarse_tokens)[0].reshape(height, width, -1))
 
     def decode(self, features: Features, conditioned: Conditioned, asks: Sequence[Ask | None]) -> Candidates:
         shape = features.mask_size
@@ -140,12 +183,12 @@ class NanoNetwork:
         ]
 
     def _arrange(self, plan: ReadPlan) -> tuple[list[Tokens], Tokens | None]:
-        """The newest entry serves the local read, all others the long one; a single entry serves both."""
+        """The newest whole entry serves the local read, all others the long one; a single entry serves both."""
         if not plan.recalls:
             return [], None
         recalls = sorted(plan.recalls, key=lambda recall: recall.entry.frame_idx)
-        newest = recalls[-1].entry.payload
-        return [recall.entry.payload for recall in recalls[:-1]] or [newest], newest
+        newest = next(r.entry.payload for r in reversed(recalls) if r.entry.payload.new_key is not None)
+        return [_scaled(r.entry.payload, r.key_scale) for r in recalls if r.entry.payload is not newest] or [newest], newest
 
     def _with_guess(self, features: Features, conditioned: Conditioned, guesses: dict[int, np.ndarray]) -> dict:
         """The memories of prompted rows with the frame's own guess as the newest of them."""
@@ -184,6 +227,10 @@ class NanoNetwork:
             None if prompt.box is None else prompt.box * np.tile(scale, 2),
             so_far,
         )
+
+
+def _scaled(tokens: Tokens, scale: float) -> Tokens:
+    return tokens if scale == 1 else tokens._replace(long_key=tokens.long_key * np.float32(scale))
 
 
 def _sigmoid(logits: np.ndarray) -> np.ndarray:

@@ -15,8 +15,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from vidmem.errors import ModelError
-from vidmem.runtime.base import Ask, Memory
-from vidmem.types import Candidates, Chosen, Prompt, ReadPlan
+from vidmem.runtime.base import Ask, Memory, pooled
+from vidmem.types import Candidates, Chosen, Prompt, ReadPlan, Usage
 
 IDLE = 8  # reads after which a memory that took no part gives up its keys
 CLAMP = 32.0  # of a mask that is handed back to the decoder with a correction, as in the official predictor
@@ -38,15 +38,46 @@ class Spatial:
     again should it ever be recalled: snapshots and whole videos can keep memories without keeping keys.
     """
 
-    memory: Any  # (1, N, 64) bfloat16
+    memory: Any  # (1, N, 64) bfloat16; (layers, n, 64) where tokens were taken
     keys: Any  # (layers, 1, N, 256), or None
-
+    places: Any = None  # (layers, n) int64: where the taken tokens were; None: all, in order
     idle: int = 0  # reads of other memories since its own last
 
     @property
     def nbytes(self) -> int:
         """Bytes it holds now; a bank's count is the one at writing, keys included."""
-        return sum(tensor.numel() * tensor.element_size() for tensor in (self.memory, self.keys) if tensor is not None)
+        return sum(t.numel() * t.element_size() for t in (self.memory, self.keys, self.places) if t is not None)
+
+    @property
+    def tokens(self) -> int:
+        return self.memory.shape[1]
+
+    def similarity(self, other: Spatial) -> float:
+        a, b = self.memory[0].float(), other.memory[0].float()
+        return float(((a * b).sum(-1) / (a.square().sum(-1) * b.square().sum(-1) + 1e-12).sqrt()).mean())
+
+    def take(self, tokens: np.ndarray) -> Spatial:
+        import torch
+
+        whole = self.places is None
+        layers = self.places.shape[0] if not whole else tokens.shape[0] if tokens.ndim == 2 else 4 if self.keys is None else len(self.keys)
+        at = torch.as_tensor(np.broadcast_to(tokens, (layers, tokens.shape[-1])).copy(), device=self.memory.device).long()
+        memory = self.memory.expand(layers, -1, -1).gather(1, at[..., None].expand(-1, -1, self.memory.shape[2]))
+        keys = self.keys
+        if keys is not None:
+            keys = keys.gather(2, at[:, None, :, None].expand(-1, 1, -1, keys.shape[3]))
+        return Spatial(memory, keys, at if whole else self.places.gather(1, at))
+
+    def mix(self, other: Spatial, weight: float) -> Spatial:
+        mixed = (1 - weight) * self.memory.float() + weight * other.memory.float()
+        return Spatial(mixed.to(self.memory.dtype), None)
+
+
+class Read(NamedTuple):
+    """What one row read."""
+
+    conditioned: Any  # (1, 256, h, w)
+    used: list[Usage]  # of each recall, where the plan asked to watch
 
 
 class Question(NamedTuple):
@@ -88,15 +119,17 @@ class Sam2Network:
         return Features(*self._run(self.model.encode, self._put(np.array(image[None]))))
 
     def attend(self, features: Features, plans: Sequence[ReadPlan]) -> list:
-        """-> for each row its conditioned map (1, 256, h, w), or None where there is nothing to read."""
+        """-> for each row its `Read`, or None where there is nothing to read."""
         rows: list = [None] * len(plans)
-        groups: dict[tuple[int, int], list[int]] = {}
+        groups: dict[tuple, list[int]] = {}
         for row, plan in enumerate(plans):
             if plan.recalls:
-                groups.setdefault((len(plan.recalls), len(plan.pointers)), []).append(row)
+                tokens = sum(recall.entry.payload.tokens for recall in plan.recalls)
+                groups.setdefault((tokens, len(plan.pointers), plan.watch), []).append(row)
         for members in groups.values():
-            for row, conditioned in zip(members, self._read(features, [plans[row] for row in members]).split(1)):
-                rows[row] = conditioned
+            out, used = self._read(features, [plans[row] for row in members])
+            for i, row in enumerate(members):
+                rows[row] = Read(out[i : i + 1], used[i] if used else [])
         self._forget_keys({id(recall.entry.payload) for plan in plans for recall in plan.recalls})
         return rows
 
@@ -110,12 +143,15 @@ class Sam2Network:
     def _keys(self, spatial: Spatial):
         keys = spatial.keys
         if keys is None:
-            (keys,) = self._run(self.model.memory_attention.project, spatial.memory.float())
+            attention, memory = self.model.memory_attention, spatial.memory.float()
+            whole = spatial.places is None
+            (keys,) = self._run(attention.project, memory) if whole else self._run(attention.project_some, memory, spatial.places)
             spatial.keys, spatial.idle = keys, 0
             self._with_keys.add(spatial)
         return keys
 
-    def _read(self, features: Features, plans: list[ReadPlan]):
+    def _read(self, features: Features, plans: list[ReadPlan]) -> tuple[Any, list[list[Usage]]]:
+        """Rows with equally many tokens -> (R, 256, h, w), and of each row the usage, where the plans ask to watch."""
         torch, config = self._torch, self.model.config
         recalled = [[recall.entry.payload for recall in plan.recalls] for plan in plans]
         codes = [[int(r.tcode) for r in plan.recalls] for plan in plans]
@@ -127,19 +163,43 @@ class Sam2Network:
         pointers = torch.stack([torch.stack([p.entry.pointer for p in plan.pointers]) if plan.pointers else none for plan in plans])
         distances = [[p.distance / plan.pointer_norm for p in plan.pointers] for plan in plans]
         distances = torch.tensor(distances, dtype=torch.float32, device=self.device)
+        scales = [[r.key_scale for r in plan.recalls] for plan in plans]
+        pointer_scales = None
+        if any(p.key_scale != 1 for plan in plans for p in plan.pointers):
+            pointer_scales = torch.tensor([[p.key_scale for p in plan.pointers] for plan in plans], device=self.device)
         keys, memory = self._run(
             self.model.gather, [[self._keys(s) for s in row] for row in recalled], [[s.memory.float() for s in row] for row in recalled],
-            codes, pointers, distances,
+            codes, pointers, distances, [[s.places for s in row] for row in recalled], scales, pointer_scales,
         )  # fmt: skip
-        (out,) = self._run(self.model.attend, features.feature, keys, memory)
-        return out
+        queries: list | None = [] if plans[0].watch else None
+        (out,) = self._run(self.model.attend, features.feature, keys, memory, queries)
+        if queries is None:
+            return out, []
+        return out, [self._usage(queries, keys, row, [s.tokens for s in spatials]) for row, spatials in enumerate(recalled)]
+
+    def _usage(self, queries: list, keys, row: int, sizes: list[int]) -> list[Usage]:
+        from vidmem.nn.sam2.memory_attention import attention_shares
+
+        layers = [attention_shares(q[row], k[row], sizes) for q, k in zip(queries, keys)]
+        used = []
+        for i in range(len(sizes)):
+            tokens = np.stack([tokens[i].float().cpu().numpy() for tokens, _ in layers])
+            used.append(Usage(tokens, float(np.mean([shares[i] for _, shares in layers]))))
+        return used
+
+    def usage(self, features: Features, conditioned: list, plans: Sequence[ReadPlan]) -> list[list[Usage]]:
+        return [[] if read is None else read.used for read in conditioned]
+
+    def describe(self, features: Features) -> np.ndarray:
+        return pooled(features.feature[0].float().permute(1, 2, 0).cpu().numpy())
 
     def decode(self, features: Features, conditioned: list, asks: Sequence[Ask | None]) -> Candidates:
         torch, side = self._torch, self.size // 4
         logits, iou = np.full((len(asks), 3, side, side), -CLAMP, np.float32), np.zeros((len(asks), 3), np.float32)
         presence = np.full(len(asks), -CLAMP, np.float32)
         pointers = torch.zeros(len(asks), 3, self.model.config.hidden_dim, device=self.device)
-        questions = {row: self._question(features, conditioned[row], ask) for row, ask in enumerate(asks)}
+        maps = [read and read.conditioned for read in conditioned]
+        questions = {row: self._question(features, maps[row], ask) for row, ask in enumerate(asks)}
         groups: dict[tuple[int, bool], list[int]] = {}
         for row, question in questions.items():
             if question is not None:

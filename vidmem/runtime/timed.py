@@ -26,6 +26,12 @@ class Timed:
     def attend(self, features, plans):
         return self._timed("attend", features, plans)
 
+    def usage(self, features, conditioned, plans):
+        return self._timed("usage", features, conditioned, plans)
+
+    def describe(self, features):
+        return self._timed("describe", features)
+
     def decode(self, features, conditioned, asks):
         return self._timed("decode", features, conditioned, asks)
 

@@ -54,12 +54,15 @@ class CrossAttention(Attention):
 
     def forward(self, x: Tensor, keys: Tensor, memory: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
         """x (R, N, C), keys (R, M, C) as `MemoryAttention.project` made them, memory (R, M, 64) -> (R, N, C)."""
-        q = rotate(self.q_proj(x), cos, sin) * keys.shape[-1] ** -0.5
+        q = self.queries(x, cos, sin)
         read = [
             torch.cat([weighted_mean(block, row_keys, row_memory) for block in row_q.split(BLOCK)])
             for row_q, row_keys, row_memory in zip(q, keys, memory)
         ]
         return self.out_proj(self.v_proj(torch.stack(read)))
+
+    def queries(self, x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+        return rotate(self.q_proj(x), cos, sin) * self.q_proj.out_features**-0.5
 
 
 class Layer(nn.Module):
@@ -70,8 +73,11 @@ class Layer(nn.Module):
         self.linear1, self.linear2 = nn.Linear(dim, 2048), nn.Linear(2048, dim)
         self.norm1, self.norm2, self.norm3 = (nn.LayerNorm(dim) for _ in range(3))
 
-    def forward(self, x: Tensor, keys: Tensor, memory: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+    def forward(self, x: Tensor, keys: Tensor, memory: Tensor, cos: Tensor, sin: Tensor, queries: list | None = None) -> Tensor:
+        """queries: a list that takes the queries of the cross-attention, for `attention_shares`."""
         x = x + self.self_attn(self.norm1(x), cos, sin)
+        if queries is not None:
+            queries.append(self.cross_attn_image.queries(self.norm2(x).expand(keys.shape[0], -1, -1), cos, sin))
         # Until here nothing depends on the memories in the first layer: one row serves all.
         x = x + self.cross_attn_image(self.norm2(x).expand(keys.shape[0], -1, -1), keys, memory, cos, sin)
         # Row by row: the inner layer of five rows is 42 MB at 512 pixels, and beyond 32 MB every allocation is a new mapping.
@@ -95,6 +101,18 @@ class MemoryAttention(nn.Module):
         coded = memory + self.memory_code
         return torch.stack([rotate(layer.cross_attn_image.k_proj(coded), self.cos, self.sin) for layer in self.layers])
 
+    def project_some(self, memory: Tensor, places: Tensor) -> Tensor:
+        """The same for each layer's own tokens: memory (layers, n, 64), places (layers, n) in the frame -> (layers, 1, n, 256)."""
+        keys = [
+            rotate(layer.cross_attn_image.k_proj(tokens + self.memory_code[0, at]), self.cos[at], self.sin[at])
+            for layer, tokens, at in zip(self.layers, memory, places)
+        ]
+        return torch.stack(keys)[:, None]
+
+    def key_bias(self) -> Tensor:
+        """(layers, 1, 256): what a key holds besides its token."""
+        return torch.stack([layer.cross_attn_image.k_proj.bias[None] for layer in self.layers])
+
     def project_pointers(self, tokens: Tensor, codes: Tensor) -> Tensor:
         """Pointer tokens and their temporal codes, both (R, P, 64) -> keys (layers, R, P, 256); those are not rotated."""
         return torch.stack([layer.cross_attn_image.k_proj(tokens + codes) for layer in self.layers])
@@ -103,12 +121,26 @@ class MemoryAttention(nn.Module):
         """Temporal codes (K, 64) -> what each adds to a memory's keys (layers, K, 1, 256), before rotation."""
         return torch.stack([F.linear(codes, layer.cross_attn_image.k_proj.weight)[:, None] for layer in self.layers])
 
-    def forward(self, feature: Tensor, keys: list[Tensor], memory: Tensor) -> Tensor:
-        """feature (1, 256, h, w), keys: of each layer (R, M, 256), memory (R, M, 64) -> (R, 256, h, w)."""
+    def forward(self, feature: Tensor, keys: list[Tensor], memory: Tensor, queries: list | None = None) -> Tensor:
+        """feature (1, 256, h, w), keys: of each layer (R, M, 256), memory (R, M, 64), or (layers, R, M, 64) where each layer
+        reads other tokens -> (R, 256, h, w). queries: a list that takes each layer's (R, N, 256)."""
         x = _tokens(feature) + 0.1 * self.query_code
-        for layer, layer_keys in zip(self.layers, keys):
-            x = layer(x, layer_keys, memory, self.cos, self.sin)
+        for number, (layer, layer_keys) in enumerate(zip(self.layers, keys)):
+            x = layer(x, layer_keys, memory if memory.ndim == 3 else memory[number], self.cos, self.sin, queries)
         return self.norm(x).transpose(1, 2).unflatten(2, feature.shape[-2:])
+
+
+def attention_shares(queries: Tensor, keys: Tensor, sizes: list[int]) -> tuple[list[Tensor], list[float]]:
+    """How one layer's queries (N, C) of one row attend to pieces of its keys (M, C), the first `sizes` of them -> of each
+    piece the share of its own attention that each token gets (n,), and the piece's share of all; means over queries."""
+    tokens, shares = [0.0] * len(sizes), [0.0] * len(sizes)
+    for some in queries.split(BLOCK // 4):
+        pieces = (some @ keys.T).float().softmax(-1).split([*sizes, keys.shape[0] - sum(sizes)], -1)
+        for i, piece in enumerate(pieces[: len(sizes)]):
+            total = piece.sum(-1, keepdim=True)
+            tokens[i] = tokens[i] + (piece / total.clamp(min=1e-12)).sum(0) / len(queries)
+            shares[i] += float(total.sum()) / len(queries)
+    return tokens, shares
 
 
 def _tokens(x: Tensor) -> Tensor:

@@ -51,36 +51,58 @@ class Sam2(nn.Module):
         return feature + self.no_mem_embed[..., None].transpose(1, 2)
 
     def gather(
-        self, keys: list[list[Tensor]], memory: list[list[Tensor]], codes: list[list[int]], pointers: Tensor, distances: Tensor
+        self, keys: list[list[Tensor]], memory: list[list[Tensor]], codes: list[list[int]], pointers: Tensor, distances: Tensor,
+        places: list[list[Tensor | None]] | None = None, scales: list[list[float]] | None = None, pointer_scales: Tensor | None = None,
     ) -> tuple[Tensor, Tensor]:
         """Lay out what R rows recall, S spatial memories and P pointers each, for `attend`.
 
         keys: of each row and memory (layers, 1, N, 256) of `MemoryAttention.project`; memory: likewise (1, N, 64); codes:
-        rows of `maskmem_tpos_enc`; pointers (R, P, 256); distances (R, P), divided by their norm -> keys (layers, R, S * N +
-        4 * P, 256) with temporal codes, memory (R, S * N + 4 * P, 64).
+        rows of `maskmem_tpos_enc`; pointers (R, P, 256); distances (R, P), divided by their norm -> keys (layers, R, M + 4 * P,
+        256) with temporal codes, memory (R, M + 4 * P, 64); M is the number of spatial tokens, equal in all rows.
+        places: for memories of which some tokens are left, their places in each layer (layers, n); such a memory is (layers, n,
+        64), and the returned memory (layers, R, M + 4 * P, 64). scales, pointer_scales (R, P): factors on tokens with their
+        codes before the projection to keys, as SAM2Long weights them; so the projection's bias is not scaled.
         """
         attention = self.memory_attention
         tokens, times = self._pointer_tokens(pointers, distances)
         pointer_keys = attention.project_pointers(tokens, times)
-        count, dtype = attention.cos.shape[0], keys[0][0].dtype
-        spatial = len(codes[0]) * count
+        if pointer_scales is not None:
+            factor, bias = pointer_scales.repeat_interleave(4, 1)[None, ..., None], attention.key_bias()[:, None]
+            pointer_keys = factor * (pointer_keys - bias) + bias
+        dtype = keys[0][0].dtype
+        spatial = sum(one.shape[2] for one in keys[0])
         out = pointer_keys.new_empty(*pointer_keys.shape[:2], spatial + pointer_keys.shape[2], pointer_keys.shape[3], dtype=dtype)
         out[:, :, spatial:] = pointer_keys
         cos, sin = attention.cos.to(dtype), attention.sin.to(dtype)
         added = attention.time_keys(self.maskmem_tpos_enc[:, 0, 0]).to(dtype)  # (layers, codes, 1, 256)
         turned = quarter_turn(added)
+        bias = attention.key_bias().to(dtype)
         for row, (row_keys, row_codes) in enumerate(zip(keys, codes)):
+            first = 0
             for slot, (one, code) in enumerate(zip(row_keys, row_codes)):
-                place = out[:, row, slot * count : (slot + 1) * count]
+                place = out[:, row, first : first + one.shape[2]]
+                first += one.shape[2]
+                at = places and places[row][slot]
+                here, turn = (cos, sin) if at is None else (cos[at], sin[at])
                 # Rotating the code by each position, and adding it, in two passes without a temporary.
-                torch.addcmul(one[:, 0], cos, added[:, code], out=place)
-                place.addcmul_(sin, turned[:, code])
-        memories = [torch.cat([*(part[0] for part in row), row_tokens.to(row[0].dtype)]) for row, row_tokens in zip(memory, tokens)]
-        return out, torch.stack(memories)
+                torch.addcmul(one[:, 0], here, added[:, code], out=place)
+                place.addcmul_(turn, turned[:, code])
+                if scales and scales[row][slot] != 1:
+                    scale = scales[row][slot]
+                    place.mul_(scale).add_((1 - scale) * (here * bias + turn * quarter_turn(bias)))
+        if places is None or all(at is None for row in places for at in row):
+            memories = [torch.cat([*(m[0] for m in row), row_tokens.to(row[0].dtype)]) for row, row_tokens in zip(memory, tokens)]
+            return out, torch.stack(memories)
+        layers = len(attention.layers)
+        rows = [
+            torch.cat([*(m.expand(layers, -1, -1) for m in row), row_tokens.to(row[0].dtype).expand(layers, -1, -1)], 1)
+            for row, row_tokens in zip(memory, tokens)
+        ]
+        return out, torch.stack(rows, 1)
 
-    def attend(self, feature: Tensor, keys: Tensor, memory: Tensor) -> Tensor:
+    def attend(self, feature: Tensor, keys: Tensor, memory: Tensor, queries: list | None = None) -> Tensor:
         """Condition the frame on what `gather` laid out: feature (1, 256, h, w) -> (R, 256, h, w)."""
-        return self.memory_attention(feature, list(keys), memory)
+        return self.memory_attention(feature, list(keys), memory, queries)
 
     def _pointer_tokens(self, pointers: Tensor, distances: Tensor) -> tuple[Tensor, Tensor]:
         """A pointer is 4 tokens of 64 channels with one temporal code -> tokens and codes (R, 4P, 64)."""

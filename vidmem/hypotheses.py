@@ -1,0 +1,123 @@
+"""What a session holds of one object: its hypotheses, and what they said of frames that are not settled yet."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+
+from vidmem.memory import MemoryBank
+from vidmem.render import mask_boxes
+from vidmem.search import Search
+from vidmem.status import StatusState
+from vidmem.types import FrameResult, Prompt, Status, resize_logits
+
+
+@dataclass(frozen=True, eq=False)
+class Outcome:
+    """What one frame gave for one object."""
+
+    mask_logits: np.ndarray  # (h, w) float32 at the network's mask size
+    iou: float
+    object_logit: float
+    status: Status
+    mask: np.ndarray | None = None  # (H, W) bool, where a person gave the mask itself
+    prompt: Prompt | None = None  # all that a person said on this frame
+    fresh: bool = False  # the frame was not tracked before the first prompt on it
+
+
+class Meta(NamedTuple):
+    """A frame whose answer is not settled."""
+
+    frame_idx: int
+    size: tuple[int, int]
+    pts_seconds: float | None
+    timings: dict[str, float]
+    cut: bool
+
+
+@dataclass(eq=False)
+class Past:
+    """One frame of a branch. Branches share what they have in common; settled frames are cut off."""
+
+    frame_idx: int
+    outcome: Outcome
+    parent: Past | None
+
+
+@dataclass
+class Hypothesis:
+    """One reading of everything so far."""
+
+    bank: MemoryBank
+    state: StatusState
+    outcome: Outcome | None = None  # on the current frame; None before the first
+    past: Past | None = None  # this frame and those before it, back to the last settled one; None if answers settle at once
+
+    def fork(self) -> Hypothesis:
+        return Hypothesis(self.bank.fork(), self.state, self.outcome, self.past)
+
+
+@dataclass
+class Track:
+    """One object: its hypotheses, the best first, and its search."""
+
+    hypotheses: list[Hypothesis]
+    search: Search
+    before: Track | None = None  # the same before this frame, so that a correction can do the frame again
+
+    @property
+    def best(self) -> Hypothesis:
+        return self.hypotheses[0]
+
+    @property
+    def banks(self) -> list[MemoryBank]:
+        return [hypothesis.bank for hypothesis in self.hypotheses]
+
+    def fork(self) -> Track:
+        before = self.before.fork() if self.before else None
+        return Track([hypothesis.fork() for hypothesis in self.hypotheses], self.search.fork(), before)
+
+    def said(self) -> dict[int, Outcome]:
+        """The best branch's frames that are not settled, newest first."""
+        frames, node = {}, self.best.past
+        while node is not None:
+            frames[node.frame_idx] = node.outcome
+            node = node.parent
+        return frames
+
+    def settle(self, frame_idx: int) -> None:
+        """Let go of this frame and all before it, on every branch."""
+        for hypothesis in self.hypotheses:
+            node = hypothesis.past
+            while node is not None and node.parent is not None:
+                if node.parent.frame_idx == frame_idx:
+                    node.parent = None
+                node = node.parent
+
+
+def collect(meta: Meta, outcomes: dict[int, Outcome], reports: tuple[dict[str, float], ...]) -> FrameResult:
+    """A frame's outcomes, by object in ascending order, as a result. Without objects: N = 0."""
+    masks = np.zeros((len(outcomes), *meta.size), bool)
+    for mask, outcome in zip(masks, outcomes.values()):
+        if outcome.mask is not None:
+            mask[:] = outcome.mask
+        elif outcome.object_logit > 0:
+            np.greater(resize_logits(outcome.mask_logits, meta.size), 0, out=mask)
+    every = list(outcomes.values())
+    return FrameResult(
+        frame_idx=meta.frame_idx,
+        pts_seconds=meta.pts_seconds,
+        size=meta.size,
+        obj_ids=np.array(list(outcomes), np.int64),
+        masks=masks,
+        boxes=mask_boxes(masks),
+        scores=np.array([o.iou for o in every], np.float32),
+        object_logits=np.array([o.object_logit for o in every], np.float32),
+        status=tuple(o.status for o in every),
+        mask_logits=np.stack([o.mask_logits for o in every]) if every else np.zeros((0, 1, 1), np.float32),
+        timings=meta.timings,
+        search=reports,
+        cut=meta.cut,
+    )
