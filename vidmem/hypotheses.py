@@ -37,15 +37,6 @@ class Meta(NamedTuple):
     cut: bool
 
 
-@dataclass(eq=False)
-class Past:
-    """One frame of a branch. Branches share what they have in common; settled frames are cut off."""
-
-    frame_idx: int
-    outcome: Outcome
-    parent: Past | None
-
-
 @dataclass
 class Hypothesis:
     """One reading of everything so far."""
@@ -53,7 +44,7 @@ class Hypothesis:
     bank: MemoryBank
     state: StatusState
     outcome: Outcome | None = None  # on the current frame; None before the first
-    past: Past | None = None  # this frame and those before it, back to the last settled one; None if answers settle at once
+    past: tuple[tuple[int, Outcome], ...] = ()  # frames that are not settled, this one last; none if answers settle at once
 
     def fork(self) -> Hypothesis:
         return Hypothesis(self.bank.fork(), self.state, self.outcome, self.past)
@@ -79,22 +70,11 @@ class Track:
         before = self.before.fork() if self.before else None
         return Track([hypothesis.fork() for hypothesis in self.hypotheses], self.search.fork(), before)
 
-    def said(self) -> dict[int, Outcome]:
-        """The best branch's frames that are not settled, newest first."""
-        frames, node = {}, self.best.past
-        while node is not None:
-            frames[node.frame_idx] = node.outcome
-            node = node.parent
-        return frames
-
     def settle(self, frame_idx: int) -> None:
         """Let go of this frame and all before it, on every branch."""
         for hypothesis in self.hypotheses:
-            node = hypothesis.past
-            while node is not None and node.parent is not None:
-                if node.parent.frame_idx == frame_idx:
-                    node.parent = None
-                node = node.parent
+            at = next((i for i, (f, _) in enumerate(hypothesis.past) if f == frame_idx), -1)
+            hypothesis.past = hypothesis.past[at + 1 :]
 
 
 def collect(meta: Meta, outcomes: dict[int, Outcome], reports: tuple[dict[str, float], ...]) -> FrameResult:

@@ -18,7 +18,7 @@ from vidmem.runtime.base import Ask, Network
 from vidmem.runtime.timed import Timed
 from vidmem.search import Search, View
 from vidmem.status import StatusRule, StatusState
-from vidmem.hypotheses import Hypothesis, Meta, Outcome, Past, Track, collect
+from vidmem.hypotheses import Hypothesis, Meta, Outcome, Track, collect
 from vidmem.types import Candidates, Chosen, Cue, Entry, Frame, FrameResult, Prompt, Status, Verdict
 
 UNDO_DEPTH = 64  # edits of one frame that can be taken back
@@ -123,7 +123,7 @@ class Session:
         self._unsettled = self._unsettled[len(due) :]
         if not self._lag and self._lag is not None:
             return [self.result()]
-        said = {obj_id: track.said() for obj_id, track in sorted(self._tracks.items())}
+        said = {obj_id: dict(track.best.past) for obj_id, track in sorted(self._tracks.items())}
         results = [self._collect(meta, {o: past[meta.frame_idx] for o, past in said.items() if meta.frame_idx in past}) for meta in due]
         self._settle(due[-1].frame_idx)
         return results
@@ -292,7 +292,7 @@ class Session:
             outcome = self._outcome(candidates, chosen, ask, parent.state)
             state = parent.state.advance(outcome.object_logit > 0, ask is not None)
             bank = parent.bank if first_use[c.parent] is c else parent.bank.fork()
-            past = None if self._lag == 0 else Past(self._frame_idx, outcome, parent.past)
+            past = () if self._lag == 0 else (*parent.past, (self._frame_idx, outcome))
             track.hypotheses.append(Hypothesis(bank, state, outcome, past))
             area = float((logits[c.parent, c.candidate] > 0).mean()) if outcome.object_logit > 0 else 0.0
             apart = agreement(logits[c.parent], c.candidate) if "distractor" in bank.needs else None
