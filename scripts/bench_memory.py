@@ -54,7 +54,7 @@ def _numbers(texts: list[str]) -> dict:
     return {name: literal(text) for name, text in (t.split("=") for t in texts)}
 
 
-def follow(video, pairs: list[str], model: str, every: int) -> dict[str, dict]:
+def follow(video, pairs: list[str], model: str, area: int | None, every: int) -> dict[str, dict]:
     """video: iterable of (image, truth, distractor), the first with the object -> the measures of each pair."""
     import vidmem
     from vidmem.evaluation.audit import Audited, LongScorer
@@ -62,6 +62,8 @@ def follow(video, pairs: list[str], model: str, every: int) -> dict[str, dict]:
 
     tracker = vidmem.load(model, threads=1)
     network = Encoded(tracker.network)
+    if area:
+        tracker.network.area = area
     runs = {}
     for pair in pairs:
         bank, search = parse(pair, model)
@@ -97,8 +99,8 @@ def long_video(job):
     """One story, in a process of its own."""
     from vidmem.evaluation.longterm import compose
 
-    story, root, pairs, model = job
-    return story.name, follow(((m.image, m.truth, m.distractor) for m in compose(story, root)), pairs, model, 5)
+    story, root, pairs, model, area = job
+    return story.name, follow(((m.image, m.truth, m.distractor) for m in compose(story, root)), pairs, model, area, 5)
 
 
 def short_video(job):
@@ -107,14 +109,14 @@ def short_video(job):
 
     from vidmem.evaluation import load_labels
 
-    sequence, _, pairs, model = job
+    sequence, _, pairs, model, area = job
 
     def frames():
         for path, mask in zip(sequence.frames, sequence.masks):
             truth = load_labels(mask) == 1
             yield cv2.cvtColor(cv2.imread(str(path)), cv2.COLOR_BGR2RGB), truth, np.zeros_like(truth)
 
-    return sequence.name, follow(frames(), pairs, model, 1)
+    return sequence.name, follow(frames(), pairs, model, area, 1)
 
 
 def summarize(videos: dict[str, dict], pairs: list[str]) -> list[dict]:
@@ -146,6 +148,8 @@ def main() -> None:
     parser.add_argument("--only", nargs="+", metavar="BANK/SEARCH", help="the first is what gains are measured against")
     parser.add_argument("--videos", type=int, default=12)
     parser.add_argument("--first-seed", type=int, default=0)
+    parser.add_argument("--most", type=int, help="frames of a video, for a look")
+    parser.add_argument("--area", type=int, help="pixels of nano's input (default: its own); less is faster")
     parser.add_argument("--short", action="store_true", help="the sequences of DATA themselves instead of long videos")
     parser.add_argument("--processes", type=int, default=2)
     parser.add_argument("--json", type=Path)
@@ -156,9 +160,11 @@ def main() -> None:
     for pair in pairs:
         parse(pair, args.model)
     if args.short:
-        jobs, work = [(s, None, pairs, args.model) for s in find_sequences(args.data)], short_video
+        jobs, work = [(s, None, pairs, args.model, args.area) for s in find_sequences(args.data)], short_video
     else:
-        jobs = [(s, args.data, pairs, args.model) for s in stories(args.videos, args.first_seed)]
+        jobs = [(s, args.data, pairs, args.model, args.area) for s in stories(args.videos, args.first_seed)]
+        if args.most:
+            jobs = [(dataclasses.replace(job[0], length=min(job[0].length, args.most)), *job[1:]) for job in jobs]
         jobs.sort(key=lambda job: -job[0].length)
         work = long_video
     with multiprocessing.get_context("spawn").Pool(args.processes) as pool:
@@ -169,7 +175,7 @@ def main() -> None:
         print(f"{r['pair']:40s} {r['j_and_f']:.3f}  {r['absent']:.3f}  {r['returned']:.3f}  {r['switches']:4d}   {r['wrong_written']:.2f} {r['wrong_read']:.2f}  "
               f"{r['ms']:6.1f}  {r['bytes'] / 1e6:5.1f}  {r['gain']:+.3f} [{r['gain_interval'][0]:+.3f}, {r['gain_interval'][1]:+.3f}]")  # fmt: skip
     if args.json:
-        write_figure({"model": args.model, "set": "short" if args.short else "long", "pairs": rows, "videos": videos}, args.json)
+        write_figure({"model": args.model, "set": "short" if args.short else "long", "area": args.area, "pairs": rows, "videos": videos}, args.json)
 
 
 if __name__ == "__main__":

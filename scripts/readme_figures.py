@@ -90,12 +90,45 @@ def sam2() -> str:
     return "\n".join(lines)
 
 
+def memory() -> str:
+    """Banks and searches on the long videos and the short sequences, the best first, and what they cost."""
+    long, short, cost, lines = load("memory"), load("memory_short"), load("search"), []
+    if long:
+        brief = {row["pair"]: row for row in short["pairs"]} if short else {}
+        lines += ["| bank / search | J&F, long videos (95 %) | gain over the first row's | absent | after return | switches "
+                  "| wrong entries written, read | ms | MB | ten short sequences |", "|---|---|---|---|---|---|---|---|---|---|"]  # fmt: skip
+        base, *others = long["pairs"]
+        for r in [base, *sorted(others, key=lambda r: -r["j_and_f"])]:
+            low, high = r["interval"]
+            gain = "" if r is base else f"{r['gain']:+.3f} ({r['gain_interval'][0]:+.3f} to {r['gain_interval'][1]:+.3f})"
+            brief_text = f"{brief[r['pair']]['j_and_f']:.3f}" if r["pair"] in brief else ""
+            lines.append(
+                f"| `{r['pair']}` | {r['j_and_f']:.3f} ({low:.3f} to {high:.3f}) | {gain} | {r['absent']:.3f} | {r['returned']:.3f} "
+                f"| {r['switches']} | {100 * r['wrong_written']:.0f} %, {100 * r['wrong_read']:.0f} % | {r['ms']:.0f} "
+                f"| {r['bytes'] / 1e6:.1f} | {brief_text} |"
+            )
+        frames = sum(next(iter(v.values()))["frames"] for v in long["videos"].values())
+        machine = long["machine"]
+        lines += ["", f"`{long['command']}`: {long['model']}, {len(long['videos'])} videos, {frames:,} frames, mask prompts; intervals by "
+                  f"bootstrap over videos, gains paired by video. ms: everything but the encoder, one thread of {machine['processor']}, "
+                  "beside another process."]  # fmt: skip
+    if cost:
+        slowest = max(cost["recall"].items(), key=lambda item: item[1]["median_us"])
+        tree = cost["tree"]
+        lines += ["", f"`{cost['command']}`: over {cost['frames']:,} frames no bank held more than its capacity, and a recall took "
+                  f"{min(r['median_us'] for r in cost['recall'].values()):.0f} to {slowest[1]['median_us']:.0f} microseconds of Python "
+                  f"(median; the slowest is `{slowest[0]}`). `Tree(3, lag=8)` on the demo clip: {tree['ratio']:.2f} times greedy's time per "
+                  f"frame; {tree['ratio_certain']:.2f} while its pathways are copies, {tree['ratio_broad']:.2f} on the "
+                  f"{100 * tree['broad_share']:.0f} % of frames where they are not."]  # fmt: skip
+    return "\n".join(lines)
+
+
 def main(argv=None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--check", action="store_true")
     args = parser.parse_args(argv)
     stale = 0
-    blocks = (("README.md", "figures", table()), ("README.md", "sam2", sam2()), ("models/nano/README.md", "figures", sequences()))
+    blocks = (("README.md", "figures", table()), ("README.md", "memory", memory()), ("README.md", "sam2", sam2()), ("models/nano/README.md", "figures", sequences()))
     for name, block, text in blocks:
         page, begin, end = ROOT / name, BEGIN.format(block), END.format(block)
         old = page.read_text()

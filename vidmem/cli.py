@@ -148,7 +148,7 @@ def evaluate(args) -> int:
     mean = {key: sum(row[key] for row in rows) / len(rows) for key in ("j", "f", "j_and_f")}
     print(f"{'mean':22s} J {mean['j']:.3f}  F {mean['f']:.3f}  J&F {mean['j_and_f']:.3f}")
     if args.json:
-        settings = {"model": args.model, "prompt": args.prompt, "runtime": tracker.network.runtime, "bank": repr(tracker.bank)}
+        settings = {"model": args.model, "prompt": args.prompt, "runtime": tracker.network.runtime, "bank": repr(tracker.bank), "search": repr(tracker.search)}
         chosen = {name: getattr(args, name) for name in ("weights", "device", "image_size", "precision")}
         settings |= {name: str(value) for name, value in chosen.items() if value is not None}
         write_figure({**settings, "mean": mean, "sequences": rows}, args.json)

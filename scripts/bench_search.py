@@ -1,0 +1,110 @@
+"""What banks and the tree cost: Python per recall over many frames, and the tree's time beside greedy's.
+
+    python scripts/bench_search.py --json assets/figures/search.json             # 20,000 frames, and the demo clip
+    python scripts/bench_search.py --frames 2000 --video clip.mp4 --box 10,20,110,90
+
+Recall: every bank lives through FRAMES frames of random verdicts, with descriptors of SAM 2's size and stand-ins for its
+memories; reading is timed frame by frame. Tree: one process, one network thread; both sessions step each frame, in turn
+first and second.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import time
+from pathlib import Path
+
+import numpy as np
+
+ROOT = Path(__file__).resolve().parents[1]
+CHANNELS, TOKENS = 256, 4096  # of SAM 2's features and memories at 1024 pixels
+
+
+def recall(policy, frames: int) -> dict:
+    """A bank's life -> its time per read in microseconds, and what it held at most."""
+    from vidmem.runtime.base import GRID
+    from vidmem.runtime.fake import Colour
+    from vidmem.types import Cue, Entry, Usage, Verdict
+
+    random = np.random.default_rng(0)
+    places = random.normal(size=(50, GRID * GRID * CHANNELS)).astype(np.float32)
+    bank, spent, most, most_bytes, payload = policy(), [], 0, 0, 12
+    for t in range(frames):
+        look = places[t // 40 % 50] + 0.1 * random.normal(size=places.shape[1]).astype(np.float32)
+        look /= np.linalg.norm(look)
+        visible = random.random() < 0.85
+        prompted = t % 997 == 0
+        verdict = Verdict(t, float(random.uniform(0.3, 1)), 4.0 if visible else -4.0, 0.05, prompted, False, visible,
+                          random.random() < 0.01, float(random.random()), None)  # fmt: skip
+        began = time.perf_counter()
+        plan = bank.read(t, Cue(look))
+        spent.append(1e6 * (time.perf_counter() - began))
+        if plan.watch:
+            bank.observe(plan, [Usage(random.random((4, r.entry.payload.tokens), np.float32), 1 / len(plan.recalls)) for r in plan.recalls])
+        if bank.wants(verdict):
+            colour = Colour(random.normal(size=3).astype(np.float32), TOKENS)
+            bank.write(Entry(verdict, colour, payload, None, look if "cue" in bank.needs else None))
+        most, most_bytes = max(most, len(bank.entries())), max(most_bytes, bank.nbytes)
+    limit = bank.capacity * (payload + (look.nbytes if "cue" in bank.needs else 0))
+    if most > bank.capacity or most_bytes > limit:
+        raise SystemExit(f"{policy} held {most} entries and {most_bytes} bytes; its capacity is {bank.capacity} and {limit}")
+    return {"median_us": float(np.median(spent)), "p99_us": float(np.quantile(spent, 0.99)), "entries": most, "capacity": bank.capacity}
+
+
+def tree(video: Path, box: list[float], rounds: int) -> dict:
+    """Milliseconds per frame of greedy and `Tree(3, lag=8)` over the same bank, and their ratios."""
+    import vidmem
+    from vidmem.memory import Confident
+    from vidmem.search import Greedy, Tree
+    from vidmem.tracker import NANO_NUMBERS
+
+    tracker, bank = vidmem.load("nano", threads=1), Confident(**NANO_NUMBERS)
+    pairs = []
+    for _ in range(rounds):
+        with vidmem.open_video(video) as frames:
+            greedy, branches = tracker.session(bank, Greedy()), tracker.session(bank, Tree(3, lag=8))
+            for session in (greedy, branches):
+                session.add(1, box=box)
+            for frame in frames:
+                times = {}
+                for session in (greedy, branches) if frame.index % 2 else (branches, greedy):
+                    alive = sum(len(track.hypotheses) for track in session._tracks.values()) or 1
+                    began = time.perf_counter()
+                    session.step(frame)
+                    session.settled()
+                    times[session] = 1000 * (time.perf_counter() - began), alive
+                pairs.append((times[greedy][0], *times[branches]))
+    greedy_ms, tree_ms, alive = np.array(pairs).T
+    certain = alive == 1
+    ratio = lambda which: float(np.median(tree_ms[which] / greedy_ms[which])) if which.any() else None  # noqa: E731
+    return {"frames": len(pairs), "greedy_ms": float(np.median(greedy_ms)), "tree_ms": float(np.median(tree_ms)),
+            "ratio": float(tree_ms.sum() / greedy_ms.sum()), "ratio_certain": ratio(certain), "ratio_broad": ratio(~certain),
+            "broad_share": float((~certain).mean())}  # fmt: skip
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--frames", type=int, default=20_000)
+    parser.add_argument("--video", type=Path, default=ROOT / "assets/demo.mp4")
+    parser.add_argument("--box", default="43,154,201,255")
+    parser.add_argument("--rounds", type=int, default=1)
+    parser.add_argument("--json", type=Path)
+    args = parser.parse_args()
+    os.environ["OMP_NUM_THREADS"] = "1"
+    from vidmem.machine import check_writable, write_figure
+    from vidmem.memory import BANKS
+
+    check_writable(args.json)
+    banks = {}
+    for name, policy in BANKS.items():
+        banks[name] = recall(policy(), args.frames)
+        print(f"{name:16s} " + "  ".join(f"{key} {value:.0f}" for key, value in banks[name].items()), flush=True)
+    cost = tree(args.video, [float(x) for x in args.box.split(",")], args.rounds)
+    print(cost)
+    if args.json:
+        write_figure({"frames": args.frames, "recall": banks, "tree": cost}, args.json)
+
+
+if __name__ == "__main__":
+    main()
