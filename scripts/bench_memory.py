@@ -175,7 +175,9 @@ def main() -> None:
         print(f"{r['pair']:40s} {r['j_and_f']:.3f}  {r['absent']:.3f}  {r['returned']:.3f}  {r['switches']:4d}   {r['wrong_written']:.2f} {r['wrong_read']:.2f}  "
               f"{r['ms']:6.1f}  {r['bytes'] / 1e6:5.1f}  {r['gain']:+.3f} [{r['gain_interval'][0]:+.3f}, {r['gain_interval'][1]:+.3f}]")  # fmt: skip
     if args.json:
-        write_figure({"model": args.model, "set": "short" if args.short else "long", "area": args.area, "pairs": rows, "videos": videos}, args.json)
+        command = "scripts/bench_memory.py DATA/davis" + "".join(f" --{name} {value}" for name, value in (("area", args.area), ("most", args.most)) if value)
+        command += " --short" if args.short else ""
+        write_figure({"command": command, "model": args.model, "set": "short" if args.short else "long", "area": args.area, "pairs": rows, "videos": videos}, args.json)
 
 
 if __name__ == "__main__":

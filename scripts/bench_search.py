@@ -103,7 +103,7 @@ def main() -> None:
     cost = tree(args.video, [float(x) for x in args.box.split(",")], args.rounds)
     print(cost)
     if args.json:
-        write_figure({"frames": args.frames, "recall": banks, "tree": cost}, args.json)
+        write_figure({"command": "scripts/bench_search.py", "frames": args.frames, "recall": banks, "tree": cost}, args.json)
 
 
 if __name__ == "__main__":

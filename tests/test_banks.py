@@ -5,7 +5,20 @@ import pytest
 
 from tests.banks import direction, entry, fill, frames, live, recalled
 from vidmem.memory import (
-    BANKS, Anchors, Confident, Consolidated, Diverse, Hierarchical, Keyset, Lagged, Motion, Pruned, Reconstructive, Spaced, Sparse, Surprise,
+    BANKS,
+    Anchors,
+    Confident,
+    Consolidated,
+    Diverse,
+    Hierarchical,
+    Keyset,
+    Lagged,
+    Motion,
+    Pruned,
+    Reconstructive,
+    Spaced,
+    Sparse,
+    Surprise,
 )  # fmt: skip
 from vidmem.memory.reconstructive import nonnegative_lasso
 from vidmem.runtime.fake import Colour

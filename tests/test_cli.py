@@ -89,6 +89,17 @@ def test_bank_options_reach_the_bank_and_wrong_ones_are_refused(tmp_path, capsys
         refused(capsys, command(tmp_path, "--box", BOX, "--bank-slots", value), says)
 
 
+def test_banks_and_searches_and_their_numbers_are_chosen_by_name(tmp_path, capsys):
+    chosen = ["--bank", "diverse", "--bank-rule", "dive", "--bank-iou", "0.8", "--search", "tree", "--search-lag", 2]
+    assert main(command(tmp_path, "--box", BOX, "--save", "csv", *chosen, end=5)) == 0
+    assert len((tmp_path / "boxes.csv").read_text().splitlines()) == 6
+    capsys.readouterr()
+    refused(capsys, command(tmp_path, "--box", BOX, "--bank", "diverse", "--bank-rule", "dam"), "rule='dam'; expected one of dlm, dive")
+    refused(capsys, command(tmp_path, "--box", BOX, "--search-lag", "2"), "the search has no lag, it has no numbers")
+    refused(capsys, command(tmp_path, "--box", BOX, "--search", "tree", "--search-width", "0"), "width=0; expected an integer")
+    refused(capsys, command(tmp_path, "--box", BOX, "--bank", "spaced", "--bank-stride", "0"), "stride=0; expected an integer, 1 or more")
+
+
 def test_models_names_every_model_bank_and_search(capsys):
     assert main(["models"]) == 0
     out = capsys.readouterr().out

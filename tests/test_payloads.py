@@ -13,8 +13,8 @@ from vidmem.runtime.base import Ask  # noqa: E402
 from vidmem.runtime.nano import TEMPERATURE, NanoNetwork  # noqa: E402
 from vidmem.runtime.sam2 import Sam2Network  # noqa: E402
 from vidmem.search import SEARCHES, Tree  # noqa: E402
-from vidmem.tracker import MODELS  # noqa: E402
 from vidmem.session import Session  # noqa: E402
+from vidmem.tracker import MODELS  # noqa: E402
 from vidmem.types import Chosen, Entry, Pointer, Prompt, ReadPlan, Recall, Verdict  # noqa: E402
 from vidmem.weights import models_folder  # noqa: E402
 

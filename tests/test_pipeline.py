@@ -8,7 +8,7 @@ from vidmem.errors import ObjectError, PromptError, SourceError
 from vidmem.memory import Recent
 from vidmem.prompts import PromptAt
 from vidmem.runtime.fake import FakeNetwork
-from vidmem.search import Greedy
+from vidmem.search import Greedy, Tree
 from vidmem.session import Session
 from vidmem.types import Frame, Status
 from vidmem.video import Sink
@@ -54,6 +54,28 @@ def test_every_frame_reaches_every_sink_in_order_and_the_report_counts_them():
     assert report.frames == 12 == len(report.step_ms) and not report.interrupted
     assert report.statuses == {1: {Status.TRACKED: 10, Status.OCCLUDED: 2}}
     assert report.fps > 0 and "object 1: 10 frames tracking, 2 frames occluded" in report.summary()
+
+
+@pytest.mark.parametrize("lag", [0, 4, 40, None])
+def test_a_search_that_lags_loses_no_frame_and_mixes_none_up(lag):
+    sink = Kept()
+    session = Session(FakeNetwork(), Recent(), Tree(3, lag=lag))
+    report = track(clip(12, hidden=(4, 5)), session, [CLICK], [sink], progress=False)
+    assert sink.results == [(t, t, 1) for t in range(12)] and report.statuses == {1: {Status.TRACKED: 10, Status.OCCLUDED: 2}}
+
+
+def test_ctrl_c_writes_the_frames_that_wait_for_a_lagging_search(monkeypatch):
+    session, sink = Session(FakeNetwork(), Recent(), Tree(3)), Kept()
+    step = session.step
+
+    def interrupted(frame):
+        if frame.index == 7:
+            raise KeyboardInterrupt
+        return step(frame)
+
+    monkeypatch.setattr(session, "step", interrupted)
+    report = track(clip(9), session, [CLICK], [sink], progress=False)
+    assert report.interrupted and sink.results == [(t, t, 1) for t in range(7)] and sink.closed == 1
 
 
 def test_prompts_wait_for_their_frames():

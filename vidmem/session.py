@@ -11,6 +11,7 @@ import numpy as np
 from vidmem.candidates import agreement
 from vidmem.cuts import CutRule
 from vidmem.errors import ObjectError, PromptError, SessionClosed
+from vidmem.hypotheses import Hypothesis, Meta, Outcome, Track, collect
 from vidmem.memory import MemoryBank
 from vidmem.prompts import check_inside, make_prompt, merge
 from vidmem.render import mask_boxes
@@ -18,7 +19,6 @@ from vidmem.runtime.base import Ask, Network
 from vidmem.runtime.timed import Timed
 from vidmem.search import Search, View
 from vidmem.status import StatusRule, StatusState
-from vidmem.hypotheses import Hypothesis, Meta, Outcome, Track, collect
 from vidmem.types import Candidates, Chosen, Cue, Entry, Frame, FrameResult, Prompt, Status, Verdict
 
 UNDO_DEPTH = 64  # edits of one frame that can be taken back
@@ -61,9 +61,8 @@ class Session:
         None: nothing does."""
         self._reverse, self._cuts = reverse, cuts
         self._lag = search().lag
-        self._cue, self._cut, self._histogram = None, False, None
+        self._cue, self._cut, self._histogram, self._shown = None, False, None, None
         self._unsettled: list[Meta] = []
-        self._shown: FrameResult | None = None
         self._network, self._make_bank, self._make_search = Timed(network), bank, search
         self._status, self._max_objects = status, max_objects
         self._tracks: dict[int, Track] = {}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import deque
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,7 +20,7 @@ class Row:
     frames: int
     score: SequenceScore
     fps: float
-    """Frames per second of tracking and decoding, without scoring."""
+    """Frames per second of tracking and decoding, without scoring and writing."""
 
 
 def evaluate(sequence: Sequence, tracker: Tracker, prompt: str, masks_out: Path | None = None) -> Row:
@@ -32,13 +33,23 @@ def evaluate(sequence: Sequence, tracker: Tracker, prompt: str, masks_out: Path 
     with tracker.session() as session, open_video(sequence.frames[0].parent) as video:
         for obj_id, p in first_prompts(load_labels(sequence.masks[0]), prompt).items():
             session.add(obj_id, points=p.points, labels=p.labels, box=p.box, mask=p.mask)
-        began = time.perf_counter()
+        began, waiting = time.perf_counter(), deque()
+
+        def take(results) -> None:
+            """Settled answers, each with its frame."""
+            for result in results:
+                predicted.append(result.label_map())
+                frame = waiting.popleft()
+                if sink:
+                    sink.write(frame, result)
+
         for frame in video:
-            result = session.step(frame)
-            predicted.append(result.label_map())
+            session.step(frame)
+            waiting.append(frame)
+            results = session.settled()
             spent += time.perf_counter() - began
-            if sink:
-                sink.write(frame, result)
+            take(results)
             began = time.perf_counter()
+        take(session.settled(end=True))
     score = score_sequence(predicted, (load_labels(path) for path in sequence.masks))
     return Row(sequence.name, len(predicted), score, len(predicted) / spent)

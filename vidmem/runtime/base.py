@@ -13,7 +13,6 @@ import numpy as np
 
 from vidmem.types import Candidates, Chosen, Payload, Prompt, ReadPlan, Usage
 
-
 GRID = 4  # cells a side of the pooled frame that `describe` returns
 
 
