@@ -203,7 +203,8 @@ class Entry:
         if descriptor is not None:
             descriptor = (1 - weight) * descriptor + weight * older.descriptor
             descriptor = descriptor / max(float(np.linalg.norm(descriptor)), 1e-6)
-        return Entry(self.verdict, payload, payload.nbytes, pointer, descriptor)
+        size = max(payload.nbytes, self.nbytes)  # what the network adds to a memory at its first read counts from now
+        return Entry(self.verdict, payload, size, pointer, descriptor)
 
 
 class Recall(NamedTuple):

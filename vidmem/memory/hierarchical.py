@@ -9,12 +9,12 @@ from itertools import groupby
 import numpy as np
 
 from vidmem.memory import parts
-from vidmem.memory.policy import Held, Policy, number
+from vidmem.memory.policy import ByContent, Held, number
 from vidmem.types import Cue, Entry, Recall
 
 
 @dataclass(frozen=True)
-class Hierarchical(Policy):
+class Hierarchical(ByContent):
     """The past is cut into chunks of `span` frames, each with up to `inside` entries and the mean of their descriptors as
     summary. A read compares the current frame with the summaries, opens the `open` best chunks, and takes the entries most
     like it there, beside the newest frames. When there are too many chunks, the two neighbours most alike become one, which
@@ -25,13 +25,6 @@ class Hierarchical(Policy):
     inside: int = number(3, 1)
     chunks: int = number(6, 2)
     open: int = number(2, 1)
-    newest: int = number(2, 1)
-
-    needs = frozenset({"cue"})
-
-    @property
-    def short(self) -> int:
-        return self.newest
 
     @property
     def long(self) -> int:

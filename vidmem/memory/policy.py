@@ -136,6 +136,19 @@ class Policy:
         return held
 
 
+@dataclass(frozen=True)
+class ByContent(Policy):
+    """A policy that reads a few newest frames, and of older ones those that suit the current frame."""
+
+    newest: int = number(2, 1)  # newest frames read in any case
+
+    needs = frozenset({"cue"})
+
+    @property
+    def short(self) -> int:
+        return self.newest
+
+
 @dataclass(eq=False)
 class Bank:
     """Implements `vidmem.memory.base.MemoryBank` for any policy."""

@@ -7,14 +7,14 @@ from dataclasses import dataclass
 import numpy as np
 
 from vidmem.memory import parts
-from vidmem.memory.policy import Held, Policy, number
+from vidmem.memory.policy import ByContent, Held, number
 from vidmem.types import Cue, Entry, Recall
 
 STEPS = 40  # of the projected gradient
 
 
 @dataclass(frozen=True)
-class Reconstructive(Policy):
+class Reconstructive(ByContent):
     """A diverse store, of which the entries in the support of a non-negative Lasso are read: min over psi >= 0 of
     1/2 |f - X psi|^2 + weight * sum(psi), f the current frame's descriptor and X the stored ones.
 
@@ -23,16 +23,9 @@ class Reconstructive(Policy):
     entries that are most alike.
     """
 
-    store: int = number(16, 2)
+    store: int = number(16, 2)  # older entries kept
     stride: int = number(5, 1)  # frames between stored entries
-    newest: int = number(2, 1)  # newest frames read in any case
     weight: float = number(0.02, 0)  # lambda of the Lasso; descriptors have unit length
-
-    needs = frozenset({"cue"})
-
-    @property
-    def short(self) -> int:
-        return self.newest
 
     @property
     def long(self) -> int:

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from vidmem.memory import parts
-from vidmem.memory.policy import Held, Policy, number
+from vidmem.memory.policy import ByContent, Held, number
 from vidmem.types import Cue, Entry, Recall
 
 
 @dataclass(frozen=True)
-class Surprise(Policy):
+class Surprise(ByContent):
     """A frame that surprises begins an event, and its entry is kept; recalled are the events most like the current frame,
     and the neighbours in time of the best of them (EM-LLM's similarity and contiguity buffers), beside the newest frames.
 
@@ -21,18 +21,11 @@ class Surprise(Policy):
     surprises for `longest` frames an event begins all the same. A full store forgets as `reconstructive` does.
     """
 
-    store: int = number(16, 2)
-    newest: int = number(2, 1)
+    store: int = number(16, 2)  # events kept
     window: int = number(32, 2)
     gamma: float = number(1.0, 0)
     longest: int = number(60, 1)
     shortest: int = number(3, 1)  # frames between events
-
-    needs = frozenset({"cue"})
-
-    @property
-    def short(self) -> int:
-        return self.newest
 
     @property
     def long(self) -> int:
