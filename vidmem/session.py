@@ -276,7 +276,7 @@ class Session:
         self._memorize(candidates, kept)
         self._shown = None
 
-    def _choose(self, track: Track, candidates: Candidates, own: slice, ask: Ask | None):
+    def _choose(self, track: Track, candidates: Candidates, own: slice, ask: Ask | None) -> list:
         """Let the object's search choose among its rows -> its new hypotheses, what each took, and the verdicts."""
         logits, kept = candidates.mask_logits[own], []
         view = View(
@@ -288,8 +288,8 @@ class Session:
         track.hypotheses = []
         for c in choices:
             parent, chosen = parents[c.parent], Chosen(own.start + c.parent, c.candidate, ask is not None)
-            outcome = self._outcome(candidates, chosen, ask, parent.state)
-            state = parent.state.advance(outcome.object_logit > 0, ask is not None)
+            state = parent.state.advance(bool(view.object_logit[c.parent] > 0), ask is not None)
+            outcome = self._outcome(candidates, chosen, ask, state.status)
             bank = parent.bank if first_use[c.parent] is c else parent.bank.fork()
             past = () if self._lag == 0 else (*parent.past, (self._frame_idx, outcome))
             track.hypotheses.append(Hypothesis(bank, state, outcome, past))
@@ -322,14 +322,14 @@ class Session:
             histogram = self._cuts.histogram(image)
             self._cut, self._histogram = self._cuts.is_cut(self._histogram, histogram), histogram
 
-    def _outcome(self, candidates: Candidates, chosen: Chosen, ask: Ask | None, state: StatusState) -> Outcome:
+    def _outcome(self, candidates: Candidates, chosen: Chosen, ask: Ask | None, status: Status) -> Outcome:
         prompt, row = ask and ask.prompt, chosen.row
-        mask_logits, object_logit = candidates.mask_logits[row, chosen.candidate], float(candidates.object_logit[row])
+        mask_logits = candidates.mask_logits[row, chosen.candidate]
         return Outcome(
             mask_logits if self._lag == 0 else mask_logits.copy(),  # a view would keep all candidates
             float(candidates.iou[row, chosen.candidate]),
-            object_logit,
-            state.advance(object_logit > 0, ask is not None).status,
+            float(candidates.object_logit[row]),
+            status,
             prompt.mask if prompt is not None and prompt.points is None and prompt.box is None else None,
             prompt,
             ask is not None and ask.fresh,

@@ -91,7 +91,7 @@ class Verdict:
     """Predicted IoU of the chosen mask, 0..1."""
     object_logit: float
     area: float
-    """Chosen mask's share of the frame, 0..1, measured at the network's mask size."""
+    """Chosen mask's share of the frame, 0..1, measured at the network's mask size; 0 where the object is not visible."""
     prompted: bool = False
     """A person's prompt shaped this mask."""
     corrected: bool = False
