@@ -156,7 +156,7 @@ def main() -> None:
     args = parser.parse_args()
     check_writable(args.json)
     os.environ["OMP_NUM_THREADS"] = "1"
-    pairs = args.only or ["own/greedy", *(f"{bank}/greedy" for bank in BANKS if bank != "recent")]
+    pairs = args.only or [f"{bank}/greedy" for bank in BANKS]
     for pair in pairs:
         parse(pair, args.model)
     if args.short:

@@ -5,7 +5,8 @@
 
 Recall: every bank lives through FRAMES frames of random verdicts, with descriptors of SAM 2's size and stand-ins for its
 memories; reading is timed frame by frame. Tree: one process, one network thread; both sessions step each frame, in turn
-first and second.
+first and second. SAM 2: sam2.1-tiny with random weights whose presence and IoU are always high, so that every bank fills;
+everything but the encoder, once the banks are full.
 """
 
 from __future__ import annotations
@@ -55,15 +56,13 @@ def recall(policy, frames: int) -> dict:
 def tree(video: Path, box: list[float], rounds: int) -> dict:
     """Milliseconds per frame of greedy and `Tree(3, lag=8)` over the same bank, and their ratios."""
     import vidmem
-    from vidmem.memory import Confident
     from vidmem.search import Greedy, Tree
-    from vidmem.tracker import NANO_NUMBERS
 
-    tracker, bank = vidmem.load("nano", threads=1), Confident(**NANO_NUMBERS)
+    tracker = vidmem.load("nano", threads=1, bank="confident")
     pairs = []
     for _ in range(rounds):
         with vidmem.open_video(video) as frames:
-            greedy, branches = tracker.session(bank, Greedy()), tracker.session(bank, Tree(3, lag=8))
+            greedy, branches = tracker.session(search=Greedy()), tracker.session(search=Tree(3, lag=8))
             for session in (greedy, branches):
                 session.add(1, box=box)
             for frame in frames:
@@ -83,12 +82,51 @@ def tree(video: Path, box: list[float], rounds: int) -> dict:
             "broad_share": float((~certain).mean())}  # fmt: skip
 
 
+def on_sam2(size: int, frames: int, warm: int, threads: int) -> list[dict]:
+    """Every bank with greedy, and `recent` and `confident` with the tree and `motion`, on sam2.1-tiny -> rows."""
+    import torch
+
+    from bench_memory import Encoded, parse
+    from vidmem.memory import BANKS
+    from vidmem.nn.sam2.config import CONFIGS
+    from vidmem.nn.sam2.model import Sam2
+    from vidmem.runtime.sam2 import Sam2Network
+    from vidmem.session import Session
+
+    torch.set_num_threads(threads)
+    torch.manual_seed(0)
+    model = Sam2(CONFIGS["sam2.1-tiny"].at(size))
+    for head, value in ((model.sam_mask_decoder.pred_obj_score_head, 9.0), (model.sam_mask_decoder.iou_prediction_head, 5.0)):
+        head.layers[-1].bias.data.fill_(value)
+    network = Encoded(Sam2Network("sam2.1-tiny", model))
+    random = np.random.default_rng(0)
+    images = [np.roll(random.integers(0, 256, (size, size, 3), np.uint8), 3 * t, 1) for t in range(warm + frames)]
+    encoded = [network.network.encode(image) for image in images]
+    pairs = [f"{bank}/greedy" for bank in BANKS] + ["recent/motion", "recent/tree", "recent/tree,uncertainty=100", "confident/tree,lag=8"]
+    rows = []
+    for pair in pairs:
+        bank, search = parse(pair, "sam2.1-tiny")
+        session, times = Session(network, bank, search), []
+        session.add(1, box=[size // 4, size // 4, size // 2, size // 2])
+        for image, features in zip(images, encoded):
+            network.image, network.features = image, features
+            began = time.perf_counter()
+            session.step(image)
+            session.settled()
+            times.append(1000 * (time.perf_counter() - began))
+        rows.append({"pair": pair, "ms": float(np.median(times[warm:])), "bytes": session.nbytes, "capacity": bank.capacity})
+        session.close()
+        print(f"{pair:24s} {rows[-1]['ms']:7.0f} ms {rows[-1]['bytes'] / 1e6:6.1f} MB", flush=True)
+    return rows
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--frames", type=int, default=20_000)
     parser.add_argument("--video", type=Path, default=ROOT / "assets/demo.mp4")
     parser.add_argument("--box", default="43,154,201,255")
     parser.add_argument("--rounds", type=int, default=1)
+    parser.add_argument("--sam2", type=int, default=256, metavar="PIXELS", help="input size of sam2.1-tiny; 0: leave it out")
     parser.add_argument("--json", type=Path)
     args = parser.parse_args()
     os.environ["OMP_NUM_THREADS"] = "1"
@@ -102,8 +140,13 @@ def main() -> None:
         print(f"{name:16s} " + "  ".join(f"{key} {value:.0f}" for key, value in banks[name].items()), flush=True)
     cost = tree(args.video, [float(x) for x in args.box.split(",")], args.rounds)
     print(cost)
+    figure = {"command": "scripts/bench_search.py", "frames": args.frames, "recall": banks, "tree": cost}
+    if args.sam2:
+        threads, warm, counted = 1, 40, 20
+        rows = on_sam2(args.sam2, counted, warm, threads)
+        figure["sam2"] = {"size": args.sam2, "warm": warm, "frames": counted, "threads": threads, "rows": rows}
     if args.json:
-        write_figure({"command": "scripts/bench_search.py", "frames": args.frames, "recall": banks, "tree": cost}, args.json)
+        write_figure(figure, args.json)
 
 
 if __name__ == "__main__":

@@ -10,17 +10,16 @@ import pytest
 
 from tests.banks import entry, fill, frames, live, recalled
 from vidmem.memory import BANKS, Recent
-from vidmem.tracker import MODELS, NANO_MEMORY
+from vidmem.tracker import MODELS
 from vidmem.types import Cue, Verdict
 
 POLICIES = {
     **{name: policy() for name, policy in BANKS.items()},
-    "nano": NANO_MEMORY,
     "smallest": Recent(slots=2, stride=1, prompts=1, pointers=0),
     "long stride": Recent(slots=7, stride=30),
     "pointers only": Recent(slots=2, stride=7, prompts=2, pointers=9),
     "no pointers": Recent(slots=5, stride=4, pointers=0),
-    **{f"{name} on nano": MODELS["nano"].make_bank(name) for name in BANKS if name != "recent"},
+    **{f"{name} on nano": MODELS["nano"].make_bank(name) for name in BANKS},
     "diverse, dive": BANKS["diverse"](rule="dive"),
     "confident, sam3": BANKS["confident"](rule="sam3", one_short=False),
 }

@@ -107,7 +107,8 @@ def test_onnx_weights_that_are_missing_or_cut_off_are_refused(tmp_path):
     pytest.importorskip("onnxruntime")
     with pytest.raises(ModelError, match="encode.onnx is missing"):
         vidmem.load("nano", runtime="onnx", weights=tmp_path)
-    (tmp_path / "encode.onnx").write_bytes((NANO / "encode.onnx").read_bytes()[:5000])
+    for graph in NANO.glob("*.onnx"):
+        (tmp_path / graph.name).write_bytes(graph.read_bytes()[: 5000 if graph.stem == "encode" else None])
     with pytest.raises(ModelError, match="encode.onnx cannot be loaded"):
         vidmem.load("nano", runtime="onnx", weights=tmp_path)
 

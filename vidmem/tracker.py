@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from vidmem.errors import ModelError, RuntimeMissing
-from vidmem.memory import BANKS, MemoryBank, Policy, Recent
+from vidmem.memory import BANKS, Confident, MemoryBank, Policy, Recent
 from vidmem.nn.sam2.config import CONFIGS
 from vidmem.runtime.base import Network
 from vidmem.search import SEARCHES, Search
@@ -16,10 +16,16 @@ from vidmem.status import StatusRule
 from vidmem.weights import models_folder
 
 RUNTIMES = ("auto", "onnx", "pytorch")
-NANO_MEMORY = Recent(slots=3, stride=5, prompts=3, pointers=0, absent=False)
-"""What `nano` was measured with: it has no pointers, and an empty mask as its newest memory would blind its local read."""
 NANO_NUMBERS = {"slots": 3, "prompts": 3, "pointers": 0, "absent": False}
-"""What every bank starts from on `nano`; reading more memories than it was trained with costs time and finds nothing."""
+"""What every bank starts from on `nano`: it has no pointers, an empty mask as its newest memory would blind its local read, and
+plain reads of more memories than it was trained with cost time and find nothing."""
+NANO_BANKS = {
+    "recent": {"stride": 5},
+    "diverse": {"slots": 5, "iou": 0.8},
+    **{name: {"slots": 5} for name in ("anchors", "motion", "keyset", "consolidated", "lagged", "spaced")},
+    **{name: {"slots": 6} for name in ("reconstructive", "surprise", "hierarchical")},
+}
+"""What a bank needs besides: places for its older memories, and predicted IoUs as `nano` gives them (seldom above 0.9)."""
 
 
 @dataclass(frozen=True)
@@ -57,9 +63,7 @@ class Model:
         if name is None:
             return self.bank
         policy = pick(BANKS, "bank", name)
-        if not self.embedded:
-            return policy()
-        return NANO_MEMORY if policy is Recent else policy(**NANO_NUMBERS)
+        return policy(**(NANO_NUMBERS | NANO_BANKS.get(name, {}))) if self.embedded else policy()
 
     @property
     def embedded(self) -> bool:
@@ -72,7 +76,7 @@ def _sam2(name: str) -> Model:
     return Model(name, f"Meta's {version.upper().replace('SAM', 'SAM ')}, {size}, at 1024 pixels; fetch it first", Recent())
 
 
-MODELS = {"nano": Model("nano", "embedded model, 1.6 M parameters, trained by this project; runs on a CPU", NANO_MEMORY)}
+MODELS = {"nano": Model("nano", "embedded model, 1.6 M parameters, trained by this project; runs on a CPU", Confident(**NANO_NUMBERS))}
 MODELS |= {name: _sam2(name) for name in CONFIGS}
 
 

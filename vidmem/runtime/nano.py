@@ -1,4 +1,5 @@
-"""`nano` behind the network seam, whatever engine runs its four graphs.
+"""`nano` behind the network seam, whatever engine runs its four graphs: see `vidmem.nn.nano.model.Nano` for their arguments.
+`encode` takes (1, H, W, 3) uint8 RGB here, and returns its key map also as tokens (1, N, C) and (1, N/4, C).
 
 What is the same for every engine stands here: the input size, prompts as maps, plans as token arrays, rows as batches.
 """
@@ -7,12 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from vidmem.nn.nano.prompts import prompt_maps
 from vidmem.runtime.base import Ask, Memory, pooled
+from vidmem.runtime.engine import Engine
 from vidmem.types import Candidates, Chosen, ReadPlan, Usage
 
 STRIDE = 32  # the encoder's; both sides of its input are multiples of it
@@ -20,23 +22,6 @@ AREA = 256 * 448  # model pixels of a frame, whatever its shape; memory and time
 SURE = 10.0  # logit of a mask that a person gave, as in SAM 2
 TEMPERATURE = 24.0
 """Of the long read, as trained; `usage` needs it outside the graphs. A test holds it to the weights."""
-
-
-class Engine(Protocol):
-    """Runs graphs. Arrays are its own; `host` and `put` cross the border."""
-
-    name: str
-
-    def run(self, graph: str, *arrays) -> tuple:
-        """graph: encode, attend, decode or memorize; see `vidmem.nn.nano.model.Nano` for their arguments. `encode`
-        takes (1, H, W, 3) uint8 RGB here, and returns its key map also as tokens (1, N, C) and (1, N/4, C)."""
-        ...
-
-    def put(self, array: np.ndarray) -> Any: ...
-
-    def host(self, array: Any) -> np.ndarray: ...
-
-    def cat(self, arrays: Sequence, axis: int) -> Any: ...
 
 
 class Features(NamedTuple):

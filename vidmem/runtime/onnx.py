@@ -1,19 +1,15 @@
-"""`nano` on ONNX Runtime; no torch needed."""
+"""Exported graphs on ONNX Runtime; no torch needed."""
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
-import numpy as np
-
 from vidmem.errors import ModelError, RuntimeMissing
+from vidmem.runtime.engine import HostEngine, cores, graph_files
 
-GRAPHS = ("encode", "attend", "decode", "memorize")
 
-
-class OnnxEngine:
-    """Implements `vidmem.runtime.nano.Engine`; arrays are numpy.
+class OnnxEngine(HostEngine):
+    """Implements `vidmem.runtime.engine.Engine` on the CPU; arrays are numpy.
 
     folder: holds the four `.onnx` files. Raises `RuntimeMissing` without onnxruntime and `ModelError` when a graph is
     missing or cannot be read.
@@ -32,10 +28,7 @@ class OnnxEngine:
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         options.log_severity_level = 3
         self._sessions, self._inputs = {}, {}
-        for name in GRAPHS:
-            path = Path(folder) / f"{name}.onnx"
-            if not path.is_file():
-                raise ModelError(f"{path} is missing; expected the graphs {', '.join(GRAPHS)}. Run scripts/export_nano.py")
+        for name, path in graph_files(folder).items():
             try:
                 session = ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
             except Exception as error:  # onnxruntime raises many kinds, none of them documented
@@ -45,17 +38,3 @@ class OnnxEngine:
 
     def run(self, graph: str, *arrays) -> tuple:
         return tuple(self._sessions[graph].run(None, dict(zip(self._inputs[graph], arrays, strict=True))))
-
-    def put(self, array: np.ndarray) -> np.ndarray:
-        return np.ascontiguousarray(array)
-
-    def host(self, array: np.ndarray) -> np.ndarray:
-        return array
-
-    def cat(self, arrays, axis: int) -> np.ndarray:
-        return arrays[0] if len(arrays) == 1 else np.concatenate(arrays, axis)
-
-
-def cores() -> int:
-    """Cores that this process may use; only Linux tells them apart from those that there are."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

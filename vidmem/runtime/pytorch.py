@@ -10,7 +10,7 @@ from vidmem.errors import ModelError, RuntimeMissing
 
 
 class PytorchEngine:
-    """Implements `vidmem.runtime.nano.Engine`; arrays are torch tensors on `device`.
+    """Implements `vidmem.runtime.engine.Engine`; arrays are torch tensors on `device`.
 
     weights: a safetensors file whose metadata holds the architecture. Raises `RuntimeMissing` without torch and
     `ModelError` for a file that does not fit.

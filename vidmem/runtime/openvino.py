@@ -1,0 +1,64 @@
+"""Exported graphs on OpenVINO: the fastest engine here on CPUs with AVX-512, the more so in bfloat16."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from vidmem.errors import ModelError, RuntimeMissing
+from vidmem.runtime.engine import HostEngine, cores, graph_files
+
+SHAPES = 32  # compiled graphs kept, one for each combination of graph and input shapes; the one not used longest goes
+HINTS = {"fp32": "f32", "bf16": "bf16", "fp16": "f16"}
+
+
+class OpenVinoEngine(HostEngine):
+    """Implements `vidmem.runtime.engine.Engine` on the CPU; arrays are numpy.
+
+    folder: holds the four `.onnx` files, in float32. precision: `fp32`, or `bf16` where the processor has it: products in
+    bfloat16, inputs and outputs in float32. Raises `RuntimeMissing` without openvino, and `ModelError` when a graph is missing
+    or cannot be read or the processor lacks the precision.
+    """
+
+    name = "openvino"
+
+    def __init__(self, folder: Path, threads: int | None = None, precision: str = "fp32"):
+        try:
+            import openvino
+        except ImportError as error:
+            raise RuntimeMissing("the openvino runtime needs openvino: pip install openvino") from error
+        core = openvino.Core()
+        capabilities = core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+        if precision != "fp32" and precision.upper() not in capabilities:
+            raise ModelError(f"precision={precision!r}, and OpenVINO says that this processor has {', '.join(capabilities)}; use fp32")
+        self._settings = {
+            "INFERENCE_PRECISION_HINT": HINTS[precision], "INFERENCE_NUM_THREADS": threads or cores(),
+            "PERFORMANCE_HINT": "LATENCY", "ENABLE_CPU_PINNING": False,
+        }  # fmt: skip
+        self.precision, self._core, self._models = precision, core, {}
+        self._requests: OrderedDict[tuple, Any] = OrderedDict()
+        for name, path in graph_files(folder).items():
+            try:
+                self._models[name] = core.read_model(str(path))
+            except RuntimeError as error:
+                raise ModelError(f"{path} cannot be loaded: {error}") from error
+
+    def run(self, graph: str, *arrays) -> tuple:
+        outputs = self._request(graph, arrays).infer(list(arrays), share_inputs=True, share_outputs=True)
+        return tuple(np.array(outputs[i]) for i in range(len(outputs)))  # copies: the next call writes into the same buffers
+
+    def _request(self, graph: str, arrays):
+        """Compiled for exactly these shapes: that is faster, and with a dynamic number of rows OpenVINO 2026.4 fuses the sum
+        of one image's map and R rows' maps into a kernel that only fits one row."""
+        key = (graph, *(array.shape for array in arrays))
+        if key not in self._requests:
+            if len(self._requests) >= SHAPES:
+                self._requests.popitem(last=False)
+            model = self._models[graph].clone()
+            model.reshape({i: list(array.shape) for i, array in enumerate(arrays)})
+            self._requests[key] = self._core.compile_model(model, "CPU", self._settings).create_infer_request()
+        self._requests.move_to_end(key)
+        return self._requests[key]
