@@ -20,7 +20,7 @@ from pathlib import Path
 
 import numpy as np
 
-from vidmem.cli import literal
+from vidmem.options import literal
 
 
 class Encoded:

@@ -85,8 +85,8 @@ def tree(video: Path, box: list[float], rounds: int) -> dict:
 def on_sam2(size: int, frames: int, warm: int, threads: int) -> list[dict]:
     """Every bank with greedy, and `recent` and `confident` with the tree and `motion`, on sam2.1-tiny -> rows."""
     import torch
-
     from bench_memory import Encoded, parse
+
     from vidmem.memory import BANKS
     from vidmem.nn.sam2.config import CONFIGS
     from vidmem.nn.sam2.model import Sam2

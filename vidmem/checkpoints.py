@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import re
@@ -10,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from vidmem.errors import ModelError, OutputError
+from vidmem.weights import file_hash
 
 BASE = "https://dl.fbaipublicfiles.com/segment_anything_2"
 DATES = {"sam2.1": "092824", "sam2": "072824"}
@@ -96,14 +96,6 @@ def _write(file, block: bytes, path: Path) -> None:
 
 def _by_hand(url: str, path: Path) -> str:
     return f"download it elsewhere and put it at {path}, or name it with --weights"
-
-
-def file_hash(path: Path) -> str:
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()
 
 
 # Reading -------------------------------------------------------------------------------------------------------------

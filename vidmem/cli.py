@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import json
 import sys
 from pathlib import Path
 
+from vidmem.engine_commands import add_engine_commands
 from vidmem.errors import ModelError, PromptError, VidmemError
+from vidmem.options import bank_options, make_tracker, numbers
 
 INTERRUPTED = 130  # what shells report for Ctrl-C
 
@@ -18,77 +19,6 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str):
         self.exit(2, f"vidmem: {message}; see {self.prog} --help\n")
-
-
-def numbers(count: int, names: str):
-    """A parser of `count` comma-separated numbers."""
-
-    def parse(text: str) -> list[float]:
-        try:
-            values = [float(part) for part in text.split(",")]
-        except ValueError:
-            values = []
-        if len(values) != count:
-            raise argparse.ArgumentTypeError(f"{text!r}; expected {names} in pixels, such as {'10,20,30,40'[: 3 * count - 1]}")
-        return values
-
-    return parse
-
-
-def bank_options(parser: argparse.ArgumentParser) -> None:
-    """`--bank`, `--search`, and a `--bank-FIELD` or `--search-FIELD` for each of their numbers: made from the dataclasses."""
-    from vidmem.memory import BANKS
-    from vidmem.search import SEARCHES
-    from vidmem.tracker import MODELS, RUNTIMES
-
-    parser.add_argument("--model", default="nano", help=f"one of: {', '.join(MODELS)}")
-    parser.add_argument("--bank", help=f"memory policy, one of: {', '.join(BANKS)} (default: the model's own)")
-    parser.add_argument("--search", default="greedy", help=f"one of: {', '.join(SEARCHES)}")
-    parser.add_argument("--runtime", default="auto", help=f"one of: {', '.join(RUNTIMES)}")
-    parser.add_argument("--device", default="cpu", help="cpu, or cuda for the pytorch runtime")
-    parser.add_argument("--threads", type=int, help="threads of the network (default: every core)")
-    parser.add_argument("--weights", type=Path, help="other weights of the model: a folder for nano, a file for SAM 2")
-    parser.add_argument("--image-size", type=int, help="pixels a side of SAM 2's input, a multiple of 32 (default: 1024)")
-    parser.add_argument("--precision", default="fp32", choices=("fp32", "bf16"), help="of SAM 2 (default: %(default)s)")
-    for kind, table in (("bank", BANKS), ("search", SEARCHES)):
-        for name in dict.fromkeys(f.name for policy in table.values() for f in dataclasses.fields(policy)):
-            parser.add_argument(
-                f"--{kind}-{name.replace('_', '-')}", metavar="VALUE", help=f"a number of the {kind}; see `vidmem models`"
-            )
-
-
-def changed(args, kind: str, policy):
-    """The policy with what `--bank-FIELD` or `--search-FIELD` say. Raises `PromptError` for what it has not or cannot be."""
-    given = {k.removeprefix(f"{kind}_"): v for k, v in vars(args).items() if k.startswith(f"{kind}_") and v is not None}
-    if not given:
-        return policy
-    known = [f.name for f in dataclasses.fields(policy)]
-    try:
-        values = {name: literal(value) for name, value in given.items()}
-        unknown = sorted(values.keys() - set(known))
-        if unknown:
-            raise ValueError(f"the {kind} has no {unknown[0]}, it has {', '.join(sorted(known)) or 'no numbers'}")
-        return dataclasses.replace(policy, **values)
-    except (ValueError, TypeError) as error:
-        raise PromptError(f"{kind} options {given}: {error}") from None
-
-
-def literal(text: str):
-    """A number, true, false or null as JSON has them; else the word itself."""
-    try:
-        return json.loads(text.lower())
-    except ValueError:
-        return text
-
-
-def make_tracker(args):
-    from vidmem.tracker import Tracker, load
-
-    tracker = load(
-        args.model, runtime=args.runtime, bank=args.bank, search=args.search, device=args.device, threads=args.threads,
-        weights=args.weights, image_size=args.image_size, precision=args.precision,
-    )  # fmt: skip
-    return Tracker(tracker.network, changed(args, "bank", tracker.bank), changed(args, "search", tracker.search))
 
 
 def simple_prompts(args) -> list:
@@ -127,6 +57,7 @@ def track(args) -> int:
                 print(f"warning: {problem}", file=sys.stderr)
             if report.frames:
                 print(report.summary())
+                print(f"runtime: {tracker.why or tracker.network.runtime}")
                 print(f"results: {args.out.resolve()}")
     if report.interrupted:
         print(f"interrupted after {report.frames} frames; what was written is whole", file=sys.stderr)
@@ -250,6 +181,8 @@ def build_parser() -> argparse.ArgumentParser:
     p.add_argument("get", nargs="?", metavar="NAME", help="which model")
     p.add_argument("--sha256", help="refuse a download with another hash")
     p.set_defaults(run=models)
+
+    add_engine_commands(commands, common)
     commands.add_parser("doctor", parents=[common], help="what is installed, what works, what is missing").set_defaults(run=doctor)
     return parser
 

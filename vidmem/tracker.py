@@ -6,16 +6,15 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from vidmem.errors import ModelError, RuntimeMissing
+from vidmem.errors import ModelError
 from vidmem.memory import BANKS, Confident, MemoryBank, Policy, Recent
 from vidmem.nn.sam2.config import CONFIGS
 from vidmem.runtime.base import Network
+from vidmem.runtime.choose import RUNTIMES, Request, open_network
 from vidmem.search import SEARCHES, Search
 from vidmem.session import Session
 from vidmem.status import StatusRule
-from vidmem.weights import models_folder
 
-RUNTIMES = ("auto", "onnx", "pytorch")
 NANO_NUMBERS = {"slots": 3, "prompts": 3, "pointers": 0, "absent": False}
 """What every bank starts from on `nano`: it has no pointers, an empty mask as its newest memory would blind its local read, and
 plain reads of more memories than it was trained with cost time and find nothing."""
@@ -35,6 +34,8 @@ class Tracker:
     network: Network
     bank: Callable[[], MemoryBank]
     search: Callable[[], Search]
+    why: str = ""
+    """Which runtime was taken, and why, where `auto` chose it."""
 
     def session(
         self,
@@ -97,15 +98,17 @@ def load(
     threads: int | None = None,
     weights: str | Path | None = None,
     image_size: int | None = None,
-    precision: str = "fp32",
+    precision: str | None = None,
 ) -> Tracker:
     """Load a model.
 
-    model: a name from `vidmem models`. runtime: `onnx`, `pytorch`, or `auto` (onnx when it is installed, for it needs no
-    torch). bank, search: names; None: the model's own. device: for pytorch, `cpu` or `cuda`. threads: of the network;
-    None: every core. weights: other weights of the same model (nano: a folder; SAM 2: a .pt or .safetensors file; None: what
+    model: a name from `vidmem models`. runtime: `onnx`, `openvino`, `pytorch`, or `auto`: the fastest that passed its gate
+    here (`vidmem gate`), and where none was tried, onnx for nano and pytorch for SAM 2. bank, search: names; None: the
+    model's own. device: for pytorch, `cpu` or `cuda`. threads: of the network; None: every core. weights: other weights of
+    the same model (nano: a folder; SAM 2: a .pt or .safetensors file, or a folder that `vidmem export` wrote; None: what
     `vidmem models get` fetched). image_size: pixels a side of SAM 2's input, a multiple of 32; None: 1024, as trained.
-    precision: for SAM 2, `fp32` or `bf16`. Raises `ModelError` for a name or weights that do not exist or fit,
+    precision: `fp32`, or `bf16` with openvino and with SAM 2 on pytorch; None: fp32, or what `auto` finds best. Raises
+    `ModelError` for a name or weights that do not exist or fit, or a precision that has not passed its gate here, and
     `RuntimeMissing` when the engine is not installed.
     """
     card = pick(MODELS, "model", model)
@@ -113,54 +116,7 @@ def load(
         raise ModelError(f"there is no runtime {runtime!r}; choose from: {', '.join(RUNTIMES)}")
     if threads is not None and threads < 1:
         raise ModelError(f"threads={threads}; expected 1 or more, or none for every core")
-    make_bank = card.make_bank(bank)
-    make_search = pick(SEARCHES, "search", search)()
-    if card.embedded:
-        if image_size is not None or precision != "fp32":
-            raise ModelError(f"{model} takes no image_size and no precision; they are for the SAM 2 models")
-        network = _nano(runtime, Path(weights) if weights else models_folder() / model, device, threads)
-    else:
-        network = _sam2_network(model, runtime, device, threads, weights, 1024 if image_size is None else image_size, precision)
-    return Tracker(network, make_bank, make_search)
-
-
-def _nano(runtime: str, folder: Path, device: str, threads: int | None) -> Network:
-    from vidmem.runtime.nano import NanoNetwork
-
-    wanted = (runtime,) if runtime != "auto" else ("pytorch",) if device != "cpu" else ("onnx", "pytorch")
-    problems = []
-    for name in wanted:
-        try:
-            return NanoNetwork(_engine(name, folder, device, threads))
-        except RuntimeMissing as error:
-            problems.append(str(error))
-    raise RuntimeMissing("; ".join(problems))
-
-
-def _sam2_network(model, runtime, device, threads, weights, image_size: int, precision: str) -> Network:
-    if runtime not in ("auto", "pytorch"):
-        raise ModelError(f"{model} with the {runtime} runtime; it runs on pytorch only so far")
-    try:
-        import torch
-    except ImportError as error:
-        raise RuntimeMissing(f"{model} needs torch: pip install torch") from error
-    from vidmem.checkpoints import load_sam2
-    from vidmem.runtime.sam2 import Sam2Network, check_settings
-
-    check_settings(device, precision)
-    if threads:
-        torch.set_num_threads(threads)
-    network = load_sam2(model, None if weights is None else Path(weights), image_size)
-    return Sam2Network(model, network, device, precision)
-
-
-def _engine(runtime: str, folder: Path, device: str, threads: int | None):
-    if runtime == "pytorch":
-        from vidmem.runtime.pytorch import PytorchEngine
-
-        return PytorchEngine(folder / "nano.safetensors", device, threads)
-    if device != "cpu":
-        raise ModelError(f"device {device!r} with the onnx runtime; it runs on the CPU: use runtime='pytorch'")
-    from vidmem.runtime.onnx import OnnxEngine
-
-    return OnnxEngine(folder, threads)
+    make_bank, make_search = card.make_bank(bank), pick(SEARCHES, "search", search)()
+    asked = Request(model, runtime, precision, device, threads, None if weights is None else Path(weights), image_size)
+    network, why = open_network(asked)
+    return Tracker(network, make_bank, make_search, why)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from pathlib import Path
 
@@ -16,6 +17,12 @@ def models_folder() -> Path:
         if (folder / "nano").is_dir():
             return folder
     raise ModelError(f"no weights found beside {PACKAGE}; reinstall vidmem, or run it from a whole checkout")
+
+
+def file_hash(path: Path) -> str:
+    """sha256, hexadecimal."""
+    with Path(path).open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def load_nano(path: Path):

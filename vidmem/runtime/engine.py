@@ -43,9 +43,9 @@ class HostEngine:
         return arrays[0] if len(arrays) == 1 else np.concatenate(arrays, axis)
 
 
-def graph_files(folder: Path) -> dict[str, Path]:
+def graph_files(folder: Path, suffix: str = ".onnx") -> dict[str, Path]:
     """The four graphs of a folder. Raises `ModelError` for one that is missing."""
-    paths = {name: Path(folder) / f"{name}.onnx" for name in GRAPHS}
+    paths = {name: Path(folder) / f"{name}{suffix}" for name in GRAPHS}
     for path in paths.values():
         if not path.is_file():
             raise ModelError(f"{path} is missing; expected the graphs {', '.join(GRAPHS)}, which `vidmem export` writes")

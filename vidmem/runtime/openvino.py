@@ -12,20 +12,22 @@ from vidmem.errors import ModelError, RuntimeMissing
 from vidmem.runtime.engine import HostEngine, cores, graph_files
 
 SHAPES = 32  # compiled graphs kept, one for each combination of graph and input shapes; the one not used longest goes
+Axes = dict[str, dict[int, int]]
 HINTS = {"fp32": "f32", "bf16": "bf16", "fp16": "f16"}
 
 
 class OpenVinoEngine(HostEngine):
     """Implements `vidmem.runtime.engine.Engine` on the CPU; arrays are numpy.
 
-    folder: holds the four `.onnx` files, in float32. precision: `fp32`, or `bf16` where the processor has it: products in
-    bfloat16, inputs and outputs in float32. Raises `RuntimeMissing` without openvino, and `ModelError` when a graph is missing
+    folder: holds the four graphs in float32, as `.xml` or `.onnx`. precision: `fp32`, or `bf16` where the processor has it: products in
+    bfloat16, inputs and outputs in float32. open_axes: graph -> input number -> the axis whose length changes from frame to frame.
+    Raises `RuntimeMissing` without openvino, and `ModelError` when a graph is missing
     or cannot be read or the processor lacks the precision.
     """
 
     name = "openvino"
 
-    def __init__(self, folder: Path, threads: int | None = None, precision: str = "fp32"):
+    def __init__(self, folder: Path, threads: int | None = None, precision: str = "fp32", open_axes: Axes | None = None):
         try:
             import openvino
         except ImportError as error:
@@ -38,9 +40,10 @@ class OpenVinoEngine(HostEngine):
             "INFERENCE_PRECISION_HINT": HINTS[precision], "INFERENCE_NUM_THREADS": threads or cores(),
             "PERFORMANCE_HINT": "LATENCY", "ENABLE_CPU_PINNING": False,
         }  # fmt: skip
-        self.precision, self._core, self._models = precision, core, {}
+        self.precision, self._core, self._models, self._open = precision, core, {}, open_axes or {}
         self._requests: OrderedDict[tuple, Any] = OrderedDict()
-        for name, path in graph_files(folder).items():
+        own = (Path(folder) / "encode.xml").is_file()  # an export for OpenVINO, which is read faster
+        for name, path in graph_files(folder, ".xml" if own else ".onnx").items():
             try:
                 self._models[name] = core.read_model(str(path))
             except RuntimeError as error:
@@ -51,14 +54,17 @@ class OpenVinoEngine(HostEngine):
         return tuple(np.array(outputs[i]) for i in range(len(outputs)))  # copies: the next call writes into the same buffers
 
     def _request(self, graph: str, arrays):
-        """Compiled for exactly these shapes: that is faster, and with a dynamic number of rows OpenVINO 2026.4 fuses the sum
-        of one image's map and R rows' maps into a kernel that only fits one row."""
-        key = (graph, *(array.shape for array in arrays))
+        """Compiled for these shapes but for the open axes: that is faster, and with a dynamic number of rows OpenVINO 2026.4
+        fuses the sum of one image's map and R rows' maps into a kernel that only fits one row."""
+        shapes = [list(array.shape) for array in arrays]
+        for number, axis in self._open.get(graph, {}).items():
+            shapes[number][axis] = -1
+        key = (graph, *map(tuple, shapes))
         if key not in self._requests:
             if len(self._requests) >= SHAPES:
                 self._requests.popitem(last=False)
             model = self._models[graph].clone()
-            model.reshape({i: list(array.shape) for i, array in enumerate(arrays)})
+            model.reshape(dict(enumerate(shapes)))
             self._requests[key] = self._core.compile_model(model, "CPU", self._settings).create_infer_request()
         self._requests.move_to_end(key)
         return self._requests[key]

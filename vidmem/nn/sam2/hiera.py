@@ -13,13 +13,13 @@ from vidmem.nn.sam2.config import Sam2Config
 def to_windows(x: Tensor, side: int) -> Tensor:
     """(B, h, w, C) -> (B * windows, side, side, C); zeros fill the lower and right edge."""
     height, width = x.shape[1:3]
-    x = F.pad(x, (0, 0, 0, -width % side, 0, -height % side))
+    x = F.pad(x, (0, 0, 0, (side - width % side) % side, 0, (side - height % side) % side))  # exporters round -width % side wrongly
     return x.unflatten(2, (-1, side)).unflatten(1, (-1, side)).transpose(2, 3).flatten(0, 2)
 
 
 def from_windows(windows: Tensor, side: int, height: int, width: int) -> Tensor:
     """The inverse of `to_windows`: (B * windows, side, side, C) -> (B, height, width, C)."""
-    down, across = -(-height // side), -(-width // side)
+    down, across = (height + side - 1) // side, (width + side - 1) // side
     x = windows.unflatten(0, (-1, down, across)).transpose(2, 3).flatten(3, 4).flatten(1, 2)
     return x[:, :height, :width]
 

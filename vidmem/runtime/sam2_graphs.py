@@ -1,0 +1,185 @@
+"""SAM 2 and 2.1 as exported graphs, on any engine of `vidmem/runtime`; no torch needed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from vidmem.errors import ModelError
+from vidmem.runtime.base import Memory
+from vidmem.runtime.engine import Engine
+from vidmem.runtime.manifest import Manifest
+from vidmem.runtime.sam2_host import Features, Sam2Host
+from vidmem.types import Candidates, Chosen, ReadPlan, Usage
+
+OPEN_AXES = {"attend": {1: 2, 2: 2, 3: 1, 4: 2, 5: 1, 6: 1, 7: 1, 8: 1, 9: 1}, "decode": {3: 1, 4: 1}}  # tokens, pointers, points
+HIDDEN = -30000.0  # added to the score of a token that is not there; float16 holds it
+
+
+@dataclass(eq=False)
+class TokenMemory:
+    """A spatial memory with its projected keys, numpy arrays. Implements `vidmem.types.Payload`."""
+
+    memory: np.ndarray  # (layers or 1, n, 64) float32, rounded to bfloat16
+    keys: np.ndarray  # (layers, n, 256)
+    places: np.ndarray  # (layers or 1, n) int64: where in the frame each token is
+
+    @property
+    def nbytes(self) -> int:
+        return self.memory.nbytes + self.keys.nbytes + self.places.nbytes
+
+    @property
+    def tokens(self) -> int:
+        return self.keys.shape[1]
+
+    def similarity(self, other: TokenMemory) -> float:
+        a, b = self.memory[0], other.memory[0]
+        return float(((a * b).sum(-1) / np.sqrt((a * a).sum(-1) * (b * b).sum(-1) + 1e-12)).mean())
+
+    def take(self, tokens: np.ndarray) -> TokenMemory:
+        at = np.broadcast_to(tokens, (len(self.keys), tokens.shape[-1])).astype(np.int64)
+        pick = lambda array: np.take_along_axis(np.broadcast_to(array, (len(at), *array.shape[1:])), at.reshape(*at.shape, *(1,) * (array.ndim - 2)), 1)  # noqa: E731
+        return TokenMemory(pick(self.memory), pick(self.keys), pick(self.places))
+
+    def mix(self, other: TokenMemory, weight: float) -> TokenMemory:
+        """Keys are an affine map of the memory, so they mix as it does."""
+        weight = np.float32(weight)
+        return TokenMemory(*((1 - weight) * a + weight * b for a, b in ((self.memory, other.memory), (self.keys, other.keys))), self.places)
+
+
+class Sam2Graphs(Sam2Host):
+    """Implements `vidmem.runtime.base.Network`. folder: what `vidmem export` wrote; engine: opened on it."""
+
+    def __init__(self, folder: Path, engine: Engine, manifest: Manifest):
+        super().__init__(manifest.model, manifest.size, 7, True)
+        self.engine, self.runtime, self.manifest = engine, engine.name, manifest
+        path = Path(folder) / "constants.npz"
+        if not path.is_file():
+            raise ModelError(f"{path} is missing; `vidmem export` writes it beside the graphs")
+        with np.load(path) as arrays:
+            self._constants = {name: arrays[name] for name in arrays.files}
+        self.no_pointer = self._constants["no_obj_ptr"][0]
+        self.put, self.host = engine.put, engine.host
+
+    def _encode(self, image) -> tuple:
+        return self.engine.run("encode", image)
+
+    def without_memory(self, feature):
+        return self.put(self.host(feature) + self._constants["no_mem_embed"].reshape(1, -1, 1, 1))
+
+    def _mask_prompt(self, large: np.ndarray) -> np.ndarray:
+        """(S, S) bool -> (1, 1, S/4, S/4): a convolution of 4x4 with stride 4."""
+        side = self.size // 4
+        cells = large.reshape(side, 4, side, 4).astype(np.float32)
+        return np.einsum("aibj,ij->ab", cells, self._constants["mask_weight"][0, 0])[None, None] + self._constants["mask_bias"]
+
+    def _read(self, features: Features, plans: list[ReadPlan]) -> tuple:
+        """Rows with equally many tokens -> (R, 256, h, w), and of each row the usage, where the plans ask to watch."""
+        if self.manifest.objects is None:
+            return self._attend(features, plans, None)
+        parts = [self._attend(features, plans[i : i + self.manifest.objects], self.manifest) for i in range(0, len(plans), self.manifest.objects)]
+        return self.engine.cat([out for out, _ in parts], 0), [used for _, some in parts for used in some]
+
+    def _attend(self, features: Features, plans: list[ReadPlan], fixed: Manifest | None) -> tuple:
+        asked = plans
+        if fixed is not None:
+            plans = [_within(plan, fixed) for plan in plans]
+        lines = [self._lines(plan) for plan in plans]
+        arrays = [self._stack([line[i] for line in lines], axis) for i, axis in enumerate((1, 1, 0, 1, 0, 0, 0, 0))]
+        keys, memory, code, place, scale, pointers, distances, pointer_scale = arrays
+        bias = np.zeros((len(plans), code.shape[1] + 4 * pointers.shape[1]), np.float32)
+        if fixed is not None or pointers.shape[1] == 0:
+            rows, tokens, count = (fixed.objects, fixed.tokens, fixed.pointers) if fixed else (len(plans), code.shape[1], 1)
+            bias = np.full((rows, tokens + 4 * count), HIDDEN, np.float32)
+            bias[:, : code.shape[1]] = bias[:, tokens : tokens + 4 * pointers.shape[1]] = 0
+            fill = lambda array, *shape: np.pad(array, [(0, n - have) for n, have in zip(shape, array.shape)])  # noqa: E731
+            layers = len(keys)
+            keys, memory = fill(keys, layers, rows, tokens, keys.shape[3]), fill(memory, layers, rows, tokens, memory.shape[3])
+            code, place, scale = fill(code, rows, tokens), fill(place, layers, rows, tokens), fill(scale, rows, tokens)
+            pointers, distances, pointer_scale = fill(pointers, rows, count, pointers.shape[2]), fill(distances, rows, count), fill(pointer_scale, rows, count)
+        put = self.put
+        out, usage = self.engine.run(
+            "attend", features.feature, *map(put, (keys, memory, code, place, scale, pointers, distances, pointer_scale, bias))
+        )
+        out = out[: len(plans)]
+        if not plans[0].watch:
+            return out, []
+        usage, used = self.host(usage), []
+        for row, (plan, whole) in enumerate(zip(plans, asked)):
+            own = dict(zip(map(id, plan.recalls), _usage(usage[:, row], [r.entry.payload.tokens for r in plan.recalls])))
+            nothing = lambda r: Usage(np.zeros((len(usage), r.entry.payload.tokens), np.float32), 0.0)  # noqa: E731
+            used.append([own.get(id(recall)) or nothing(recall) for recall in whole.recalls])
+        return out, used
+
+    def _lines(self, plan: ReadPlan) -> tuple:
+        """What one row recalls, a line for each token; see `vidmem.nn.sam2.export.Attend`."""
+        memories, layers = [recall.entry.payload for recall in plan.recalls], len(plan.recalls[0].entry.payload.keys)
+        join = lambda arrays: np.concatenate([np.broadcast_to(a, (layers, *a.shape[1:])) for a in arrays], 1)  # noqa: E731
+        sizes = [memory.tokens for memory in memories]
+        codes = np.array([int(recall.tcode) % self.memories for recall in plan.recalls])
+        scales = np.array([recall.key_scale for recall in plan.recalls], np.float32)
+        pointers = np.array([self.host(p.entry.pointer) for p in plan.pointers], np.float32).reshape(-1, self.no_pointer.shape[0])
+        return (
+            join([m.keys for m in memories]), join([m.memory for m in memories]), np.repeat(codes, sizes),
+            join([m.places for m in memories]), np.repeat(scales, sizes), pointers,
+            np.array([p.distance / plan.pointer_norm for p in plan.pointers], np.float32),
+            np.array([p.key_scale for p in plan.pointers], np.float32),
+        )  # fmt: skip
+
+    @staticmethod
+    def _stack(arrays: list[np.ndarray], axis: int) -> np.ndarray:
+        return np.expand_dims(arrays[0], axis) if len(arrays) == 1 else np.stack(arrays, axis)
+
+    def _decode(self, features: Features, images: list, points, labels, masks: list, given, several: bool) -> tuple:
+        rows, most = len(images), self.manifest.objects or len(images)
+        parts = []
+        for first in range(0, rows, most):
+            own = slice(first, first + most)
+            fill = lambda array: np.concatenate([array, np.repeat(array[:1], most - len(array), 0)]) if len(array) < most else array  # noqa: E731, B023
+            image = self.engine.cat(images[own] + images[:1] * (most - len(images[own])), 0)
+            arrays = (fill(points[own].astype(np.float32)), fill(labels[own]), fill(np.concatenate(masks[own])), fill(given[own]))
+            out = self.engine.run("decode", image, features.skip4, features.skip8, *map(self.put, arrays))
+            parts.append([self.host(array)[: len(points[own])] for array in out])
+        logits, iou, pointers, presence, one, one_iou = (np.concatenate(part) for part in zip(*parts))
+        if several:
+            return logits[:, 1:], iou[:, 1:], pointers[:, 1:], presence
+        return one, one_iou, np.repeat(pointers[:, :1], 3, 1), presence
+
+    def memorize(self, features: Features, candidates: Candidates, chosen: Sequence[Chosen]) -> list[Memory]:
+        made = []
+        most = self.manifest.objects or len(chosen)
+        for first in range(0, len(chosen), most):
+            some = [*chosen[first : first + most]]
+            filled = some + some[:1] * (most - len(some))
+            logits = np.stack([candidates.mask_logits[c.row, c.candidate] for c in filled])[:, None]
+            present = np.array([bool(candidates.object_logit[c.row] > 0) for c in filled])
+            binary = np.array([c.prompted and self.post for c in filled])
+            memory, keys = map(self.host, self.engine.run("memorize", features.feature, *map(self.put, (logits, present, binary))))
+            places = np.arange(memory.shape[1])[None]
+            for i, c in enumerate(some):  # copies, for a view would keep the whole batch
+                tokens = TokenMemory(memory[i : i + 1].copy(), keys[:, i].copy(), places)
+                made.append(Memory(tokens, tokens.nbytes, candidates.pointer[c.row, c.candidate].copy()))
+        return made
+
+
+def _within(plan: ReadPlan, fixed: Manifest) -> ReadPlan:
+    """What fits into a graph of fixed shapes: the newest memory, the prompted ones, then the others from the newest back; and the
+    first pointers, which are the prompted ones' and the newest. A stream must not end because someone corrected it often."""
+    room, kept = fixed.tokens, set()
+    last = len(plan.recalls) - 1
+    for i in sorted(range(last + 1), key=lambda i: (i != last, not plan.recalls[i].entry.prompted, -i)):
+        if plan.recalls[i].entry.payload.tokens <= room:
+            room -= plan.recalls[i].entry.payload.tokens
+            kept.add(i)
+    if len(kept) == len(plan.recalls) and len(plan.pointers) <= fixed.pointers:
+        return plan
+    return replace(plan, recalls=tuple(plan.recalls[i] for i in sorted(kept)), pointers=plan.pointers[: fixed.pointers])
+
+
+def _usage(attention: np.ndarray, sizes: list[int]) -> list[Usage]:
+    """attention (layers, M) of one row, means over queries -> of each memory its tokens' shares and its own."""
+    pieces = np.split(attention[:, : sum(sizes)], np.cumsum(sizes)[:-1], 1)
+    return [Usage(piece / np.maximum(piece.sum(1, keepdims=True), 1e-12), float(piece.sum(1).mean())) for piece in pieces]
