@@ -7,7 +7,7 @@ import dataclasses
 import sys
 from pathlib import Path
 
-from vidmem.engine_commands import add_engine_commands
+from vidmem.engine_commands import add_engine_commands, doctor_tensorrt
 from vidmem.errors import ModelError, PromptError, VidmemError
 from vidmem.options import bank_options, make_tracker, numbers
 
@@ -140,6 +140,10 @@ def get_model(name: str, sha256: str | None) -> int:
 def doctor(args) -> int:
     from vidmem.machine import check
 
+    if args.tensorrt:
+        if not args.weights:
+            raise ModelError("--tensorrt DIR needs --weights FILE too: what was exported, to compare with")
+        return doctor_tensorrt(args.tensorrt, args.weights)
     return check(print)
 
 
@@ -183,7 +187,10 @@ def build_parser() -> argparse.ArgumentParser:
     p.set_defaults(run=models)
 
     add_engine_commands(commands, common)
-    commands.add_parser("doctor", parents=[common], help="what is installed, what works, what is missing").set_defaults(run=doctor)
+    p = commands.add_parser("doctor", parents=[common], help="what is installed, what works, what is missing")
+    p.add_argument("--tensorrt", type=Path, metavar="DIR", help="build, gate and time the engines of this export")
+    p.add_argument("--weights", type=Path, help="the weights that were exported, to compare with")
+    p.set_defaults(run=doctor)
     return parser
 
 

@@ -11,7 +11,7 @@ from importlib import metadata
 from pathlib import Path
 
 from vidmem.errors import OutputError
-from vidmem.runtime.onnx import cores
+from vidmem.runtime.engine import cores
 
 REQUIRED = {"numpy": "numpy", "cv2": "opencv-python-headless", "av": "av", "PIL": "pillow", "tqdm": "tqdm"}
 OPTIONAL = {"torch": "torch", "supervision": "supervision"}
@@ -40,7 +40,7 @@ def write_figure(figure: dict, path: Path | None) -> None:
 
 def describe() -> dict:
     """Processor, cores and the versions of what matters."""
-    packages = ("vidmem", "numpy", "onnxruntime", "torch", "av", "opencv-python-headless", "sam2", "transformers")
+    packages = ("vidmem", "numpy", "onnxruntime", "openvino", "torch", "tensorrt", "av", "opencv-python-headless", "sam2", "transformers")
     return {
         "processor": _processor(),
         "cores": cores(),
@@ -67,7 +67,7 @@ def check(say: Callable[[str], None]) -> int:
             except ImportError as error:
                 say(f"{'MISSING' if needed else 'without':8s} {module}: pip install {package} ({error})")
     for model in (name for name, card in MODELS.items() if card.embedded):
-        for runtime in RUNTIMES[1:]:
+        for runtime in RUNTIMES[1:-1]:  # TensorRT has a check of its own
             try:
                 tracker = load(model, runtime=runtime)
                 with tracker.session() as session:

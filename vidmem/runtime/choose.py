@@ -13,7 +13,7 @@ from vidmem.runtime.manifest import NAME, Manifest
 from vidmem.runtime.verdict import Verdict, gate_key, read_verdict
 from vidmem.weights import file_hash, models_folder
 
-RUNTIMES = ("auto", "onnx", "openvino", "pytorch")
+RUNTIMES = ("auto", "onnx", "openvino", "pytorch", "tensorrt")
 GATED = (("openvino", "bf16"), ("openvino", "fp32"), ("onnx", "fp32"), ("pytorch", "bf16"))
 """What there is to try on a CPU. float32 on a named runtime needs no verdict: the test suite holds it to PyTorch's."""
 NANO_OPEN = {"attend": {1: 1, 2: 1}}  # axes of memory tokens, which change from frame to frame
@@ -99,18 +99,39 @@ def named(asked: Request, strict: bool = True) -> Network:
     precision = asked.precision or "fp32"
     if asked.nano and (asked.image_size is not None or (precision != "fp32" and asked.runtime != "openvino")):
         raise ModelError("nano takes no image_size, and bf16 with the openvino runtime only; the rest is for the SAM 2 models")
+    if asked.runtime == "tensorrt":
+        return _on_tensorrt(asked, strict)
     if asked.runtime != "pytorch" and asked.device != "cpu":
         raise ModelError(f"device {asked.device!r} with the {asked.runtime} runtime; it runs on the CPU: use runtime='pytorch'")
     if strict and asked.runtime != "pytorch" and precision != "fp32":
-        verdict = read_verdict(gate_key(asked.graphs(), asked.runtime, precision))
-        if verdict is None or not verdict.passed:
-            state = "has not passed its gate on this machine" if verdict is None else f"is refused: {verdict}"
-            raise ModelError(f"{asked.model} on {asked.runtime} in {precision} {state}; run: vidmem gate {asked.model}, or use fp32")
+        _refuse_ungated(asked, precision, f"vidmem gate {asked.model}, or use fp32")
     if asked.nano:
         return _nano(asked, precision)
     if asked.runtime == "pytorch":
         return _sam2_on_pytorch(asked, precision)
     return _sam2_graphs(asked, precision)
+
+
+def _refuse_ungated(asked: Request, precision: str, help: str) -> None:
+    verdict = read_verdict(gate_key(asked.graphs(), asked.runtime, precision))
+    if verdict is None or not verdict.passed:
+        state = "has not passed its gate on this machine" if verdict is None else f"is refused: {verdict}"
+        raise ModelError(f"{asked.model} on {asked.runtime} in {precision} {state}; run: {help}")
+
+
+def _on_tensorrt(asked: Request, strict: bool) -> Network:
+    """Every precision is gated there: fused kernels have been wrong in all of them."""
+    from vidmem.runtime.sam2_graphs import Sam2Graphs
+    from vidmem.runtime.tensorrt import TensorRtEngine
+
+    if asked.nano or not asked.exported:
+        raise ModelError("the tensorrt runtime takes a SAM 2 export: vidmem export MODEL --to tensorrt --out DIR, then --weights DIR")
+    manifest = Manifest.read(asked.weights)
+    manifest.check(asked.weights)
+    engine = TensorRtEngine(asked.weights, manifest)
+    if strict:
+        _refuse_ungated(asked, manifest.precision, "vidmem doctor --tensorrt DIR, where DIR holds the export")
+    return Sam2Graphs(asked.weights, engine, manifest)
 
 
 def _nano(asked: Request, precision: str) -> Network:

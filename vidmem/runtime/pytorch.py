@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
-
 from vidmem.errors import ModelError, RuntimeMissing
+from vidmem.runtime.engine import DeviceEngine
 
 
-class PytorchEngine:
+class PytorchEngine(DeviceEngine):
     """Implements `vidmem.runtime.engine.Engine`; arrays are torch tensors on `device`.
 
     weights: a safetensors file whose metadata holds the architecture. Raises `RuntimeMissing` without torch and
@@ -30,7 +29,7 @@ class PytorchEngine:
             raise ModelError(f"device {device!r} was asked for, but torch {torch.__version__} sees no GPU; use 'cpu'")
         if threads:
             torch.set_num_threads(threads)
-        self._torch, self._device = torch, device
+        super().__init__(device)
         model = load_nano(weights).eval().to(device, memory_format=torch.channels_last)
         self._graphs = {"encode": Encode(model), "attend": model.attend, "decode": model.decode, "memorize": model.memorize}
 
@@ -38,12 +37,3 @@ class PytorchEngine:
         with self._torch.inference_mode():
             out = self._graphs[graph](*arrays)
         return out if isinstance(out, tuple) else (out,)
-
-    def put(self, array: np.ndarray):
-        return self._torch.from_numpy(np.ascontiguousarray(array)).to(self._device)
-
-    def host(self, array) -> np.ndarray:
-        return array.cpu().numpy()
-
-    def cat(self, arrays, axis: int):
-        return arrays[0] if len(arrays) == 1 else self._torch.cat(list(arrays), axis)

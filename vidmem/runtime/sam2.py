@@ -142,6 +142,9 @@ class Sam2Network(Sam2Host):
     def _encode(self, image) -> tuple:
         return self._run(self.model.encode, image)
 
+    def _blank_pointers(self, rows: int):
+        return self.put(np.zeros((rows, 3, self.no_pointer.shape[0]), np.float32))
+
     def without_memory(self, feature):
         return self.model.without_memory(feature)
 

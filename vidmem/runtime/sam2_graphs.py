@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -21,33 +22,36 @@ HIDDEN = -30000.0  # added to the score of a token that is not there; float16 ho
 
 @dataclass(eq=False)
 class TokenMemory:
-    """A spatial memory with its projected keys, numpy arrays. Implements `vidmem.types.Payload`."""
+    """A spatial memory with its projected keys, arrays of the engine. Implements `vidmem.types.Payload`."""
 
-    memory: np.ndarray  # (layers or 1, n, 64) float32, rounded to bfloat16
-    keys: np.ndarray  # (layers, n, 256)
+    engine: Engine
+    memory: Any  # (layers or 1, n, 64) float32, rounded to bfloat16
+    keys: Any  # (layers, n, 256)
     places: np.ndarray  # (layers or 1, n) int64: where in the frame each token is
 
     @property
     def nbytes(self) -> int:
-        return self.memory.nbytes + self.keys.nbytes + self.places.nbytes
+        return sum(array.nbytes for array in (self.memory, self.keys, self.places))
 
     @property
     def tokens(self) -> int:
         return self.keys.shape[1]
 
     def similarity(self, other: TokenMemory) -> float:
-        a, b = self.memory[0], other.memory[0]
+        a, b = (self.engine.host(which.memory[0]) for which in (self, other))
         return float(((a * b).sum(-1) / np.sqrt((a * a).sum(-1) * (b * b).sum(-1) + 1e-12)).mean())
 
     def take(self, tokens: np.ndarray) -> TokenMemory:
-        at = np.broadcast_to(tokens, (len(self.keys), tokens.shape[-1])).astype(np.int64)
-        pick = lambda array: np.take_along_axis(np.broadcast_to(array, (len(at), *array.shape[1:])), at.reshape(*at.shape, *(1,) * (array.ndim - 2)), 1)  # noqa: E731
-        return TokenMemory(pick(self.memory), pick(self.keys), pick(self.places))
+        layers, engine = len(self.keys), self.engine
+        at = np.broadcast_to(tokens, (layers, tokens.shape[-1])).astype(np.int64)
+        pick = lambda array: engine.take_along(engine.expand(array, (layers, *array.shape[1:])), at[..., None], 1)  # noqa: E731
+        places = np.take_along_axis(np.broadcast_to(self.places, (layers, self.places.shape[1])), at, 1)
+        return TokenMemory(engine, pick(self.memory), pick(self.keys), places)
 
     def mix(self, other: TokenMemory, weight: float) -> TokenMemory:
         """Keys are an affine map of the memory, so they mix as it does."""
-        weight = np.float32(weight)
-        return TokenMemory(*((1 - weight) * a + weight * b for a, b in ((self.memory, other.memory), (self.keys, other.keys))), self.places)
+        both = ((self.memory, other.memory), (self.keys, other.keys))
+        return TokenMemory(self.engine, *((1 - weight) * a + weight * b for a, b in both), self.places)
 
 
 class Sam2Graphs(Sam2Host):
@@ -63,18 +67,22 @@ class Sam2Graphs(Sam2Host):
             self._constants = {name: arrays[name] for name in arrays.files}
         self.no_pointer = self._constants["no_obj_ptr"][0]
         self.put, self.host = engine.put, engine.host
+        self._no_memory = self.put(self._constants["no_mem_embed"].reshape(1, -1, 1, 1))
 
     def _encode(self, image) -> tuple:
         return self.engine.run("encode", image)
 
-    def without_memory(self, feature):
-        return self.put(self.host(feature) + self._constants["no_mem_embed"].reshape(1, -1, 1, 1))
+    def _blank_pointers(self, rows: int) -> np.ndarray:
+        return np.zeros((rows, 3, self.no_pointer.shape[0]), np.float32)
 
-    def _mask_prompt(self, large: np.ndarray) -> np.ndarray:
+    def without_memory(self, feature):
+        return feature + self._no_memory
+
+    def _mask_prompt(self, large: np.ndarray):
         """(S, S) bool -> (1, 1, S/4, S/4): a convolution of 4x4 with stride 4."""
         side = self.size // 4
         cells = large.reshape(side, 4, side, 4).astype(np.float32)
-        return np.einsum("aibj,ij->ab", cells, self._constants["mask_weight"][0, 0])[None, None] + self._constants["mask_bias"]
+        return self.put(np.einsum("aibj,ij->ab", cells, self._constants["mask_weight"][0, 0])[None, None] + self._constants["mask_bias"])
 
     def _read(self, features: Features, plans: list[ReadPlan]) -> tuple:
         """Rows with equally many tokens -> (R, 256, h, w), and of each row the usage, where the plans ask to watch."""
@@ -88,21 +96,23 @@ class Sam2Graphs(Sam2Host):
         if fixed is not None:
             plans = [_within(plan, fixed) for plan in plans]
         lines = [self._lines(plan) for plan in plans]
-        arrays = [self._stack([line[i] for line in lines], axis) for i, axis in enumerate((1, 1, 0, 1, 0, 0, 0, 0))]
-        keys, memory, code, place, scale, pointers, distances, pointer_scale = arrays
+        engine = self.engine
+        keys, memory = (engine.stack([line[i] for line in lines], 1) for i in (0, 1))
+        place = np.stack([line[3] for line in lines], 1)
+        code, scale, pointers, distances, pointer_scale = (np.stack([line[i] for line in lines]) for i in (2, 4, 5, 6, 7))
         bias = np.zeros((len(plans), code.shape[1] + 4 * pointers.shape[1]), np.float32)
         if fixed is not None or pointers.shape[1] == 0:
             rows, tokens, count = (fixed.objects, fixed.tokens, fixed.pointers) if fixed else (len(plans), code.shape[1], 1)
             bias = np.full((rows, tokens + 4 * count), HIDDEN, np.float32)
             bias[:, : code.shape[1]] = bias[:, tokens : tokens + 4 * pointers.shape[1]] = 0
-            fill = lambda array, *shape: np.pad(array, [(0, n - have) for n, have in zip(shape, array.shape)])  # noqa: E731
             layers = len(keys)
-            keys, memory = fill(keys, layers, rows, tokens, keys.shape[3]), fill(memory, layers, rows, tokens, memory.shape[3])
+            keys, memory = (engine.pad(array, (layers, rows, tokens, array.shape[3])) for array in (keys, memory))
+            fill = lambda array, *shape: np.pad(array, [(0, n - have) for n, have in zip(shape, array.shape)])  # noqa: E731
             code, place, scale = fill(code, rows, tokens), fill(place, layers, rows, tokens), fill(scale, rows, tokens)
             pointers, distances, pointer_scale = fill(pointers, rows, count, pointers.shape[2]), fill(distances, rows, count), fill(pointer_scale, rows, count)
         put = self.put
         out, usage = self.engine.run(
-            "attend", features.feature, *map(put, (keys, memory, code, place, scale, pointers, distances, pointer_scale, bias))
+            "attend", features.feature, keys, memory, *map(put, (code, place, scale, pointers, distances, pointer_scale, bias))
         )
         out = out[: len(plans)]
         if not plans[0].watch:
@@ -117,21 +127,18 @@ class Sam2Graphs(Sam2Host):
     def _lines(self, plan: ReadPlan) -> tuple:
         """What one row recalls, a line for each token; see `vidmem.nn.sam2.export.Attend`."""
         memories, layers = [recall.entry.payload for recall in plan.recalls], len(plan.recalls[0].entry.payload.keys)
-        join = lambda arrays: np.concatenate([np.broadcast_to(a, (layers, *a.shape[1:])) for a in arrays], 1)  # noqa: E731
+        engine = self.engine
+        join = lambda arrays: engine.cat([engine.expand(a, (layers, *a.shape[1:])) for a in arrays], 1)  # noqa: E731
         sizes = [memory.tokens for memory in memories]
         codes = np.array([int(recall.tcode) % self.memories for recall in plan.recalls])
         scales = np.array([recall.key_scale for recall in plan.recalls], np.float32)
-        pointers = np.array([self.host(p.entry.pointer) for p in plan.pointers], np.float32).reshape(-1, self.no_pointer.shape[0])
+        pointers = np.array([p.entry.pointer for p in plan.pointers], np.float32).reshape(-1, self.no_pointer.shape[0])
         return (
             join([m.keys for m in memories]), join([m.memory for m in memories]), np.repeat(codes, sizes),
-            join([m.places for m in memories]), np.repeat(scales, sizes), pointers,
+            np.concatenate([np.broadcast_to(m.places, (layers, m.tokens)) for m in memories], 1), np.repeat(scales, sizes), pointers,
             np.array([p.distance / plan.pointer_norm for p in plan.pointers], np.float32),
             np.array([p.key_scale for p in plan.pointers], np.float32),
         )  # fmt: skip
-
-    @staticmethod
-    def _stack(arrays: list[np.ndarray], axis: int) -> np.ndarray:
-        return np.expand_dims(arrays[0], axis) if len(arrays) == 1 else np.stack(arrays, axis)
 
     def _decode(self, features: Features, images: list, points, labels, masks: list, given, several: bool) -> tuple:
         rows, most = len(images), self.manifest.objects or len(images)
@@ -140,8 +147,9 @@ class Sam2Graphs(Sam2Host):
             own = slice(first, first + most)
             fill = lambda array: np.concatenate([array, np.repeat(array[:1], most - len(array), 0)]) if len(array) < most else array  # noqa: E731, B023
             image = self.engine.cat(images[own] + images[:1] * (most - len(images[own])), 0)
-            arrays = (fill(points[own].astype(np.float32)), fill(labels[own]), fill(np.concatenate(masks[own])), fill(given[own]))
-            out = self.engine.run("decode", image, features.skip4, features.skip8, *map(self.put, arrays))
+            mask = self.engine.cat(masks[own] + masks[:1] * (most - len(masks[own])), 0)
+            asked = (self.put(fill(array)) for array in (points[own].astype(np.float32), labels[own]))
+            out = self.engine.run("decode", image, features.skip4, features.skip8, *asked, mask, self.put(fill(given[own])))
             parts.append([self.host(array)[: len(points[own])] for array in out])
         logits, iou, pointers, presence, one, one_iou = (np.concatenate(part) for part in zip(*parts))
         if several:
@@ -157,10 +165,10 @@ class Sam2Graphs(Sam2Host):
             logits = np.stack([candidates.mask_logits[c.row, c.candidate] for c in filled])[:, None]
             present = np.array([bool(candidates.object_logit[c.row] > 0) for c in filled])
             binary = np.array([c.prompted and self.post for c in filled])
-            memory, keys = map(self.host, self.engine.run("memorize", features.feature, *map(self.put, (logits, present, binary))))
+            memory, keys = self.engine.run("memorize", features.feature, *map(self.put, (logits, present, binary)))
             places = np.arange(memory.shape[1])[None]
             for i, c in enumerate(some):  # copies, for a view would keep the whole batch
-                tokens = TokenMemory(memory[i : i + 1].copy(), keys[:, i].copy(), places)
+                tokens = TokenMemory(self.engine, self.engine.copy(memory[i : i + 1]), self.engine.copy(keys[:, i]), places)
                 made.append(Memory(tokens, tokens.nbytes, candidates.pointer[c.row, c.candidate].copy()))
         return made
 

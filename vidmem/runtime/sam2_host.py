@@ -47,8 +47,8 @@ class Question(NamedTuple):
 class Sam2Host:
     """The part of `vidmem.runtime.base.Network` that does not depend on who computes; see `Sam2Network` and `Sam2Graphs`.
 
-    A subclass has `put` and `host` for the border, `_encode`, `_read`, `_decode`, `_mask_prompt`, `without_memory`, and
-    `no_pointer` (256,).
+    A subclass has `put` and `host` for the border, `_encode`, `_read`, `_decode`, `_mask_prompt`, `without_memory`,
+    `_blank_pointers` (rows, 3, 256) and `no_pointer` (256,), both wherever its pointers are.
     """
 
     def __init__(self, name: str, size: int, memories: int, post: bool):
@@ -91,7 +91,7 @@ class Sam2Host:
         side = self.size // 4
         logits, iou = np.full((len(asks), 3, side, side), -CLAMP, np.float32), np.zeros((len(asks), 3), np.float32)
         presence = np.full(len(asks), -CLAMP, np.float32)
-        pointers = self.put(np.zeros((len(asks), 3, self.no_pointer.shape[-1]), np.float32))
+        pointers = self._blank_pointers(len(asks))
         maps = [read and read.conditioned for read in conditioned]
         questions = {row: self._question(features, maps[row], ask) for row, ask in enumerate(asks)}
         groups: dict[tuple[int, bool], list[int]] = {}

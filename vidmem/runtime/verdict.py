@@ -48,12 +48,13 @@ class Verdict:
 
 def gate_key(graphs: str, runtime: str, precision: str) -> dict[str, str]:
     """Whatever a verdict depends on. graphs: a hash of the weights or graphs, with the input size."""
-    try:
-        version = metadata.version(PACKAGES[runtime])
-    except metadata.PackageNotFoundError:
-        version = "none"
-    return {"graphs": graphs, "runtime": runtime, "precision": precision, "engine": version, "processor": _processor(),
-            "vidmem": metadata.version("vidmem") if _installed() else "checkout"}  # fmt: skip
+    return {"graphs": graphs, "runtime": runtime, "precision": precision, "engine": _version(PACKAGES[runtime]) or "none",
+            "processor": _processor(), "vidmem": own_version()}  # fmt: skip
+
+
+def own_version() -> str:
+    """vidmem's, or `checkout` where it is not installed."""
+    return _version("vidmem") or "checkout"
 
 
 def read_verdict(key: dict[str, str]) -> Verdict | None:
@@ -80,12 +81,11 @@ def _path(key: dict[str, str]) -> Path:
     return cache_folder() / "gates" / f"{name}.json"
 
 
-def _installed() -> bool:
+def _version(package: str) -> str | None:
     try:
-        metadata.version("vidmem")
+        return metadata.version(package)
     except metadata.PackageNotFoundError:
-        return False
-    return True
+        return None
 
 
 def _processor() -> str:

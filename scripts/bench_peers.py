@@ -1,21 +1,25 @@
 #!/usr/bin/env python3
 """SAM 2.1 here, in Meta's `sam2` and in `transformers`: random weights (ours and Meta's the same), the same frames, one run.
 
-    python scripts/bench_sam2.py --json assets/figures/sam2.json
-    python scripts/bench_sam2.py --sizes 512 --objects 1 --precisions fp32     # part of it
+    python scripts/bench_peers.py --json assets/figures/peers.json
+    python scripts/bench_peers.py --sizes 512 --objects 1 --which sam2:fp32 openvino:bf16     # part of it
+    python scripts/bench_peers.py --memory 5000 --json assets/figures/sam2_memory.json
 
-Each of the three follows the objects over frames 0 ... WARM + FRAMES of a clip; a frame's time counts once the memory is
-full (six tracked frames and the prompted one). Every combination runs in a process of its own, for its peak memory.
-`--memory FRAMES` instead follows one object over that many frames at 128 pixels, with ours and with sam2, and reports resident
-memory: ours stays, the official one grows.
+Who runs is WHO:PRECISION or WHO:PRECISION:BANK; WHO is sam2, transformers, or one of our runtimes. Each follows the objects over
+frames 0 ... WARM + FRAMES of the demo clip; a frame's time counts once the memory is full (six tracked frames and the prompted
+one). Every combination runs in a process of its own, for its peak memory, one after the other. IoU is that of the masks on
+the frames that count with the first who of the same size, objects and frames. `--memory FRAMES` instead follows one object over
+that many frames at 128 pixels, with ours and with sam2, and reports resident memory: ours stays, the official one grows.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 from statistics import median
@@ -23,6 +27,7 @@ from statistics import median
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 WARM = 7
+WHO = ["sam2:fp32", "pytorch:fp32", "pytorch:bf16", "openvino:fp32", "openvino:bf16", "openvino:bf16:sparse", "onnx:fp32"]
 
 
 class Patch:
@@ -36,24 +41,38 @@ def boxes(objects: int, size: int) -> list[list[int]]:
     return [[unit * (i + 1), unit * (2 * i + 1), unit * (i + 6), unit * (2 * i + 6)] for i in range(objects)]
 
 
-def ours(images, objects: int, precision: str, network) -> list[float]:
-    from vidmem.memory import Recent
+def ours(images, objects: int, precision: str, network, runtime: str, bank: str, threads: int) -> tuple[list[float], list]:
+    """The runtime on the weights of `network`; exports them first, which is not timed."""
+    from vidmem.memory import BANKS
     from vidmem.runtime.sam2 import Sam2Network
     from vidmem.search import Greedy
     from vidmem.session import Session
 
-    times = []
-    with Session(Sam2Network("sam2.1-tiny", network, precision=precision), Recent(), Greedy()) as session:
-        for i, box in enumerate(boxes(objects, images[0].shape[0])):
-            session.add(i + 1, box=box)
-        for image in images:
-            began = time.perf_counter()
-            session.step(image)
-            times.append(1000 * (time.perf_counter() - began))
-    return times
+    with tempfile.TemporaryDirectory() as folder:
+        if runtime == "pytorch":
+            net = Sam2Network("sam2.1-tiny", network, precision=precision)
+        else:
+            import torch
+
+            from vidmem.runtime.choose import Request, named
+            from vidmem.runtime.export import export_model
+
+            size = images[0].shape[0]
+            torch.save({"model": network.state_dict()}, Path(folder) / "random.pt")
+            export_model("sam2.1-tiny", Path(folder) / "graphs", weights=Path(folder) / "random.pt", size=size)
+            net = named(Request("sam2.1-tiny", runtime, precision, threads=threads, weights=Path(folder) / "graphs"), strict=False)
+        times, masks = [], []
+        with Session(net, BANKS[bank](), Greedy()) as session:
+            for i, box in enumerate(boxes(objects, images[0].shape[0])):
+                session.add(i + 1, box=box)
+            for image in images:
+                began = time.perf_counter()
+                masks.append(session.step(image).masks)
+                times.append(1000 * (time.perf_counter() - began))
+    return times, masks
 
 
-def meta(images, objects: int, precision: str, official) -> list[float]:
+def meta(images, objects: int, precision: str, official) -> tuple[list[float], list]:
     import torch
     from official import begin
 
@@ -61,15 +80,16 @@ def meta(images, objects: int, precision: str, official) -> list[float]:
         state = begin(official, images, Patch)
         for i, box in enumerate(boxes(objects, images[0].shape[0])):
             official.add_new_points_or_box(state, 0, i + 1, box=box)
-        times, began = [], time.perf_counter()
-        for _ in official.propagate_in_video(state):
+        times, masks, began = [], [], time.perf_counter()
+        for _, _, logits in official.propagate_in_video(state):
             times.append(1000 * (time.perf_counter() - began))
+            masks.append((logits[:, 0] > 0).numpy())
             began = time.perf_counter()
-    return times
+    return times, masks
 
 
-def transformers(images, objects: int, precision: str) -> list[float]:
-    """transformers' own random weights: speed does not depend on them."""
+def transformers(images, objects: int, precision: str) -> tuple[list[float], list]:
+    """transformers' own random weights: speed does not depend on them, and masks are not compared."""
     import torch
     from transformers import Sam2VideoConfig, Sam2VideoInferenceSession, Sam2VideoModel
 
@@ -95,29 +115,51 @@ def transformers(images, objects: int, precision: str) -> list[float]:
             began = time.perf_counter()
             model(inference_session=session, frame_idx=t)
             times.append(1000 * (time.perf_counter() - began))
-    return times
+    return times, []
 
 
-def one(which: str, size: int, objects: int, precision: str, frames: int, threads: int) -> dict:
-    """In a process of its own."""
+def one(who: str, size: int, objects: int, frames: int, threads: int, masks: str) -> dict:
+    """In a process of its own; the masks go to that file."""
     import resource
 
+    import numpy as np
     import torch
-    from official import build, pictures
+    from official import build
 
+    from vidmem.bench import load_images
+
+    which, precision, bank = (*who.split(":"), "recent")[:3]
     torch.set_num_threads(threads)
     torch.manual_seed(0)
-    images = pictures(WARM + frames, size)
+    images = load_images(ROOT / "assets/demo.mp4", (size, size), WARM + frames)
     if which == "transformers":
-        times = transformers(images, objects, precision)[WARM:]
+        times, seen = transformers(images, objects, precision)
     else:
         official, network = build("sam2.1-tiny", size)
-        model = network if which == "vidmem" else official
+        model = official if which == "sam2" else network
         del official, network  # one model in memory, for the peak
         model.sam_mask_decoder.pred_obj_score_head.layers[-1].bias.data.fill_(9.0)  # always there: no mask is a constant
-        times = (ours if which == "vidmem" else meta)(images, objects, precision, model)[WARM:]
+        times, seen = meta(images, objects, precision, model) if which == "sam2" else ours(images, objects, precision, model, which, bank, threads)
+    times, seen = times[WARM:], np.array(seen[WARM:], bool)
+    np.savez_compressed(masks, masks=np.packbits(seen), shape=seen.shape)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     return {"ms": round(median(times), 1), "ms_min": round(min(times), 1), "ms_max": round(max(times), 1), "peak_mb": round(peak)}
+
+
+def agreement(file: Path, other: Path) -> float | None:
+    """Mean IoU of two files' masks; None where one of them has none."""
+    import numpy as np
+
+    from vidmem.evaluation.gate import mask_iou
+
+    both = []
+    for path in (file, other):
+        with np.load(path) as held:
+            shape = tuple(held["shape"])
+            both.append(np.unpackbits(held["masks"])[: int(np.prod(shape))].reshape(shape).astype(bool))
+    if not both[0].size or not both[1].size:
+        return None
+    return float(np.mean([mask_iou(a, b) for one, two in zip(*both) for a, b in zip(one, two)]))
 
 
 def memory(which: str, frames: int, size: int = 128) -> dict:
@@ -162,8 +204,8 @@ def memory(which: str, frames: int, size: int = 128) -> dict:
 
 
 def apart(**what) -> dict:
-    code = f"import json, bench_sam2; print(json.dumps(bench_sam2.{what.pop('call')}(**{what!r})))"
-    done = subprocess.run([sys.executable, "-W", "ignore", "-c", code], cwd=Path(__file__).parent, capture_output=True, text=True)
+    code = f"import json, bench_peers; print(json.dumps(bench_peers.{what.pop('call')}(**{what!r})))"
+    done = subprocess.run([sys.executable, "-W", "ignore", "-c", code], cwd=Path(__file__).parent, capture_output=True, text=True, env=os.environ | {"OMP_NUM_THREADS": str(what.get("threads", 1))})
     if done.returncode:
         raise SystemExit(done.stderr[-3000:])
     return json.loads(done.stdout.strip().splitlines()[-1])
@@ -173,8 +215,7 @@ def main(argv=None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--sizes", type=int, nargs="+", default=[1024, 512])
     parser.add_argument("--objects", type=int, nargs="+", default=[1, 5])
-    parser.add_argument("--precisions", nargs="+", default=["fp32", "bf16"])
-    parser.add_argument("--which", nargs="+", default=["vidmem", "sam2", "transformers"])
+    parser.add_argument("--which", nargs="+", default=WHO, metavar="WHO:PRECISION[:BANK]")
     parser.add_argument("--frames", type=int, default=3, help="frames that count, after the warm-up")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--memory", type=int, metavar="FRAMES")
@@ -185,23 +226,25 @@ def main(argv=None) -> None:
 
     check_writable(args.json)
     if args.memory:
-        figure = {"command": f"scripts/bench_sam2.py --memory {args.memory}", "size": 128,
+        figure = {"command": f"scripts/bench_peers.py --memory {args.memory}", "size": 128,
                   "resident_mb": {which: apart(call="memory", which=which, frames=args.memory) for which in ("vidmem", "sam2")}}  # fmt: skip
     else:
-        rows, keys = [], ("which", "size", "objects", "precision")
-        for size in args.sizes:
-            for objects in args.objects:
-                for precision in args.precisions:
-                    for which in args.which:
-                        what = {"which": which, "size": size, "objects": objects, "precision": precision}
-                        rows.append(what | apart(call="one", **what, frames=args.frames, threads=args.threads) | {"frames": args.frames})
+        rows, keys = [], ("who", "size", "objects")
+        with tempfile.TemporaryDirectory() as folder:
+            for size in args.sizes:
+                for objects in args.objects:
+                    first = None
+                    for number, who in enumerate(args.which):
+                        masks = Path(folder) / f"{size}-{objects}-{number}.npz"
+                        what = {"who": who, "size": size, "objects": objects}
+                        figures = apart(call="one", **what, frames=args.frames, threads=args.threads, masks=str(masks))
+                        first = first or masks
+                        rows.append(what | figures | {"iou": agreement(masks, first), "against": args.which[0], "frames": args.frames})
                         print(json.dumps(rows[-1]), flush=True)
         if args.add:
             new = {tuple(row[key] for key in keys) for row in rows}
             rows = [row for row in json.loads(args.json.read_text())["rows"] if tuple(row[key] for key in keys) not in new] + rows
-        given = " ".join(str(part) for part in (argv or sys.argv[1:]) if not str(part).endswith(".json") and part not in ("--json", "--add"))
-        figure = {"command": "scripts/bench_sam2.py", "last_arguments": given, "model": "sam2.1-tiny, random weights", "threads": args.threads,
-                  "warm": WARM, "rows": rows}  # fmt: skip
+        figure = {"command": "scripts/bench_peers.py", "model": "sam2.1-tiny, random weights", "threads": args.threads, "warm": WARM, "rows": rows}
     write_figure(figure, args.json)
     print(json.dumps(figure))
 

@@ -1,0 +1,168 @@
+"""Engines whose arrays are a device's: the rules around TensorRT, without it. The cache of built engines."""
+
+import multiprocessing
+import os
+import time
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch")
+
+from tests.test_export import MODEL, SIZE, follow, same  # noqa: E402
+from tests.test_export import fixed, images, weights  # noqa: E402, F401  (fixtures)
+from vidmem.cli import main  # noqa: E402
+from vidmem.errors import ModelError, RuntimeMissing  # noqa: E402
+from vidmem.memory import BANKS, Recent  # noqa: E402
+from vidmem.runtime.engine import DeviceEngine, HostEngine  # noqa: E402
+from vidmem.runtime.engine_cache import EngineCache  # noqa: E402
+from vidmem.runtime.manifest import Manifest  # noqa: E402
+from vidmem.runtime.sam2_graphs import Sam2Graphs  # noqa: E402
+from vidmem.search import Greedy  # noqa: E402
+from vidmem.tracker import Tracker, load  # noqa: E402
+
+
+class ModuleEngine(DeviceEngine):
+    """Runs the modules that exports are made of, and notes what kinds of arrays came."""
+
+    name = "modules"
+
+    def __init__(self, weights):
+        from vidmem.checkpoints import load_sam2
+        from vidmem.nn.sam2.export import MODULES
+
+        super().__init__("cpu")
+        model = load_sam2(MODEL, weights, SIZE)
+        self.modules = {name: module(model.eval()) for name, module in MODULES.items()}
+
+    def run(self, graph: str, *arrays) -> tuple:
+        assert all(isinstance(array, torch.Tensor) for array in arrays), "an array came from the host without `put`"
+        with torch.inference_mode():
+            return self.modules[graph](*arrays)
+
+
+@pytest.mark.parametrize("bank", ["recent", "sparse", "consolidated"])
+def test_memories_stay_on_the_device_and_say_the_same(bank, weights, fixed, images):  # noqa: F811
+    network = Sam2Graphs(fixed, ModuleEngine(weights), replace(Manifest.read(fixed), objects=None))
+    torch.set_num_threads(1)
+    policy, count = BANKS[bank](), 3 if bank == "sparse" else 7
+    theirs = load(MODEL, runtime="pytorch", weights=weights, image_size=SIZE, threads=1)
+    same(follow(Tracker(network, policy, Greedy()), images[:count], policy), follow(theirs, images[:count], policy))
+    with Tracker(network, policy, Greedy()).session() as session:
+        session.add(1, box=(20, 20, 80, 90))
+        session.step(images[0])
+        payload = session._tracks[1].best.bank.entries()[0].payload
+        assert isinstance(payload.keys, torch.Tensor) and payload.nbytes == session.nbytes
+
+
+def test_host_and_device_arrays_are_handled_alike():
+    random = np.random.default_rng(0)
+    a, b = random.random((2, 3, 4), np.float32), random.random((2, 1, 4), np.float32)
+    at = random.integers(0, 3, (2, 2, 1))
+    host, device = HostEngine(), DeviceEngine("cpu")
+    for do in (
+        lambda e: e.cat([e.put(a), e.put(b)], 1), lambda e: e.stack([e.put(a), e.put(a)], 1), lambda e: e.stack([e.put(a)], 0),
+        lambda e: e.expand(e.put(b), (2, 3, 4)), lambda e: e.pad(e.put(a), (3, 5, 4)), lambda e: e.take_along(e.put(a), at, 1),
+        lambda e: e.copy(e.put(a)[1:]),
+    ):  # fmt: skip
+        assert np.array_equal(host.host(do(host)), device.host(do(device)))
+
+
+# The cache of engines ------------------------------------------------------------------------------------------------
+KEY = {"graph": "attend", "onnx": "ab12", "gpu": "X", "tensorrt": "11.4"}
+
+
+def test_an_engine_is_found_by_exactly_its_key_and_only_whole(tmp_path):
+    cache = EngineCache(tmp_path)
+    assert cache.get(KEY) is None
+    path = cache.put(KEY, b"plan\nwith\nlines" * 100)
+    assert cache.get(KEY) == b"plan\nwith\nlines" * 100
+    assert all(cache.get({**KEY, name: "other"}) is None for name in KEY)
+    whole = path.read_bytes()
+    for damaged in (whole[:-1], whole[:40], b"", whole.replace(b"with", b"w1th", 1), b"\xff" + whole, whole.replace(b'"X"', b'"Y"')):
+        path.write_bytes(damaged)
+        assert cache.get(KEY) is None, damaged[:60]
+    assert cache.obtain(KEY, lambda: b"new") == b"new" == cache.get(KEY), "what is damaged is built again"
+    cache.drop(KEY)
+    cache.drop(KEY)
+    assert cache.get(KEY) is None
+    assert not [p for p in tmp_path.iterdir() if p.suffix == ".part"]
+
+
+def test_a_build_that_fails_leaves_nothing_and_the_next_one_is_tried(tmp_path):
+    cache = EngineCache(tmp_path)
+
+    def fail() -> bytes:
+        raise ModelError("no")
+
+    with pytest.raises(ModelError):
+        cache.obtain(KEY, fail)
+    assert cache.get(KEY) is None and cache.obtain(KEY, lambda: b"x") == b"x"
+
+
+def obtain(folder: str, log: str) -> None:
+    def build() -> bytes:
+        with open(log, "a") as file:
+            file.write(f"{os.getpid()}\n")
+        time.sleep(0.3)
+        return b"engine" * 1000
+
+    assert EngineCache(folder).obtain(KEY, build) == b"engine" * 1000
+
+
+@pytest.mark.skipif(os.name == "nt", reason="no flock")
+def test_of_four_processes_one_builds(tmp_path):
+    spawn = multiprocessing.get_context("spawn")
+    workers = [spawn.Process(target=obtain, args=(str(tmp_path / "engines"), str(tmp_path / "log"))) for _ in range(4)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+    assert [worker.exitcode for worker in workers] == [0] * 4
+    assert len((tmp_path / "log").read_text().splitlines()) == 1
+
+
+def test_timings_belong_to_a_machine(tmp_path):
+    cache = EngineCache(tmp_path)
+    assert cache.timing({"gpu": "X"}) == b""
+    cache.keep_timing({"gpu": "X"}, b"1")
+    assert cache.timing({"gpu": "X"}) == b"1" and cache.timing({"gpu": "Y"}) == b""
+
+
+# Asking for a GPU ----------------------------------------------------------------------------------------------------
+def test_tensorrt_without_a_gpu_is_an_error_and_never_a_cpu(fixed, weights, capsys):  # noqa: F811
+    if torch.cuda.is_available():
+        pytest.skip("there is a GPU")
+    with pytest.raises((RuntimeMissing, ModelError), match="tensorrt"):
+        load(MODEL, runtime="tensorrt", weights=fixed)
+    with pytest.raises(ModelError, match="takes a SAM 2 export"):
+        load("nano", runtime="tensorrt")
+    assert main(["doctor", "--tensorrt", str(fixed), "--weights", str(weights)]) in (1, 2)
+    assert "tensorrt" in capsys.readouterr().err
+    with pytest.raises(ModelError, match="sees no GPU"):
+        load(MODEL, runtime="pytorch", device="cuda", weights=weights)
+
+
+def test_the_key_names_everything_an_engine_depends_on(fixed):  # noqa: F811
+    from vidmem.runtime.tensorrt import engine_key
+
+    manifest, machine = Manifest.read(fixed), {"tensorrt": "11.4.0", "cuda": "13.0", "driver": "580", "gpu": "H200", "capability": "9.0"}
+    base = engine_key("attend", "ab", manifest, machine)
+    assert set(base) == {"graph", "onnx", "precision", "shapes", "level", "vidmem", *machine}
+    others = [engine_key("decode", "ab", manifest, machine), engine_key("attend", "cd", manifest, machine), engine_key("attend", "ab", manifest, machine, 5)]
+    others += [engine_key("attend", "ab", replace(manifest, **{name: 3}), machine) for name in ("size", "objects", "slots", "pointers")]
+    others += [engine_key("attend", "ab", manifest, {**machine, name: "-"}) for name in machine]
+    assert all(other != base for other in others)
+
+
+def test_a_session_of_fixed_graphs_is_bounded_whatever_the_bank_recalls(fixed, weights, images):  # noqa: F811
+    """Three corrected frames and ten memories in a graph that holds four."""
+    network = Sam2Graphs(fixed, ModuleEngine(weights), Manifest.read(fixed))
+    with Tracker(network, Recent(prompts=4), Greedy()).session() as session:
+        session.add(1, box=(20, 20, 80, 90))
+        for t, image in enumerate(images[:7]):
+            result = session.step(image)
+            if t in (2, 4):
+                session.add(1, points=[[30, 30]], labels=[1])
+    assert np.isfinite(result.mask_logits).all()
