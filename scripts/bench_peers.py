@@ -41,8 +41,8 @@ def boxes(objects: int, size: int) -> list[list[int]]:
     return [[unit * (i + 1), unit * (2 * i + 1), unit * (i + 6), unit * (2 * i + 6)] for i in range(objects)]
 
 
-def ours(images, objects: int, precision: str, network, runtime: str, bank: str, threads: int) -> tuple[list[float], list]:
-    """The runtime on the weights of `network`; exports them first, which is not timed."""
+def ours(images, objects: int, precision: str, network, runtime: str, bank: str, threads: int) -> tuple[list[float], list, dict]:
+    """The runtime on the weights of `network`; exports them first, which is not timed. Also the milliseconds of each stage."""
     from vidmem.memory import BANKS
     from vidmem.runtime.sam2 import Sam2Network
     from vidmem.search import Greedy
@@ -61,15 +61,18 @@ def ours(images, objects: int, precision: str, network, runtime: str, bank: str,
             torch.save({"model": network.state_dict()}, Path(folder) / "random.pt")
             export_model("sam2.1-tiny", Path(folder) / "graphs", weights=Path(folder) / "random.pt", size=size)
             net = named(Request("sam2.1-tiny", runtime, precision, threads=threads, weights=Path(folder) / "graphs"), strict=False)
-        times, masks = [], []
+        times, masks, stages = [], [], {}
         with Session(net, BANKS[bank](), Greedy()) as session:
             for i, box in enumerate(boxes(objects, images[0].shape[0])):
                 session.add(i + 1, box=box)
             for image in images:
                 began = time.perf_counter()
-                masks.append(session.step(image).masks)
+                result = session.step(image)
                 times.append(1000 * (time.perf_counter() - began))
-    return times, masks
+                masks.append(result.masks)
+                for name, value in result.timings.items():
+                    stages.setdefault(name, []).append(value)
+    return times, masks, {name: round(median(values[WARM:]), 1) for name, values in stages.items() if name != "total"}
 
 
 def meta(images, objects: int, precision: str, official) -> tuple[list[float], list]:
@@ -132,6 +135,7 @@ def one(who: str, size: int, objects: int, frames: int, threads: int, masks: str
     torch.set_num_threads(threads)
     torch.manual_seed(0)
     images = load_images(ROOT / "assets/demo.mp4", (size, size), WARM + frames)
+    stages: dict = {}
     if which == "transformers":
         times, seen = transformers(images, objects, precision)
     else:
@@ -139,11 +143,48 @@ def one(who: str, size: int, objects: int, frames: int, threads: int, masks: str
         model = official if which == "sam2" else network
         del official, network  # one model in memory, for the peak
         model.sam_mask_decoder.pred_obj_score_head.layers[-1].bias.data.fill_(9.0)  # always there: no mask is a constant
-        times, seen = meta(images, objects, precision, model) if which == "sam2" else ours(images, objects, precision, model, which, bank, threads)
+        if which == "sam2":
+            times, seen = meta(images, objects, precision, model)
+        else:
+            times, seen, stages = ours(images, objects, precision, model, which, bank, threads)
     times, seen = times[WARM:], np.array(seen[WARM:], bool)
     np.savez_compressed(masks, masks=np.packbits(seen), shape=seen.shape)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    return {"ms": round(median(times), 1), "ms_min": round(min(times), 1), "ms_max": round(max(times), 1), "peak_mb": round(peak)}
+    return {"ms": round(median(times), 1), "ms_min": round(min(times), 1), "ms_max": round(max(times), 1), "peak_mb": round(peak), "stages": stages}
+
+
+def limits(size: int, threads: int) -> dict:
+    """Operations of each stage for one object with a full memory, and how fast this machine multiplies matrices."""
+    import torch
+    from torch.utils.flop_counter import FlopCounterMode
+
+    from vidmem.nn.sam2.config import CONFIGS
+    from vidmem.nn.sam2.export import MODULES, example
+    from vidmem.nn.sam2.model import Sam2
+
+    torch.set_num_threads(threads)
+    config, rates, operations = CONFIGS["sam2.1-tiny"].at(size), {}, {}
+    for name, kind in (("fp32", torch.float32), ("bf16", torch.bfloat16)):
+        a = torch.randn(2048, 2048, dtype=kind)
+        spent = []
+        for _ in range(8):
+            began = time.perf_counter()
+            a @ a
+            spent.append(time.perf_counter() - began)
+        rates[name] = round(2 * 2048**3 / min(spent) / 1e9)
+    block = torch.zeros(64 << 20, dtype=torch.uint8)
+    began = time.perf_counter()
+    for _ in range(4):
+        block.clone()
+    bandwidth = 4 * 2 * block.numel() / (time.perf_counter() - began) / 1e9
+    with torch.inference_mode():
+        model = Sam2(config).eval()
+        for name, module in MODULES.items():
+            arrays = example(config, name, 1, 7 * config.grid**2, 16)
+            with FlopCounterMode(display=False) as counter:
+                module(model)(*arrays)
+            operations[name] = round(counter.get_total_flops() / 1e9, 1)
+    return {"size": size, "gflop": operations, "gflop_per_s": rates, "gb_per_s": round(bandwidth, 1)}
 
 
 def agreement(file: Path, other: Path) -> float | None:
@@ -230,6 +271,7 @@ def main(argv=None) -> None:
                   "resident_mb": {which: apart(call="memory", which=which, frames=args.memory) for which in ("vidmem", "sam2")}}  # fmt: skip
     else:
         rows, keys = [], ("who", "size", "objects")
+        bound = [apart(call="limits", size=size, threads=args.threads) for size in args.sizes]
         with tempfile.TemporaryDirectory() as folder:
             for size in args.sizes:
                 for objects in args.objects:
@@ -243,8 +285,10 @@ def main(argv=None) -> None:
                         print(json.dumps(rows[-1]), flush=True)
         if args.add:
             new = {tuple(row[key] for key in keys) for row in rows}
-            rows = [row for row in json.loads(args.json.read_text())["rows"] if tuple(row[key] for key in keys) not in new] + rows
-        figure = {"command": "scripts/bench_peers.py", "model": "sam2.1-tiny, random weights", "threads": args.threads, "warm": WARM, "rows": rows}
+            held = json.loads(args.json.read_text())
+            rows = [row for row in held["rows"] if tuple(row[key] for key in keys) not in new] + rows
+            bound = [limit for limit in held["limits"] if limit["size"] not in args.sizes] + bound
+        figure = {"command": "scripts/bench_peers.py", "model": "sam2.1-tiny, random weights", "threads": args.threads, "warm": WARM, "limits": bound, "rows": rows}
     write_figure(figure, args.json)
     print(json.dumps(figure))
 

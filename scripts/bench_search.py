@@ -96,8 +96,8 @@ def on_sam2(size: int, frames: int, warm: int, threads: int) -> list[dict]:
     torch.set_num_threads(threads)
     torch.manual_seed(0)
     model = Sam2(CONFIGS["sam2.1-tiny"].at(size))
-    for head, value in ((model.sam_mask_decoder.pred_obj_score_head, 9.0), (model.sam_mask_decoder.iou_prediction_head, 5.0)):
-        head.layers[-1].bias.data.fill_(value)
+    for head, value in ((model.sam_mask_decoder.pred_obj_score_head, [9.0]), (model.sam_mask_decoder.iou_prediction_head, [5.0, 4.0, 3.0, 3.5])):
+        head.layers[-1].bias.data.copy_(torch.tensor(value))  # IoUs apart, so that a tree that is unsure finds three
     network = Encoded(Sam2Network("sam2.1-tiny", model))
     random = np.random.default_rng(0)
     images = [np.roll(random.integers(0, 256, (size, size, 3), np.uint8), 3 * t, 1) for t in range(warm + frames)]

@@ -64,29 +64,61 @@ def sequences() -> str:
 
 
 def sam2() -> str:
-    """Ours beside Meta's and transformers': milliseconds a frame, and peak resident memory."""
-    figure, grown = load("sam2"), load("sam2_memory")
-    lines = []
+    """Ours beside Meta's and transformers': milliseconds a frame, peak resident memory, agreement; and how far the limit is."""
+    figure, grown, lines = load("peers"), load("sam2_memory"), []
     if figure:
-        peers = ("vidmem", "sam2", "transformers")
-        lines += ["| input | objects | precision | vidmem | sam2 | transformers | sam2 / vidmem |", "|---|---|---|---|---|---|---|"]
-        table: dict[tuple, dict] = {}
-        for row in figure["rows"]:
-            table.setdefault((row["size"], row["objects"], row["precision"]), {})[row["which"]] = row
-        for (size, objects, precision), by in table.items():
-            cells = [f"{by[p]['ms']:.0f} ms, {by[p]['peak_mb']} MB" if p in by else "not run" for p in peers]
-            ratio = f"**{by['sam2']['ms'] / by['vidmem']['ms']:.2f}**" if "sam2" in by and "vidmem" in by else ""
-            lines.append(f"| {size} px | {objects} | {precision} | {' | '.join(cells)} | {ratio} |")
+        lines += ["| input | objects | who | ms a frame | sam2 fp32 / it | IoU with sam2's masks | peak MB |", "|---|---|---|---|---|---|---|"]
+        base = {(r["size"], r["objects"]): r for r in figure["rows"] if r["who"] == "sam2:fp32"}
+        for r in sorted(figure["rows"], key=lambda r: (-r["size"], r["objects"], -r["ms"])):
+            theirs = base.get((r["size"], r["objects"]))
+            ratio = f"**{theirs['ms'] / r['ms']:.2f}**" if theirs and theirs is not r else ""
+            iou = f"{r['iou']:.4f}" if r["iou"] is not None and r["against"] == "sam2:fp32" and theirs is not r else ""
+            who, precision, *bank = r["who"].split(":")
+            name = f"{who} {precision}" if who in ("sam2", "transformers") else f"vidmem, {who} {precision}{', bank `' + bank[0] + '`' if bank else ''}"
+            lines.append(f"| {r['size']} px | {r['objects']} | {name} | {r['ms']:.0f} | {ratio} | {iou} | {r['peak_mb']} |")
         machine = figure["machine"]
-        lines += ["", f"`{figure['command']}`: {figure['model']}, median of {min(r['frames'] for r in figure['rows'])} to "
+        lines += ["", f"`{figure['command']}`: {figure['model']}, the demo clip, median of {min(r['frames'] for r in figure['rows'])} to "
                   f"{max(r['frames'] for r in figure['rows'])} frames once the memory is full, each in a process of its own, "
-                  f"{figure['threads']} threads, {machine['processor']}, torch {machine['versions'].get('torch')}."]  # fmt: skip
+                  f"{figure['threads']} threads, {machine['processor']}, torch {machine['versions'].get('torch')}. IoU with random weights, "
+                  "whose masks have far more edge than a trained network's."]  # fmt: skip
+        large = {(r["size"], r["objects"], r["who"]): r for r in figure["rows"]}
+        small = large.get((512, 1, "openvino:bf16"))
+        if small and (1024, 1) in base:
+            lines += ["", f"At 512 px OpenVINO in bf16 is {base[1024, 1]['ms'] / small['ms']:.1f} times as fast as sam2 at 1024 px in fp32."]
+        for limit in figure["limits"]:
+            row = large.get((limit["size"], 1, "openvino:bf16"))
+            if row:
+                rate = limit["gflop_per_s"]["bf16"]
+                parts = [f"{name} {gflop:.0f} GFLOP, {1000 * gflop / rate:.0f} ms at least, {row['stages'][name]:.0f} measured"
+                         for name, gflop in limit["gflop"].items()]  # fmt: skip
+                lines += ["", f"The limit at {limit['size']} px, one object, from matrix products at {limit['gflop_per_s']['fp32']} (fp32) and {rate} "
+                          f"GFLOP/s (bf16), memory at {limit['gb_per_s']:.0f} GB/s: {'; '.join(parts)}."]  # fmt: skip
     if grown:
         text = []
         for which, curve in grown["resident_mb"].items():
             first, last = list(curve.items())[0], list(curve.items())[-1]
             text.append(f"{which} {first[1]:.0f} MB after {int(first[0]):,} frames and {last[1]:.0f} MB after {int(last[0]):,}")
         lines += ["", f"Resident memory at {grown['size']} px, one object (`{grown['command']}`): {'; '.join(text)}."]
+    return "\n".join(lines)
+
+
+def engines() -> str:
+    """`nano` on every engine: the network alone."""
+    figure, growth, lines = load("engines"), load("growth"), []
+    if figure:
+        lines += ["| engine | objects | network alone | p50, p95, p99, max of a frame | mask IoU | gate |", "|---|---|---|---|---|---|"]
+        for r in figure["rows"]:
+            ms = r["ms"]["network"]
+            lines.append(
+                f"| {r['runtime']} {r['precision']} | {r['objects']} | **{r['fps']:.1f} fps** ({r['fps_min']:.1f} to {r['fps_max']:.1f}) "
+                f"| {ms['p50']:.0f}, {ms['p95']:.0f}, {ms['p99']:.0f}, {ms['max']:.0f} ms | {r['iou']:.4f} | {'passed' if r['passed'] else 'refused'} |"
+            )
+        machine = figure["machine"]
+        lines += ["", f"`{figure['command']}`: nano, {figure['size']}, {machine['processor']}, {machine['cores']} cores, ONNX Runtime "
+                  f"{machine['versions'].get('onnxruntime')}, OpenVINO {machine['versions'].get('openvino')}."]  # fmt: skip
+    if growth:
+        lines += ["", f"A frame after {growth['frames']:,} frames against one after 100, in turn in one process (`{growth['command']}`): "
+                  f"{growth['growth_percent']:+.1f} %."]  # fmt: skip
     return "\n".join(lines)
 
 
@@ -120,6 +152,11 @@ def memory() -> str:
                   f"(median; the slowest is `{slowest[0]}`). `Tree(3, lag=8)` on the demo clip: {tree['ratio']:.2f} times greedy's time per "
                   f"frame; {tree['ratio_certain']:.2f} while its pathways are copies, {tree['ratio_broad']:.2f} on the "
                   f"{100 * tree['broad_share']:.0f} % of frames where they are not."]  # fmt: skip
+        if rows := cost.get("sam2"):
+            base = next(r for r in rows["rows"] if r["pair"] == "recent/greedy")
+            text = ", ".join(f"`{r['pair'].removesuffix('/greedy')}` {r['ms'] / base['ms']:.2f} ({r['bytes'] / 1e6:.0f} MB)" for r in rows["rows"])
+            lines += ["", f"On sam2.1-tiny at {rows['size']} px with random weights, all but the encoder, against `recent`'s {base['ms']:.0f} ms a frame on one "
+                      f"thread: {text}. With `uncertainty=100` the tree always keeps three pathways."]  # fmt: skip
     return "\n".join(lines)
 
 
@@ -128,7 +165,7 @@ def main(argv=None) -> int:
     parser.add_argument("--check", action="store_true")
     args = parser.parse_args(argv)
     stale = 0
-    blocks = (("README.md", "figures", table()), ("README.md", "memory", memory()), ("README.md", "sam2", sam2()), ("models/nano/README.md", "figures", sequences()))
+    blocks = (("README.md", "figures", table()), ("README.md", "memory", memory()), ("README.md", "sam2", sam2()), ("README.md", "engines", engines()), ("models/nano/README.md", "figures", sequences()))
     for name, block, text in blocks:
         page, begin, end = ROOT / name, BEGIN.format(block), END.format(block)
         old = page.read_text()
