@@ -56,6 +56,15 @@ def test_memories_stay_on_the_device_and_say_the_same(bank, weights, fixed, imag
         assert isinstance(payload.keys, torch.Tensor) and payload.nbytes == session.nbytes
 
 
+def test_bound_arrays_say_what_copied_ones_say(weights, fixed, images):  # noqa: F811
+    """ONNX Runtime with IO binding, as on a GPU, on the CPU; and on its results as they are handed from graph to graph."""
+    from vidmem.runtime.onnx import OnnxDeviceEngine
+
+    manifest, bank = Manifest.read(fixed), Recent(slots=3, pointers=3, prompts=2)
+    bound = Tracker(Sam2Graphs(fixed, OnnxDeviceEngine(fixed, "cpu"), manifest), bank, Greedy())
+    same(follow(bound, images[:6], bank), follow(load(MODEL, runtime="onnx", weights=fixed, threads=1), images[:6], bank), 1e-4)
+
+
 def test_host_and_device_arrays_are_handled_alike():
     random = np.random.default_rng(0)
     a, b = random.random((2, 3, 4), np.float32), random.random((2, 1, 4), np.float32)
@@ -140,6 +149,8 @@ def test_tensorrt_without_a_gpu_is_an_error_and_never_a_cpu(fixed, weights, caps
         load("nano", runtime="tensorrt")
     assert main(["doctor", "--tensorrt", str(fixed), "--weights", str(weights)]) in (1, 2)
     assert "tensorrt" in capsys.readouterr().err
+    with pytest.raises(ModelError, match="'cuda' was asked for, but this onnxruntime"):
+        load("nano", runtime="onnx", device="cuda")
     with pytest.raises(ModelError, match="sees no GPU"):
         load(MODEL, runtime="pytorch", device="cuda", weights=weights)
 

@@ -131,7 +131,6 @@ def test_half_precision_is_refused_until_it_has_passed():
 @pytest.mark.parametrize(
     "wrong, message",
     [
-        ({"runtime": "onnx", "device": "cuda"}, "runs on the CPU: use runtime='pytorch'"),
         ({"runtime": "openvino", "device": "cuda"}, "runs on the CPU: use runtime='pytorch'"),
         ({"runtime": "onnx", "precision": "bf16"}, "with the openvino runtime only"),
         ({"runtime": "nothing"}, "choose from: auto, onnx, openvino"),

@@ -35,7 +35,7 @@ def bank_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--bank", help=f"memory policy, one of: {', '.join(BANKS)} (default: the model's own)")
     parser.add_argument("--search", default="greedy", help=f"one of: {', '.join(SEARCHES)}")
     parser.add_argument("--runtime", default="auto", help=f"one of: {', '.join(RUNTIMES)}")
-    parser.add_argument("--device", default="cpu", help="cpu, or cuda for the pytorch runtime")
+    parser.add_argument("--device", default="cpu", help="cpu, or cuda for the pytorch and onnx runtimes")
     parser.add_argument("--threads", type=int, help="threads of the network (default: every core)")
     parser.add_argument("--weights", type=Path, help="other weights of the model: a folder for nano, a file for SAM 2")
     parser.add_argument("--image-size", type=int, help="pixels a side of SAM 2's input, a multiple of 32 (default: 1024)")

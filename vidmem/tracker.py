@@ -104,7 +104,7 @@ def load(
 
     model: a name from `vidmem models`. runtime: `onnx`, `openvino`, `pytorch`, or `auto`: the fastest that passed its gate
     here (`vidmem gate`), and where none was tried, onnx for nano and pytorch for SAM 2. bank, search: names; None: the
-    model's own. device: for pytorch, `cpu` or `cuda`. threads: of the network; None: every core. weights: other weights of
+    model's own. device: `cpu`, or `cuda` for pytorch and onnx. threads: of the network; None: every core. weights: other weights of
     the same model (nano: a folder; SAM 2: a .pt or .safetensors file, or a folder that `vidmem export` wrote; None: what
     `vidmem models get` fetched). image_size: pixels a side of SAM 2's input, a multiple of 32; None: 1024, as trained.
     precision: `fp32`, or `bf16` with openvino and with SAM 2 on pytorch; None: fp32, or what `auto` finds best. Raises

@@ -101,8 +101,8 @@ def named(asked: Request, strict: bool = True) -> Network:
         raise ModelError("nano takes no image_size, and bf16 with the openvino runtime only; the rest is for the SAM 2 models")
     if asked.runtime == "tensorrt":
         return _on_tensorrt(asked, strict)
-    if asked.runtime != "pytorch" and asked.device != "cpu":
-        raise ModelError(f"device {asked.device!r} with the {asked.runtime} runtime; it runs on the CPU: use runtime='pytorch'")
+    if asked.runtime == "openvino" and asked.device != "cpu":
+        raise ModelError(f"device {asked.device!r} with the openvino runtime; it runs on the CPU: use runtime='pytorch' or 'onnx'")
     if strict and asked.runtime != "pytorch" and precision != "fp32":
         _refuse_ungated(asked, precision, f"vidmem gate {asked.model}, or use fp32")
     if asked.nano:
@@ -145,16 +145,16 @@ def _nano(asked: Request, precision: str) -> Network:
     return NanoNetwork(_engine(asked, folder, precision, NANO_OPEN))
 
 
-def _engine(asked: Request, folder: Path, precision: str, open_axes: dict) -> Engine:
+def _engine(asked: Request, folder: Path, precision: str, open_axes: dict, exact: tuple[str, ...] = ()) -> Engine:
     if asked.runtime == "openvino":
         from vidmem.runtime.openvino import OpenVinoEngine
 
-        return OpenVinoEngine(folder, asked.threads, precision, open_axes)
-    from vidmem.runtime.onnx import OnnxEngine
+        return OpenVinoEngine(folder, asked.threads, precision, open_axes, exact)
+    from vidmem.runtime.onnx import OnnxDeviceEngine, OnnxEngine
 
     if precision != "fp32":
         raise ModelError(f"precision={precision!r} with the onnx runtime on a CPU; use fp32, or the openvino runtime")
-    return OnnxEngine(folder, asked.threads)
+    return OnnxEngine(folder, asked.threads) if asked.device == "cpu" else OnnxDeviceEngine(folder, asked.device)
 
 
 def _sam2_on_pytorch(asked: Request, precision: str) -> Network:
@@ -175,7 +175,7 @@ def _sam2_on_pytorch(asked: Request, precision: str) -> Network:
 
 
 def _sam2_graphs(asked: Request, precision: str) -> Network:
-    from vidmem.runtime.sam2_graphs import OPEN_AXES, Sam2Graphs
+    from vidmem.runtime.sam2_graphs import EXACT, OPEN_AXES, Sam2Graphs
 
     if asked.exported:
         folder = asked.weights
@@ -189,4 +189,5 @@ def _sam2_graphs(asked: Request, precision: str) -> Network:
         folder = exported(asked.model, asked.weights, asked.image_size or 1024)
         manifest = Manifest.read(folder)
     fixed = manifest.objects is not None
-    return Sam2Graphs(folder, _engine(asked, folder, precision, {"decode": OPEN_AXES["decode"]} if fixed else OPEN_AXES), manifest)
+    axes = {"decode": OPEN_AXES["decode"]} if fixed else OPEN_AXES
+    return Sam2Graphs(folder, _engine(asked, folder, precision, axes, EXACT), manifest)

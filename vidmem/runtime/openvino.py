@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from vidmem.errors import ModelError, RuntimeMissing
-from vidmem.runtime.engine import HostEngine, cores, graph_files
+from vidmem.runtime.engine import GRAPHS, HostEngine, cores, graph_files
 
 SHAPES = 32  # compiled graphs kept, one for each combination of graph and input shapes; the one not used longest goes
 Axes = dict[str, dict[int, int]]
@@ -21,13 +21,16 @@ class OpenVinoEngine(HostEngine):
 
     folder: holds the four graphs in float32, as `.xml` or `.onnx`. precision: `fp32`, or `bf16` where the processor has it: products in
     bfloat16, inputs and outputs in float32. open_axes: graph -> input number -> the axis whose length changes from frame to frame.
-    Raises `RuntimeMissing` without openvino, and `ModelError` when a graph is missing
+    exact: graphs that stay in float32. Raises `RuntimeMissing` without openvino, and `ModelError` when a graph is missing
     or cannot be read or the processor lacks the precision.
     """
 
     name = "openvino"
 
-    def __init__(self, folder: Path, threads: int | None = None, precision: str = "fp32", open_axes: Axes | None = None):
+    def __init__(
+        self, folder: Path, threads: int | None = None, precision: str = "fp32", open_axes: Axes | None = None,
+        exact: tuple[str, ...] = (),
+    ):  # fmt: skip
         try:
             import openvino
         except ImportError as error:
@@ -37,9 +40,10 @@ class OpenVinoEngine(HostEngine):
         if precision != "fp32" and precision.upper() not in capabilities:
             raise ModelError(f"precision={precision!r}, and OpenVINO says that this processor has {', '.join(capabilities)}; use fp32")
         self._settings = {
-            "INFERENCE_PRECISION_HINT": HINTS[precision], "INFERENCE_NUM_THREADS": threads or cores(),
+            "INFERENCE_NUM_THREADS": threads or cores(),
             "PERFORMANCE_HINT": "LATENCY", "ENABLE_CPU_PINNING": False,
         }  # fmt: skip
+        self._hints = {name: HINTS["fp32" if name in exact else precision] for name in GRAPHS}
         self.precision, self._core, self._models, self._open = precision, core, {}, open_axes or {}
         self._requests: OrderedDict[tuple, Any] = OrderedDict()
         own = (Path(folder) / "encode.xml").is_file()  # an export for OpenVINO, which is read faster
@@ -65,6 +69,7 @@ class OpenVinoEngine(HostEngine):
                 self._requests.popitem(last=False)
             model = self._models[graph].clone()
             model.reshape(dict(enumerate(shapes)))
-            self._requests[key] = self._core.compile_model(model, "CPU", self._settings).create_infer_request()
+            settings = self._settings | {"INFERENCE_PRECISION_HINT": self._hints[graph]}
+            self._requests[key] = self._core.compile_model(model, "CPU", settings).create_infer_request()
         self._requests.move_to_end(key)
         return self._requests[key]
