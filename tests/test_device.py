@@ -10,8 +10,8 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from tests.test_export import MODEL, SIZE, follow, same  # noqa: E402
-from tests.test_export import fixed, images, weights  # noqa: E402, F401  (fixtures)
+from tests.conftest import MODEL, SIZE  # noqa: E402
+from tests.exported import follow, same  # noqa: E402
 from vidmem.cli import main  # noqa: E402
 from vidmem.errors import ModelError, RuntimeMissing  # noqa: E402
 from vidmem.memory import BANKS, Recent  # noqa: E402
@@ -43,7 +43,7 @@ class ModuleEngine(DeviceEngine):
 
 
 @pytest.mark.parametrize("bank", ["recent", "sparse", "consolidated"])
-def test_memories_stay_on_the_device_and_say_the_same(bank, weights, fixed, images):  # noqa: F811
+def test_memories_stay_on_the_device_and_say_the_same(bank, weights, fixed, images):
     network = Sam2Graphs(fixed, ModuleEngine(weights), replace(Manifest.read(fixed), objects=None))
     torch.set_num_threads(1)
     policy, count = BANKS[bank](), 3 if bank == "sparse" else 7
@@ -56,7 +56,7 @@ def test_memories_stay_on_the_device_and_say_the_same(bank, weights, fixed, imag
         assert isinstance(payload.keys, torch.Tensor) and payload.nbytes == session.nbytes
 
 
-def test_bound_arrays_say_what_copied_ones_say(weights, fixed, images):  # noqa: F811
+def test_bound_arrays_say_what_copied_ones_say(weights, fixed, images):
     """ONNX Runtime with IO binding, as on a GPU, on the CPU; and on its results as they are handed from graph to graph."""
     from vidmem.runtime.onnx import OnnxDeviceEngine
 
@@ -76,6 +76,56 @@ def test_host_and_device_arrays_are_handled_alike():
         lambda e: e.copy(e.put(a)[1:]),
     ):  # fmt: skip
         assert np.array_equal(host.host(do(host)), device.host(do(device)))
+
+
+# CUDA graphs -------------------------------------------------------------------------------------------------------
+def test_what_is_called_again_is_recorded_and_what_is_not_used_is_forgotten():
+    from vidmem.runtime.recorded import AFTER, MOST, Recorded
+
+    made, ran = [], []
+
+    def function(*tensors):
+        ran.append(1)
+        return tensors[0] * 2
+
+    def record(function, tensors):
+        made.append(tensors[0].shape)
+        return lambda *given: given[0] * 2
+
+    recorded = Recorded(function, record)
+    for t in range(AFTER + 5):
+        x = torch.full((2, 3), float(t))
+        assert torch.equal(recorded(x), x * 2)
+    assert made == [(2, 3)] and len(ran) == AFTER
+    for n in range(4, 4 + MOST):  # shapes that come once, as a memory that grows
+        recorded(torch.zeros(n))
+    assert made == [(2, 3)]
+    for _ in range(AFTER + 1):
+        recorded(torch.zeros(2, 3))
+    assert made == [(2, 3), (2, 3)], "it was forgotten, and is recorded again when it comes back"
+    recorded(torch.zeros(2, 3, dtype=torch.float64))
+    assert len(made) == 2, "another type is another graph"
+
+
+def test_on_a_cpu_nothing_is_recorded():
+    from vidmem.runtime.recorded import Recorded
+
+    ran = []
+    recorded = Recorded(lambda x: ran.append(1) or x)
+    for _ in range(9):
+        recorded(torch.zeros(2))
+    assert len(ran) == 9
+
+
+def test_onnx_runtimes_tensorrt_gets_a_profile_for_points(fixed, tmp_path, monkeypatch):
+    from vidmem.runtime.onnx import tensorrt_options
+
+    monkeypatch.setenv("VIDMEM_CACHE", str(tmp_path))
+    options = tensorrt_options(fixed / "decode.onnx")
+    assert options["trt_profile_max_shapes"] == "points:2x64x2,labels:2x64" and options["trt_engine_cache_path"].startswith(str(tmp_path))
+    assert not any(name.startswith("trt_profile") for name in tensorrt_options(fixed / "attend.onnx"))
+    with pytest.raises(ModelError, match="'tensorrt' was asked for, but this onnxruntime"):
+        load(MODEL, runtime="onnx-tensorrt", weights=fixed)
 
 
 # The cache of engines ------------------------------------------------------------------------------------------------
@@ -140,7 +190,7 @@ def test_timings_belong_to_a_machine(tmp_path):
 
 
 # Asking for a GPU ----------------------------------------------------------------------------------------------------
-def test_tensorrt_without_a_gpu_is_an_error_and_never_a_cpu(fixed, weights, capsys):  # noqa: F811
+def test_tensorrt_without_a_gpu_is_an_error_and_never_a_cpu(fixed, weights, capsys):
     if torch.cuda.is_available():
         pytest.skip("there is a GPU")
     with pytest.raises((RuntimeMissing, ModelError), match="tensorrt"):
@@ -155,7 +205,7 @@ def test_tensorrt_without_a_gpu_is_an_error_and_never_a_cpu(fixed, weights, caps
         load(MODEL, runtime="pytorch", device="cuda", weights=weights)
 
 
-def test_the_key_names_everything_an_engine_depends_on(fixed):  # noqa: F811
+def test_the_key_names_everything_an_engine_depends_on(fixed):
     from vidmem.runtime.tensorrt import engine_key
 
     manifest, machine = Manifest.read(fixed), {"tensorrt": "11.4.0", "cuda": "13.0", "driver": "580", "gpu": "H200", "capability": "9.0"}
@@ -167,7 +217,7 @@ def test_the_key_names_everything_an_engine_depends_on(fixed):  # noqa: F811
     assert all(other != base for other in others)
 
 
-def test_a_session_of_fixed_graphs_is_bounded_whatever_the_bank_recalls(fixed, weights, images):  # noqa: F811
+def test_a_session_of_fixed_graphs_is_bounded_whatever_the_bank_recalls(fixed, weights, images):
     """Three corrected frames and ten memories in a graph that holds four."""
     network = Sam2Graphs(fixed, ModuleEngine(weights), Manifest.read(fixed))
     with Tracker(network, Recent(prompts=4), Greedy()).session() as session:

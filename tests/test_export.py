@@ -3,7 +3,6 @@
 import json
 import shutil
 from dataclasses import replace
-from functools import cache
 
 import numpy as np
 import pytest
@@ -13,84 +12,13 @@ pytest.importorskip("onnx")
 pytest.importorskip("onnxruntime")
 
 import vidmem  # noqa: E402
+from tests.conftest import MODEL, SIZE  # noqa: E402
+from tests.exported import engine, follow, same  # noqa: E402
 from vidmem.errors import ModelError, OutputError  # noqa: E402
 from vidmem.memory import BANKS, Recent  # noqa: E402
-from vidmem.nn.sam2.config import CONFIGS  # noqa: E402
-from vidmem.nn.sam2.model import Sam2  # noqa: E402
 from vidmem.runtime.export import export_model  # noqa: E402
 from vidmem.runtime.manifest import Manifest  # noqa: E402
 from vidmem.search import Greedy  # noqa: E402
-
-SIZE, MODEL = 128, "sam2.1-tiny"
-
-
-@pytest.fixture(scope="module")
-def weights(tmp_path_factory):
-    """Random weights whose every part counts, as an official checkpoint."""
-    torch.manual_seed(0)
-    model = Sam2(CONFIGS[MODEL].at(SIZE))
-    for name, parameter in model.named_parameters():
-        if not parameter.any():  # learned vectors that begin as zeros
-            torch.nn.init.normal_(parameter, std=0.05)
-    model.sam_mask_decoder.pred_obj_score_head.layers[-1].bias.data.fill_(3.0)
-    path = tmp_path_factory.mktemp("weights") / "random.pt"
-    torch.save({"model": model.state_dict()}, path)
-    return path
-
-
-@pytest.fixture(scope="module")
-def folder(weights, tmp_path_factory):
-    out = tmp_path_factory.mktemp("export") / "open"
-    export_model(MODEL, out, weights=weights, size=SIZE)
-    return out
-
-
-@pytest.fixture(scope="module")
-def fixed(weights, tmp_path_factory):
-    out = tmp_path_factory.mktemp("export") / "fixed"
-    export_model(MODEL, out, weights=weights, size=SIZE, objects=2, slots=4, pointers=5)
-    return out
-
-
-@pytest.fixture(scope="module")
-def images():
-    random = np.random.default_rng(1)
-    field = np.kron(random.integers(0, 256, (12, 16, 3), np.uint8), np.ones((12, 12, 1), np.uint8))
-    return [np.ascontiguousarray(np.roll(field, 4 * t, 1)[:144, :190]) for t in range(9)]
-
-
-@cache
-def engine(name: str, folder, size: int | None = None):
-    if name == "openvino":
-        pytest.importorskip("openvino")
-    return vidmem.load(MODEL, runtime=name, weights=folder, image_size=size, threads=1)
-
-
-def follow(tracker, images, bank) -> list:
-    """Three objects by box, points and mask; a later one, a correction, a frame far off."""
-    mask = np.zeros(images[0].shape[:2], bool)
-    mask[30:90, 100:160] = True
-    results = []
-    with tracker.session(bank, Greedy()) as session:
-        session.add(1, box=(20, 20, 80, 90))
-        session.add(2, points=[[60, 60], [10, 10], [70, 66]], labels=[1, 0, 1])
-        session.add(3, mask=mask)
-        for t, image in enumerate(images):
-            if t == 3:
-                session.add(4, points=[[40, 100]], frame_idx=t)
-            results.append(session.step(image if t < 6 else 255 - image))
-            if t == 5:
-                results.append(session.add(1, points=[[30, 30]], labels=[0]))
-    return results
-
-
-def same(mine, theirs, tolerance=1e-3):
-    for a, b in zip(mine, theirs, strict=True):
-        scale = np.abs(b.mask_logits[b.mask_logits > -1000]).max()
-        assert np.abs(a.mask_logits - b.mask_logits).max() <= tolerance * scale
-        assert np.abs(a.object_logits - b.object_logits).max() <= tolerance * np.abs(b.object_logits).max()
-        assert np.abs(a.scores - b.scores).max() <= tolerance
-    assert any(0.02 < r.masks.mean() < 0.98 for r in theirs)
 
 
 @pytest.mark.parametrize("runtime", ["onnx", "openvino"])
@@ -163,7 +91,9 @@ def test_half_precision_is_written_into_the_graph(kind, weights, tmp_path):
     types |= {value.name: value.type.tensor_type.elem_type for value in typed}
     kinds = [types[name] for name in products if name in types]
     assert kinds and kinds.count(wanted) > 0.9 * len(kinds)
-    assert [o.type.tensor_type.elem_type for o in graph.output] == [onnx.TensorProto.FLOAT] * 2
+    for name in ("encode", "attend", "decode", "memorize"):
+        outputs = onnx.load(tmp_path / f"half/{name}.onnx").graph.output
+        assert {o.type.tensor_type.elem_type for o in outputs} == {onnx.TensorProto.FLOAT}, name
 
 
 def test_nano_is_exported_too(tmp_path):

@@ -143,7 +143,7 @@ def doctor(args) -> int:
     if args.tensorrt:
         if not args.weights:
             raise ModelError("--tensorrt DIR needs --weights FILE too: what was exported, to compare with")
-        return doctor_tensorrt(args.tensorrt, args.weights)
+        return doctor_tensorrt(args.tensorrt, args.weights, args.runtime)
     return check(print)
 
 
@@ -190,6 +190,7 @@ def build_parser() -> argparse.ArgumentParser:
     p = commands.add_parser("doctor", parents=[common], help="what is installed, what works, what is missing")
     p.add_argument("--tensorrt", type=Path, metavar="DIR", help="build, gate and time the engines of this export")
     p.add_argument("--weights", type=Path, help="the weights that were exported, to compare with")
+    p.add_argument("--runtime", default="tensorrt", choices=("tensorrt", "onnx-tensorrt"), help="with --tensorrt (default: %(default)s)")
     p.set_defaults(run=doctor)
     return parser
 

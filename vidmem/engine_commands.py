@@ -75,8 +75,8 @@ def gate(args) -> int:
     return int(bool(refused))
 
 
-def doctor_tensorrt(folder: Path, weights: Path, say=print) -> int:
-    """Build, gate and time the engines of an export on the GPU here: a report to paste. weights: what was exported, for the
+def doctor_tensorrt(folder: Path, weights: Path, runtime: str, say=print) -> int:
+    """Build, gate and time the engines of an export on the GPU here: a report to paste. runtime: tensorrt or onnx-tensorrt; weights: what was exported, for the
     reference. -> 0 when the gate was passed. It has not been run yet: where this was written there was no GPU."""
     from vidmem.bench import bench as run_bench
     from vidmem.bench import load_images
@@ -90,12 +90,12 @@ def doctor_tensorrt(folder: Path, weights: Path, say=print) -> int:
 
     manifest, here = Manifest.read(folder), describe()
     say(json.dumps({"machine": here, "export": dataclasses.asdict(manifest)}, indent=1))
-    asked = Request(manifest.model, "tensorrt", weights=folder)
+    asked = Request(manifest.model, runtime, weights=folder)
     candidate = named(asked, strict=False)
     reference = named(Request(manifest.model, "pytorch", device="cuda", weights=weights, image_size=manifest.size))
     bank, search = MODELS[manifest.model].make_bank(), SEARCHES["greedy"]()
     verdict = run_gate(candidate, reference, bank, search, demo_clips(), manifest.precision)
-    write_verdict(gate_key(asked.graphs(), "tensorrt", manifest.precision), verdict)
+    write_verdict(gate_key(asked.graphs(), runtime, manifest.precision), verdict)
     say(str(verdict))
     for network in (candidate, reference):
         say(json.dumps(run_bench(Tracker(network, bank, search), load_images(None, (480, 854), 40), manifest.objects)))

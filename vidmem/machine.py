@@ -54,7 +54,7 @@ def check(say: Callable[[str], None]) -> int:
     """Say what works, line by line, by trying it; returns 0 when a video can be tracked, else 1."""
     import numpy as np
 
-    from vidmem.tracker import MODELS, RUNTIMES, load
+    from vidmem.tracker import MODELS, load
 
     here, usable = describe(), False
     say(f"vidmem {_version('vidmem') or '(not installed, run from a checkout)'}, Python {here['python']}, {here['system']}")
@@ -67,7 +67,7 @@ def check(say: Callable[[str], None]) -> int:
             except ImportError as error:
                 say(f"{'MISSING' if needed else 'without':8s} {module}: pip install {package} ({error})")
     for model in (name for name, card in MODELS.items() if card.embedded):
-        for runtime in RUNTIMES[1:-1]:  # TensorRT has a check of its own
+        for runtime in ("onnx", "openvino", "pytorch"):  # TensorRT has a check of its own
             try:
                 tracker = load(model, runtime=runtime)
                 with tracker.session() as session:

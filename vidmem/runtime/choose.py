@@ -13,7 +13,7 @@ from vidmem.runtime.manifest import NAME, Manifest
 from vidmem.runtime.verdict import Verdict, gate_key, read_verdict
 from vidmem.weights import file_hash, models_folder
 
-RUNTIMES = ("auto", "onnx", "openvino", "pytorch", "tensorrt")
+RUNTIMES = ("auto", "onnx", "openvino", "pytorch", "tensorrt", "onnx-tensorrt")
 GATED = (("openvino", "bf16"), ("openvino", "fp32"), ("onnx", "fp32"), ("pytorch", "bf16"))
 """What there is to try on a CPU. float32 on a named runtime needs no verdict: the test suite holds it to PyTorch's."""
 NANO_OPEN = {"attend": {1: 1, 2: 1}}  # axes of memory tokens, which change from frame to frame
@@ -99,7 +99,7 @@ def named(asked: Request, strict: bool = True) -> Network:
     precision = asked.precision or "fp32"
     if asked.nano and (asked.image_size is not None or (precision != "fp32" and asked.runtime != "openvino")):
         raise ModelError("nano takes no image_size, and bf16 with the openvino runtime only; the rest is for the SAM 2 models")
-    if asked.runtime == "tensorrt":
+    if asked.runtime in ("tensorrt", "onnx-tensorrt"):
         return _on_tensorrt(asked, strict)
     if asked.runtime == "openvino" and asked.device != "cpu":
         raise ModelError(f"device {asked.device!r} with the openvino runtime; it runs on the CPU: use runtime='pytorch' or 'onnx'")
@@ -125,12 +125,19 @@ def _on_tensorrt(asked: Request, strict: bool) -> Network:
     from vidmem.runtime.tensorrt import TensorRtEngine
 
     if asked.nano or not asked.exported:
-        raise ModelError("the tensorrt runtime takes a SAM 2 export: vidmem export MODEL --to tensorrt --out DIR, then --weights DIR")
+        raise ModelError(f"the {asked.runtime} runtime takes a SAM 2 export: vidmem export MODEL --to tensorrt --out DIR, then --weights DIR")
     manifest = Manifest.read(asked.weights)
     manifest.check(asked.weights)
-    engine = TensorRtEngine(asked.weights, manifest)
+    if asked.runtime == "tensorrt":
+        engine = TensorRtEngine(asked.weights, manifest)
+    elif manifest.objects is None:
+        raise ModelError(f"{asked.weights} has open shapes; TensorRT takes what `vidmem export --to tensorrt --objects N` writes")
+    else:
+        from vidmem.runtime.onnx import OnnxDeviceEngine
+
+        engine = OnnxDeviceEngine(asked.weights, tensorrt=True)
     if strict:
-        _refuse_ungated(asked, manifest.precision, "vidmem doctor --tensorrt DIR, where DIR holds the export")
+        _refuse_ungated(asked, manifest.precision, "vidmem doctor --tensorrt DIR [--runtime onnx-tensorrt], where DIR holds the export")
     return Sam2Graphs(asked.weights, engine, manifest)
 
 

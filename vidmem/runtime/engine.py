@@ -64,6 +64,8 @@ class HostEngine:
         return np.broadcast_to(array, shape)
 
     def pad(self, array: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+        if tuple(array.shape) == tuple(shape):
+            return array
         return np.pad(array, [(0, n - have) for n, have in zip(shape, array.shape)])
 
     def take_along(self, array: np.ndarray, index: np.ndarray, axis: int) -> np.ndarray:
@@ -97,6 +99,8 @@ class DeviceEngine:
         return array.expand(shape)
 
     def pad(self, array, shape: tuple[int, ...]):
+        if tuple(array.shape) == tuple(shape):
+            return array
         out = array.new_zeros(shape)
         out[tuple(slice(n) for n in array.shape)] = array
         return out

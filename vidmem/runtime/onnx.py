@@ -2,14 +2,32 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
 
+from vidmem.checkpoints import cache_folder
 from vidmem.errors import ModelError, RuntimeMissing
 from vidmem.runtime.engine import DeviceEngine, HostEngine, cores, graph_files
+from vidmem.weights import file_hash
 
-PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
+PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider", "tensorrt": "TensorrtExecutionProvider"}
+MOST_POINTS = 64  # of one prompt, corrections included: the only open axis of a graph with fixed shapes
+
+
+def tensorrt_options(path: Path) -> dict[str, str]:
+    """Of ONNX Runtime's TensorRT provider: engines and timings kept, and a profile for the axis of points of `decode`."""
+    folder = str(cache_folder() / "engines" / f"onnxruntime-{file_hash(path)[:16]}")
+    options = {
+        "trt_engine_cache_enable": "1", "trt_engine_cache_path": folder, "trt_timing_cache_enable": "1",
+        "trt_timing_cache_path": folder, "trt_layer_norm_fp32_fallback": "1",
+    }  # fmt: skip
+    if path.stem == "decode":
+        rows = json.loads((path.parent / "manifest.json").read_text())["objects"]
+        for name, count in (("min", 1), ("opt", 3), ("max", MOST_POINTS)):
+            options[f"trt_profile_{name}_shapes"] = f"points:{rows}x{count}x2,labels:{rows}x{count}"
+    return options
 
 
 def open_sessions(folder: Path, threads: int | None, provider: str = "cpu") -> dict:
@@ -33,7 +51,8 @@ def open_sessions(folder: Path, threads: int | None, provider: str = "cpu") -> d
     sessions = {}
     for name, path in graph_files(folder).items():
         try:
-            sessions[name] = ort.InferenceSession(str(path), options, providers=[wanted])
+            how = [(wanted, tensorrt_options(path)), PROVIDERS["cuda"]] if provider == "tensorrt" else [wanted]
+            sessions[name] = ort.InferenceSession(str(path), options, providers=how)
         except Exception as error:  # onnxruntime raises many kinds, none of them documented
             raise ModelError(f"{path} cannot be loaded: {error}") from error
         if sessions[name].get_providers()[0] != wanted:
@@ -56,16 +75,18 @@ class OnnxEngine(HostEngine):
 
 
 class OnnxDeviceEngine(DeviceEngine):
-    """The same on `device` (`cuda`; `cpu` for tests): inputs and outputs are torch tensors, bound by address and never copied."""
+    """The same on `device` (`cuda`; `cpu` for tests): inputs and outputs are torch tensors, bound by address and never copied.
+    tensorrt: through ONNX Runtime's TensorRT provider, for an export with fixed shapes."""
 
     name = "onnx"
 
-    def __init__(self, folder: Path, device: str = "cuda"):
+    def __init__(self, folder: Path, device: str = "cuda", tensorrt: bool = False):
         try:
             super().__init__(device)
         except ImportError as error:
             raise RuntimeMissing("the onnx runtime on a GPU keeps memories there as torch tensors: pip install torch") from error
-        self._sessions = open_sessions(folder, None, self.device.type)
+        self._sessions = open_sessions(folder, None, "tensorrt" if tensorrt else self.device.type)
+        self.name = "onnx-tensorrt" if tensorrt else "onnx"
 
     def run(self, graph: str, *arrays) -> tuple:
         session, torch = self._sessions[graph], self._torch

@@ -12,6 +12,7 @@ import numpy as np
 
 from vidmem.errors import ModelError
 from vidmem.runtime.base import Memory
+from vidmem.runtime.recorded import Recorded
 from vidmem.runtime.sam2_host import Features, Sam2Host
 from vidmem.types import Candidates, Chosen, ReadPlan, Usage
 
@@ -80,6 +81,9 @@ class Sam2Network(Sam2Host):
         self.device = torch.device(device)
         self.model = model.eval().requires_grad_(False).to(self.device)
         self.no_pointer = self.model.no_obj_ptr[0]
+        model = self.model  # recorded on a GPU; on a CPU these are the functions themselves
+        self._encode_graph, self._decode_graph, self._memorize_graph = map(Recorded, (model.encode, model.decode, model.memorize))
+        self._attend_graph = Recorded(lambda feature, keys, memory: model.attend(feature, keys, memory))
         # Not a state of any video: which memories, whoever owns them, hold keys at present.
         self._with_keys: weakref.WeakSet[Spatial] = weakref.WeakSet()
 
@@ -123,10 +127,10 @@ class Sam2Network(Sam2Host):
             self.model.gather, [[self._keys(s) for s in row] for row in recalled], [[s.memory.float() for s in row] for row in recalled],
             codes, pointers, distances, [[s.places for s in row] for row in recalled], scales, pointer_scales,
         )  # fmt: skip
-        queries: list | None = [] if plans[0].watch else None
+        if not plans[0].watch:
+            return self._run(self._attend_graph, features.feature, keys, memory)[0], []
+        queries: list = []
         (out,) = self._run(self.model.attend, features.feature, keys, memory, queries)
-        if queries is None:
-            return out, []
         return out, [self._usage(queries, keys, row, [s.tokens for s in spatials]) for row, spatials in enumerate(recalled)]
 
     def _usage(self, queries: list, keys, row: int, sizes: list[int]) -> list[Usage]:
@@ -140,7 +144,7 @@ class Sam2Network(Sam2Host):
         return used
 
     def _encode(self, image) -> tuple:
-        return self._run(self.model.encode, image)
+        return self._run(self._encode_graph, image)
 
     def _blank_pointers(self, rows: int):
         return self.put(np.zeros((rows, 3, self.no_pointer.shape[0]), np.float32))
@@ -158,7 +162,7 @@ class Sam2Network(Sam2Host):
 
         cat = self._torch.cat
         logits, iou, pointers, presence = self._run(
-            self.model.decode, cat(images), features.skip4, features.skip8, self.put(points), self.put(labels), cat(masks), self.put(given)
+            self._decode_graph, cat(images), features.skip4, features.skip8, self.put(points), self.put(labels), cat(masks), self.put(given)
         )
         if several:
             logits, iou, pointers = logits[:, 1:], iou[:, 1:], pointers[:, 1:]
@@ -172,7 +176,7 @@ class Sam2Network(Sam2Host):
         logits = np.stack([candidates.mask_logits[c.row, c.candidate] for c in chosen])[:, None]
         present = torch.tensor([bool(candidates.object_logit[c.row] > 0) for c in chosen], device=self.device)
         binary = torch.tensor([c.prompted and self.post for c in chosen], device=self.device)
-        memory, keys = self._run(self.model.memorize, features.feature, self.put(logits), present, binary)
+        memory, keys = self._run(self._memorize_graph, features.feature, self.put(logits), present, binary)
         # Copies, for a view would keep the whole batch.
         spatials = [Spatial(memory[i : i + 1].clone(), keys[:, i : i + 1].clone()) for i in range(len(chosen))]
         self._with_keys.update(spatials)
@@ -180,7 +184,9 @@ class Sam2Network(Sam2Host):
 
     def _run(self, function, *tensors) -> tuple:
         torch = self._torch
-        half = torch.autocast(self.device.type, torch.bfloat16) if self.precision == "bf16" else nullcontext()
+        # Without its cache of cast weights on a GPU: it is emptied at the end, and a recorded graph would go on reading it.
+        half = torch.autocast(self.device.type, torch.bfloat16, cache_enabled=self.device.type == "cpu")
+        half = half if self.precision == "bf16" else nullcontext()
         with torch.inference_mode(), half:  # in fp32 a caller's own autocast applies
             out = function(*tensors)
         return out if isinstance(out, tuple) else (out,)

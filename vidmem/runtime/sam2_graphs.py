@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from vidmem.errors import ModelError
+from vidmem.nn.sam2.config import CONFIGS
 from vidmem.runtime.base import Memory
 from vidmem.runtime.engine import Engine
 from vidmem.runtime.manifest import Manifest
@@ -55,11 +56,24 @@ class TokenMemory:
         return TokenMemory(self.engine, *((1 - weight) * a + weight * b for a, b in both), self.places)
 
 
+class Lines(NamedTuple):
+    """What one row recalls, a line for each token; see `vidmem.nn.sam2.export.Attend`. The first two are the engine's arrays."""
+
+    keys: Any  # (layers, M, 256)
+    memory: Any  # (layers, M, 64)
+    code: np.ndarray  # (M,)
+    place: np.ndarray  # (layers, M)
+    scale: np.ndarray  # (M,)
+    pointers: np.ndarray  # (P, 256)
+    distances: np.ndarray  # (P,)
+    pointer_scale: np.ndarray  # (P,)
+
+
 class Sam2Graphs(Sam2Host):
     """Implements `vidmem.runtime.base.Network`. folder: what `vidmem export` wrote; engine: opened on it."""
 
     def __init__(self, folder: Path, engine: Engine, manifest: Manifest):
-        super().__init__(manifest.model, manifest.size, 7, True)
+        super().__init__(manifest.model, manifest.size, CONFIGS[manifest.model].memories, True)
         self.engine, self.runtime, self.manifest = engine, engine.name, manifest
         path = Path(folder) / "constants.npz"
         if not path.is_file():
@@ -93,24 +107,33 @@ class Sam2Graphs(Sam2Host):
         return self.engine.cat([out for out, _ in parts], 0), [used for _, some in parts for used in some]
 
     def _attend(self, features: Features, plans: list[ReadPlan], fixed: Manifest | None) -> tuple:
-        asked = plans
+        """Rows that the graph takes at once; what is missing to its shapes is filled up and hidden."""
+        asked, engine = plans, self.engine
         if fixed is not None:
             plans = [_within(plan, fixed) for plan in plans]
         lines = [self._lines(plan) for plan in plans]
-        engine = self.engine
-        keys, memory = (engine.stack([line[i] for line in lines], 1) for i in (0, 1))
-        place = np.stack([line[3] for line in lines], 1)
-        code, scale, pointers, distances, pointer_scale = (np.stack([line[i] for line in lines]) for i in (2, 4, 5, 6, 7))
-        bias = np.zeros((len(plans), code.shape[1] + 4 * pointers.shape[1]), np.float32)
-        if fixed is not None or pointers.shape[1] == 0:
-            rows, tokens, count = (fixed.objects, fixed.tokens, fixed.pointers) if fixed else (len(plans), code.shape[1], 1)
-            bias = np.full((rows, tokens + 4 * count), HIDDEN, np.float32)
-            bias[:, : code.shape[1]] = bias[:, tokens : tokens + 4 * pointers.shape[1]] = 0
-            layers = len(keys)
-            keys, memory = (engine.pad(array, (layers, rows, tokens, array.shape[3])) for array in (keys, memory))
-            fill = lambda array, *shape: np.pad(array, [(0, n - have) for n, have in zip(shape, array.shape)])  # noqa: E731
-            code, place, scale = fill(code, rows, tokens), fill(place, layers, rows, tokens), fill(scale, rows, tokens)
-            pointers, distances, pointer_scale = fill(pointers, rows, count, pointers.shape[2]), fill(distances, rows, count), fill(pointer_scale, rows, count)
+        tokens, count = lines[0].code.size, max(1, lines[0].distances.size)  # the same in all rows of an open graph
+        rows, tokens, count = (fixed.objects, fixed.tokens, fixed.pointers) if fixed else (len(plans), tokens, count)
+        bias = np.full((rows, tokens + 4 * count), HIDDEN, np.float32)
+        for row, line in enumerate(lines):
+            bias[row, : line.code.size] = bias[row, tokens : tokens + 4 * line.distances.size] = 0
+
+        def filled(name: str, *shape: int) -> np.ndarray:
+            """(rows, *shape) of the rows' own arrays, zeros where they end."""
+            out = np.zeros((rows, *shape), getattr(lines[0], name).dtype)
+            for row, line in enumerate(lines):
+                array = getattr(line, name)
+                out[(row, *map(slice, array.shape))] = array
+            return out
+
+        def filled_device(arrays: list):
+            layers, _, channels = arrays[0].shape
+            own = engine.stack([engine.pad(array, (layers, tokens, channels)) for array in arrays], 1)
+            return engine.pad(own, (layers, rows, tokens, channels))
+
+        keys, memory = filled_device([line.keys for line in lines]), filled_device([line.memory for line in lines])
+        code, scale, place = filled("code", tokens), filled("scale", tokens), filled("place", len(keys), tokens).swapaxes(0, 1)
+        pointers, distances, pointer_scale = filled("pointers", count, self.no_pointer.shape[0]), filled("distances", count), filled("pointer_scale", count)
         put = self.put
         out, usage = self.engine.run(
             "attend", features.feature, keys, memory, *map(put, (code, place, scale, pointers, distances, pointer_scale, bias))
@@ -125,21 +148,20 @@ class Sam2Graphs(Sam2Host):
             used.append([own.get(id(recall)) or nothing(recall) for recall in whole.recalls])
         return out, used
 
-    def _lines(self, plan: ReadPlan) -> tuple:
-        """What one row recalls, a line for each token; see `vidmem.nn.sam2.export.Attend`."""
+    def _lines(self, plan: ReadPlan) -> Lines:
         memories, layers = [recall.entry.payload for recall in plan.recalls], len(plan.recalls[0].entry.payload.keys)
-        engine = self.engine
+        engine, sizes = self.engine, [memory.tokens for memory in memories]
         join = lambda arrays: engine.cat([engine.expand(a, (layers, *a.shape[1:])) for a in arrays], 1)  # noqa: E731
-        sizes = [memory.tokens for memory in memories]
-        codes = np.array([int(recall.tcode) % self.memories for recall in plan.recalls])
-        scales = np.array([recall.key_scale for recall in plan.recalls], np.float32)
-        pointers = np.array([p.entry.pointer for p in plan.pointers], np.float32).reshape(-1, self.no_pointer.shape[0])
-        return (
-            join([m.keys for m in memories]), join([m.memory for m in memories]), np.repeat(codes, sizes),
-            np.concatenate([np.broadcast_to(m.places, (layers, m.tokens)) for m in memories], 1), np.repeat(scales, sizes), pointers,
+        return Lines(
+            join([m.keys for m in memories]),
+            join([m.memory for m in memories]),
+            np.repeat([int(recall.tcode) % self.memories for recall in plan.recalls], sizes),
+            np.concatenate([np.broadcast_to(m.places, (layers, m.tokens)) for m in memories], 1),
+            np.repeat(np.array([recall.key_scale for recall in plan.recalls], np.float32), sizes),
+            np.array([p.entry.pointer for p in plan.pointers], np.float32).reshape(-1, self.no_pointer.shape[0]),
             np.array([p.distance / plan.pointer_norm for p in plan.pointers], np.float32),
             np.array([p.key_scale for p in plan.pointers], np.float32),
-        )  # fmt: skip
+        )
 
     def _decode(self, features: Features, images: list, points, labels, masks: list, given, several: bool) -> tuple:
         rows, most = len(images), self.manifest.objects or len(images)

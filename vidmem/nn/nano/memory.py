@@ -59,14 +59,27 @@ class MemoryAttention(nn.Module):
 
     def __init__(self, temperature: float = 16.0, reach: float = 6.0):
         super().__init__()
+        self.blocks = 1  # queries are read in so many parts; an export sets it, so that scores stay in a processor's cache
         self.log_temperature = nn.Parameter(torch.tensor([math.log(temperature)] * 2))
         self.log_reach = nn.Parameter(torch.tensor(math.log(reach)))  # tokens: the Gaussian's standard deviation
 
-    def _read(self, similarity: Tensor, value: Tensor, temperature: Tensor, offset: Tensor | float) -> Tensor:
-        """similarity (R, Q, N) already times temperature -> (R, Q, V + 4): value, share of object, and how well the
-        best object token and the best background token match (in cosine units)."""
-        read = similarity.softmax(-1) @ value
-        best = (similarity.amax(-1, keepdim=True) + offset) / temperature
+    def _read(self, query: Tensor, keys: Tensor, value: Tensor, temperature: Tensor, offset: Tensor | float) -> Tensor:
+        """query (1 or R, Q, C) already times temperature, keys (R, N, C), value (R, N, V + 1) -> (R, Q, V + 4): value, share
+        of object, and how well the best object token and the best background token match (in cosine units).
+
+        The softmax is spelled out: its maximum is one of the answers, and its sum is one more column of the product.
+        """
+        across, count = keys.transpose(1, 2), query.shape[1] // self.blocks
+        counted = torch.cat([value, torch.ones_like(value[..., :1])], -1)
+        parts, most = [], []
+        for block in range(self.blocks):
+            first = block * count
+            some = query[:, first : first + count] if block < self.blocks - 1 else query[:, first:]
+            similarity = some @ across
+            most.append(similarity.amax(-1, keepdim=True))
+            parts.append((similarity - most[-1]).exp() @ counted)
+        read, best = torch.cat(parts, 1), (torch.cat(most, 1) + offset) / temperature
+        read = read[..., :-1] / read[..., -1:]
         share = read[..., -1:].clamp(1e-4, 1 - 1e-4)
         return torch.cat([read, best, best + share.log() / temperature, best + (1 - share).log() / temperature], -1)
 
@@ -76,7 +89,7 @@ class MemoryAttention(nn.Module):
         height, width = key.shape[-2:]
         query = as_tokens(key)
         t_long, t_local = self.log_temperature.exp().unbind()
-        long = self._read((query * t_long) @ long_key.transpose(1, 2), long_value, t_long, 0.0)
+        long = self._read(query * t_long, long_key, long_value, t_long, 0.0)
         # The Gaussian enters as three more channels: -|q - n|^2 = 2 q.n - |n|^2 - |q|^2, and |q|^2 is the same for every n.
         grid = token_grid(height, width, key)
         weight = 0.5 * torch.exp(-2 * self.log_reach)
@@ -84,6 +97,6 @@ class MemoryAttention(nn.Module):
         place_q = torch.cat([grid * (2 * weight), -torch.ones_like(square)], -1).expand(query.shape[0], -1, -1)
         place_n = torch.cat([grid, square], -1).expand(new_key.shape[0], -1, -1)
         query = torch.cat([query * t_local, place_q], -1)
-        local = self._read(query @ torch.cat([new_key, place_n], -1).transpose(1, 2), new_value, t_local, -square)
+        local = self._read(query, torch.cat([new_key, place_n], -1), new_value, t_local, -square)
         out = torch.cat([long, local], -1).transpose(1, 2)
         return out.reshape(out.shape[0], -1, height, width)

@@ -45,7 +45,7 @@ class Encode(nn.Module):
 
     def forward(self, image: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """As `Sam2.encode`."""
-        return self.model.encode(image)
+        return tuple(out.float() for out in self.model.encode(image))  # whatever the products are in, borders are float32
 
 
 class Attend(nn.Module):
@@ -107,7 +107,7 @@ class Decode(nn.Module):
 
     def forward(self, *arrays: Tensor) -> tuple[Tensor, ...]:
         """As `Sam2.decode`, and the one answer of `single_answer`."""
-        logits, iou, pointers, presence = self.model.decode(*arrays)
+        logits, iou, pointers, presence = (out.float() for out in self.model.decode(*arrays))
         return logits, iou, pointers, presence, *single_answer(logits, iou)
 
 
@@ -119,7 +119,7 @@ class Memorize(nn.Module):
     def forward(self, *arrays: Tensor) -> tuple[Tensor, Tensor]:
         """As `Sam2.memorize`; the memory in float32, rounded to bfloat16."""
         memory, keys = self.model.memorize(*arrays)
-        return memory.to(arrays[0].dtype), keys
+        return memory.float(), keys.float()
 
 
 MODULES = {"encode": Encode, "attend": Attend, "decode": Decode, "memorize": Memorize}

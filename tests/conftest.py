@@ -1,0 +1,50 @@
+"""An exported SAM 2 with random weights, made once for all tests that use it."""
+
+import numpy as np
+import pytest
+
+MODEL, SIZE = "sam2.1-tiny", 128
+
+
+@pytest.fixture(scope="session")
+def weights(tmp_path_factory):
+    """Random weights whose every part counts, as an official checkpoint."""
+    torch = pytest.importorskip("torch")
+    pytest.importorskip("onnx")
+    from vidmem.nn.sam2.config import CONFIGS
+    from vidmem.nn.sam2.model import Sam2
+
+    torch.manual_seed(0)
+    model = Sam2(CONFIGS[MODEL].at(SIZE))
+    for name, parameter in model.named_parameters():
+        if not parameter.any():  # learned vectors that begin as zeros
+            torch.nn.init.normal_(parameter, std=0.05)
+    model.sam_mask_decoder.pred_obj_score_head.layers[-1].bias.data.fill_(3.0)
+    path = tmp_path_factory.mktemp("weights") / "random.pt"
+    torch.save({"model": model.state_dict()}, path)
+    return path
+
+
+@pytest.fixture(scope="session")
+def folder(weights, tmp_path_factory):
+    from vidmem.runtime.export import export_model
+
+    out = tmp_path_factory.mktemp("export") / "open"
+    export_model(MODEL, out, weights=weights, size=SIZE)
+    return out
+
+
+@pytest.fixture(scope="session")
+def fixed(weights, tmp_path_factory):
+    from vidmem.runtime.export import export_model
+
+    out = tmp_path_factory.mktemp("export") / "fixed"
+    export_model(MODEL, out, weights=weights, size=SIZE, objects=2, slots=4, pointers=5)
+    return out
+
+
+@pytest.fixture(scope="session")
+def images():
+    random = np.random.default_rng(1)
+    field = np.kron(random.integers(0, 256, (12, 16, 3), np.uint8), np.ones((12, 12, 1), np.uint8))
+    return [np.ascontiguousarray(np.roll(field, 4 * t, 1)[:144, :190]) for t in range(9)]
