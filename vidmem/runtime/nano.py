@@ -189,8 +189,8 @@ class NanoNetwork:
         groups: dict[int, list[int]] = {}
         for row, (long, _) in memories.items():
             groups.setdefault(sum(tokens.long_key.shape[1] for tokens in long), []).append(row)
-        read, cat = {}, self.engine.cat
-        for rows in groups.values():
+        read, cat, most = {}, self.engine.cat, self.engine.together
+        for rows in [some[i : i + most] for some in groups.values() for i in range(0, len(some), most)]:
             long = [cat([cat([t[part] for t in memories[r][0]], 1) for r in rows], 0) for part in (2, 3)]
             new = [cat([memories[r][1][part] for r in rows], 0) for part in (0, 1)]
             (out,) = self.engine.run("attend", features.key, *long, *new)
