@@ -79,8 +79,8 @@ def sam2() -> str:
         machine = figure["machine"]
         lines += ["", f"`{figure['command']}`: {figure['model']}, the demo clip, median of {min(r['frames'] for r in figure['rows'])} to "
                   f"{max(r['frames'] for r in figure['rows'])} frames once the memory is full, each in a process of its own, "
-                  f"{figure['threads']} threads, {machine['processor']}, torch {machine['versions'].get('torch')}. IoU with random weights, "
-                  "whose masks have far more edge than a trained network's."]  # fmt: skip
+                  f"{figure['threads']} threads, {machine['processor']}, torch {machine['versions'].get('torch')}. IoU is that of masks "
+                  "by random weights; a trained network's were not seen."]  # fmt: skip
         large = {(r["size"], r["objects"], r["who"]): r for r in figure["rows"]}
         small = large.get((512, 1, "openvino:bf16"))
         if small and (1024, 1) in base:

@@ -132,7 +132,8 @@ def test_a_missing_file_names_the_command_that_fetches_it(tmp_path, monkeypatch)
 @pytest.mark.parametrize("wrong, message", [
     (dict(image_size=100), "image_size=100; expected a multiple of 32"),
     (dict(precision="int8"), "precision='int8'; expected 'fp32' or 'bf16'"),
-    (dict(runtime="onnx"), "it runs on pytorch only so far"),
+    (dict(runtime="openvino", device="cuda"), "device 'cuda' with the openvino runtime; it runs on the CPU"),
+    (dict(runtime="onnx", precision="bf16"), "sam2.1-tiny on onnx in bf16 has not passed its gate on this machine; run: vidmem gate"),
 ])  # fmt: skip
 def test_settings_that_cannot_be_are_refused(wrong, message, files):
     with pytest.raises(ModelError, match=message):
