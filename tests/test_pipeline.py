@@ -1,5 +1,7 @@
 """A job fills its report, closes its sinks whatever happens, and says when a prompt's frame never came."""
 
+import threading
+
 import numpy as np
 import pytest
 
@@ -125,3 +127,61 @@ def test_ctrl_c_ends_a_job_with_all_frames_until_then(monkeypatch):
     monkeypatch.setattr(session, "step", interrupted)
     report = track(clip(9), session, [CLICK, PromptAt(2, 8, [[12, 12]])], [sink], progress=False)
     assert report.interrupted and report.frames == 3 == len(sink.results) and sink.closed == 1
+
+
+class Listed(list):
+    """Frames of a file: their number is known."""
+
+    frame_count = property(len)
+
+
+class Overlapping(FakeNetwork):
+    """Notes in which thread each frame was encoded."""
+
+    overlaps = True
+
+    def __init__(self):
+        super().__init__()
+        self.threads = []
+
+    def encode(self, image):
+        if image.max() == 255:
+            raise ValueError("this one cannot be encoded")
+        self.threads.append(threading.current_thread().name.split("_")[0])
+        return super().encode(image)
+
+
+@pytest.mark.parametrize("source, ahead", [(Listed, 9), (iter, 0)])
+def test_frames_of_a_file_are_encoded_ahead_and_say_the_same(source, ahead):
+    """Not those of a camera: waiting for the next would make every answer a frame late."""
+    network, kept, plain = Overlapping(), Kept(), Kept()
+    with Session(network, Recent(), Greedy()) as session:
+        report = track(source(list(clip(10, hidden=(4,)))), session, [CLICK], [kept], progress=False)
+    track(clip(10, hidden=(4,)), new_session(), [CLICK], [plain], progress=False)
+    assert kept.results == plain.results and report.statuses == {1: {Status.TRACKED: 9, Status.OCCLUDED: 1}}
+    assert network.threads.count("vidmem-encode") == ahead and len(network.threads) == 10
+    assert not [t for t in threading.enumerate() if t.name.startswith("vidmem-encode")]
+
+
+def test_what_the_thread_meets_is_raised_at_its_frame_and_other_frames_may_come_instead():
+    frames = list(clip(4))
+    frames[2] = Frame(2, None, np.full((24, 32, 3), 255, np.uint8))
+    with Session(Overlapping(), Recent(), Greedy()) as session:
+        for frame, following in zip(frames, frames[1:3]):
+            session.expect(following)
+            session.step(frame)
+        with pytest.raises(ValueError, match="cannot be encoded"):
+            session.step(frames[2])
+        session.expect(frames[2])
+        assert session.step(frames[3]).frame_idx == 3
+
+
+def test_a_source_that_breaks_loses_no_frame_before_it():
+    class Breaking(Listed):
+        def __iter__(self):
+            return clip(8, broken_at=5)
+
+    kept = Kept()
+    with pytest.raises(SourceError, match="frame 5 is broken"):
+        track(Breaking([0] * 8), new_session(), [CLICK], [kept], progress=False)
+    assert [r[0] for r in kept.results] == [0, 1, 2, 3, 4]

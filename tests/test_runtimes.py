@@ -139,3 +139,33 @@ def test_pytorch_weights_that_are_missing_cut_off_or_of_another_model_are_refuse
 def test_unknown_names_are_refused_with_the_names_there_are(what):
     with pytest.raises(ModelError, match=f"no {what} 'none'; choose from: "):
         vidmem.load(**{"model": "nano", what: "none"})
+
+
+def test_rows_that_remember_the_same_frame_are_read_at_once_and_others_beside_them(tracker, frames):
+    """Keys belong to the frame: rows that share them share their scores. 1e-4: as above."""
+    network, calls = tracker.network, []
+    seen = [network.encode(frame.image) for frame in frames[:3]]
+    shapes = network.engine.run
+
+    def counting(graph, *arrays):
+        if graph == "attend":
+            calls.append((arrays[1].shape[0], arrays[3].shape[0], arrays[4].shape[0]))  # long keys, new keys, rows
+        return shapes(graph, *arrays)
+
+    def remember(frame_idx, row):
+        share = np.zeros((1, 1, *seen[frame_idx].mask_size), np.float32)
+        share[:, :, 10 * row : 10 * row + 20, 10:40] = 1
+        (tokens,) = network._memorize(seen[frame_idx], share)
+        return Recall(Entry(Verdict(frame_idx, 1.0, 5.0, 0.1, True), tokens, tokens.nbytes), -1)
+
+    past = [(0, 1), (1,), (0, 1), (0,), (0,)]  # frames that each row remembers
+    plans = [ReadPlan(tuple(remember(t, row) for t in frame_idxs)) for row, frame_idxs in enumerate(past)]
+    network.engine.run = counting
+    try:
+        together = network.attend(seen[2], plans).maps
+        assert sum(rows for *_, rows in calls) == len(past) and sorted(calls) == [(1, 1, 2), (3, 1, 3)]
+        alone = [network.attend(seen[2], [plan]).maps[0] for plan in plans]
+    finally:
+        del network.engine.run
+    for row, read in enumerate(alone):
+        assert np.abs(network.engine.host(read) - network.engine.host(together[row])).max() < 1e-4

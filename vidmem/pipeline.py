@@ -5,13 +5,13 @@ from __future__ import annotations
 import sys
 import time
 from collections import Counter, deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 from vidmem.errors import PromptError
 from vidmem.prompts import PromptAt
 from vidmem.session import Session
-from vidmem.types import Status
+from vidmem.types import Frame, Status
 from vidmem.video import WriteBehind, prefetch
 
 
@@ -70,7 +70,9 @@ def track(
                 session.add(p.obj_id, points=p.points, labels=p.labels, box=p.box, mask=p.mask, frame_idx=p.frame_idx)
             frames, waiting = prefetch(source), deque()
             try:
-                for frame in frames:
+                for frame, following in _with_next(frames, live=getattr(source, "frame_count", None) is None):
+                    if following is not None:
+                        session.expect(following)
                     session.step(frame)
                     waiting.append(frame)
                     _write(session.settled(), waiting, writer, report)
@@ -91,6 +93,25 @@ def track(
             f"{'' if session.frame_idx is None else f' (the last is {session.frame_idx})'}; give a frame that exists"
         )
     return report
+
+
+def _with_next(frames: Iterable[Frame], live: bool) -> Iterator[tuple[Frame, Frame | None]]:
+    """Each frame with the one after it; live: without, for to wait for it would make every answer a frame late."""
+    if live:
+        yield from ((frame, None) for frame in frames)
+        return
+    last = None
+    try:
+        for frame in frames:
+            if last is not None:
+                yield last, frame
+            last = frame
+    except Exception:
+        if last is not None:
+            yield last, None  # the source broke after it
+        raise
+    if last is not None:
+        yield last, None
 
 
 def _write(results, waiting: deque, writer: WriteBehind, report: Report) -> None:

@@ -56,11 +56,9 @@ class Session:
         reverse: bool = False,
         cuts: CutRule | None = CutRule(),
     ):
-        """reverse: frames come with falling indices, as in a finite file that is followed from its end to its beginning;
-        banks then count time as minus the index, and mirror what they recall. cuts: what counts as a cut between scenes;
-        None: nothing does."""
-        self._reverse, self._cuts = reverse, cuts
-        self._lag = search().lag
+        """reverse: frames come with falling indices, as in a finite file that is followed from its end to its beginning; banks then
+        count time as minus the index, and mirror what they recall. cuts: what counts as a cut between scenes; None: nothing does."""
+        self._reverse, self._cuts, self._lag = reverse, cuts, search().lag
         self._cue, self._cut, self._histogram, self._shown = None, False, None, None
         self._unsettled: list[Meta] = []
         self._network, self._make_bank, self._make_search = Timed(network), bank, search
@@ -68,8 +66,7 @@ class Session:
         self._tracks: dict[int, Track] = {}
         self._queued: dict[int, dict[int, Prompt]] = {}  # frame -> object -> prompt; -1: the next frame, whichever it is
         self._undo: list[Snapshot] = []
-        self._features, self._frame_idx, self._size, self._pts = None, None, None, None
-        self._closed = False
+        self._features, self._frame_idx, self._size, self._pts, self._closed = None, None, None, None, False
 
     # What a user does ------------------------------------------------------------------------------------------------
     def step(self, frame: Frame) -> FrameResult:
@@ -84,7 +81,7 @@ class Session:
                 raise ValueError("a reversed session takes Frame objects: an array alone does not say its index")
             frame = Frame(0 if self._frame_idx is None else self._frame_idx + 1, None, frame)
         if self._frame_idx is not None and not self._precedes(self._frame_idx, frame.index):
-            order = "falling order, for the session is reversed" if self._reverse else "order"
+            order = "falling order (a reversed session)" if self._reverse else "order"
             raise ValueError(f"frame {frame.index} came after frame {self._frame_idx}; frames must come in {order}")
         prompts = self._due(frame)
         self._network.take()
@@ -106,13 +103,17 @@ class Session:
             self._settle(self._unsettled.pop(0).frame_idx)
         return result
 
+    def expect(self, frame: Frame) -> None:
+        """Say which frame comes next, so that it can be encoded beside the one that is stepped, where the engine gains by it."""
+        self._network.expect(frame.image)
+
     def settled(self, end: bool = False) -> list[FrameResult]:
         """Answers that later frames cannot change any more, each once, in the order of frames.
 
-        With a search that decides at once that is the frame just stepped; with one that lags by L frames it is the frame
-        L before it, from the branch that is best now. `step` returns the newest frame's answer in any case. end: the
-        video is over, so everything is settled. Objects that were removed meanwhile are not in it. A session whose caller
-        never asks keeps no more than its search's lag; with `lag=None` every frame's mask is kept until the end.
+        With a search that decides at once that is the frame just stepped; with one that lags by L frames it is the frame L before
+        it, from the branch that is best now. `step` returns the newest frame's answer in any case. end: the video is over, so all is
+        settled. Objects that were removed meanwhile are not in it. A session whose caller never asks keeps no more than its lag;
+        with `lag=None` every frame's mask is kept until the end.
         """
         self._open()
         keep = 0 if end else len(self._unsettled) if self._lag is None else self._lag
@@ -134,12 +135,11 @@ class Session:
     def add(self, obj_id: int, *, points=None, labels=None, box=None, mask=None, frame_idx=None) -> FrameResult | None:
         """Say where an object is: a new one, or a correction of one that is there.
 
-        points (N, 2) [x, y] and labels (N,) 1 on the object, 0 beside it; box (4,) x0, y0, x1, y1; mask (H, W) bool; all
-        in source pixels. Before the first frame the prompt waits for the first frame stepped. Afterwards it belongs to
-        the current frame: the mask changes at once, the frame is remembered as a prompted one, and the new result is
-        returned. `frame_idx` greater than the current one lets it wait for that frame (then None is returned).
-        Raises `PromptError` for a prompt that cannot be used and `ObjectError` for an `obj_id` that is no integer from
-        1 to 65535, that waits for the same frame already, or that is beyond `max_objects`.
+        points (N, 2) [x, y] and labels (N,) 1 on the object, 0 beside it; box (4,) x0, y0, x1, y1; mask (H, W) bool; all in source
+        pixels. Before the first frame the prompt waits for the first frame stepped. Afterwards it belongs to the current frame: the
+        mask changes at once, the frame is remembered as a prompted one, and the new result is returned. `frame_idx` greater than the
+        current one lets it wait for that frame (then None is returned). Raises `PromptError` for a prompt that cannot be used and
+        `ObjectError` for an `obj_id` that is no integer from 1 to 65535, that waits for the same frame, or is beyond `max_objects`.
         """
         began = self._open()
         obj_id = self._check_id(obj_id)
@@ -204,8 +204,7 @@ class Session:
         return Snapshot(
             {obj_id: track.fork() for obj_id, track in self._tracks.items()},
             {frame_idx: dict(queue) for frame_idx, queue in self._queued.items()},
-            self._frame_idx, self._size, self._pts, self._features, self._cue, self._cut, self._histogram,
-            tuple(self._unsettled),
+            self._frame_idx, self._size, self._pts, self._features, self._cue, self._cut, self._histogram, tuple(self._unsettled),
         )  # fmt: skip
 
     def restore(self, snapshot: Snapshot) -> None:
@@ -218,6 +217,7 @@ class Session:
         """Free everything; any later call raises `SessionClosed`. Closing twice is fine."""
         self._tracks, self._queued, self._undo, self._features, self._closed = {}, {}, [], None, True
         self._unsettled, self._shown, self._cue = [], None, None
+        self._network.close()
 
     def __enter__(self) -> Session:
         return self

@@ -54,6 +54,8 @@ class Network(Protocol):
 
     name: str
     runtime: str
+    overlaps: bool
+    """`encode` may run in one thread while the other functions run in another, and that gains time."""
 
     def encode(self, image: np.ndarray) -> Any:
         """(H, W, 3) uint8 RGB -> features of the frame, once for all objects."""

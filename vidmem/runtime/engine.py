@@ -21,6 +21,8 @@ class Engine(Protocol):
     name: str
     together: int
     """Rows that are best read at a time."""
+    overlaps: bool
+    """As `vidmem.runtime.base.Network`'s."""
 
     def run(self, graph: str, *arrays) -> tuple:
         """graph: one of `GRAPHS`; its inputs in the graph's order -> its outputs in the graph's order."""
@@ -50,6 +52,7 @@ class Engine(Protocol):
 class HostEngine:
     """The part of an engine whose arrays are numpy's."""
 
+    overlaps = True
     together = 5  # the scores of more fall out of a processor's cache: with 20 rows a sixth slower on OpenVINO, as fast on ONNX Runtime
 
     def put(self, array: np.ndarray) -> np.ndarray:
@@ -83,6 +86,7 @@ class DeviceEngine:
     """The part of an engine whose arrays are torch's, on one device: memories never visit the host."""
 
     together = 64
+    overlaps = False  # torch's thread pools spin against each other on a CPU; on a GPU launches are ahead of the work anyway
 
     def __init__(self, device: str):
         import torch

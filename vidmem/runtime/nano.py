@@ -92,6 +92,7 @@ class NanoNetwork:
 
     def __init__(self, engine: Engine, area: int = AREA):
         self.engine, self.area, self.runtime = engine, area, engine.name
+        self.overlaps = engine.overlaps
 
     def encode(self, image: np.ndarray) -> Features:
         import cv2
@@ -185,17 +186,29 @@ class NanoNetwork:
         return memories
 
     def _read(self, features: Features, memories: dict[int, tuple[list[Tokens], Tokens]]) -> dict[int, Any]:
-        """Rows with the same number of tokens are one batch; in steady state that is all of them."""
-        groups: dict[int, list[int]] = {}
-        for row, (long, _) in memories.items():
-            groups.setdefault(sum(tokens.long_key.shape[1] for tokens in long), []).append(row)
-        read, cat, most = {}, self.engine.cat, self.engine.together
-        for rows in [some[i : i + most] for some in groups.values() for i in range(0, len(some), most)]:
-            long = [cat([cat([t[part] for t in memories[r][0]], 1) for r in rows], 0) for part in (2, 3)]
-            new = [cat([memories[r][1][part] for r in rows], 0) for part in (0, 1)]
+        """Rows with the same number of tokens are one batch. Those whose newest memory is of one frame share its keys, and the
+        scores with them: twenty objects are then read in a quarter of the time."""
+        batches: dict[tuple, list[int]] = {}
+        for row, (long, new) in memories.items():
+            batches.setdefault((sum(tokens.tokens for tokens in long), id(new.new_key)), []).append(row)
+        alone: dict[int, list[int]] = {}
+        for count, key in [batch for batch, rows in batches.items() if len(rows) == 1]:
+            alone.setdefault(count, []).extend(batches.pop((count, key)))
+        most = self.engine.together
+        read = {}
+        for rows in [*batches.values(), *(some[i : i + most] for some in alone.values() for i in range(0, len(some), most))]:
+            long = self._beside([memories[r][0] for r in rows], "long_key", "long_value")
+            new = self._beside([[memories[r][1]] for r in rows], "new_key", "new_value")
             (out,) = self.engine.run("attend", features.key, *long, *new)
             read |= {row: out[i : i + 1] for i, row in enumerate(rows)}
         return read
+
+    def _beside(self, memories: list[list[Tokens]], key: str, value: str) -> tuple[Any, Any]:
+        """The memories of each row -> keys (R, N, C), or (1, N, C) where all rows remember the same frames, and values (R, N, V + 1)."""
+        cat = self.engine.cat
+        keys, values = ([[getattr(tokens, name) for tokens in some] for some in memories] for name in (key, value))
+        shared = len({tuple(map(id, some)) for some in keys}) == 1
+        return tuple(cat([cat(some, 1) for some in rows], 0) for rows in (keys[:1] if shared else keys, values))
 
     def _maps(self, ask: Ask, shape: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
         """A prompt in source pixels -> `prompt_maps` in mask cells."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections import OrderedDict
 from pathlib import Path
 from typing import Any
@@ -45,7 +46,8 @@ class OpenVinoEngine(HostEngine):
         }  # fmt: skip
         self._hints = {name: HINTS["fp32" if name in exact else precision] for name in GRAPHS}
         self.precision, self._core, self._models, self._open = precision, core, {}, open_axes or {}
-        self._requests: OrderedDict[tuple, Any] = OrderedDict()
+        self._requests: OrderedDict[tuple, Any] = OrderedDict()  # -> request, and the lock of whoever uses it
+        self._lock = threading.Lock()
         own = (Path(folder) / "encode.xml").is_file()  # an export for OpenVINO, which is read faster
         for name, path in graph_files(folder, ".xml" if own else ".onnx").items():
             try:
@@ -54,8 +56,10 @@ class OpenVinoEngine(HostEngine):
                 raise ModelError(f"{path} cannot be loaded: {error}") from error
 
     def run(self, graph: str, *arrays) -> tuple:
-        outputs = self._request(graph, arrays).infer(list(arrays), share_inputs=True, share_outputs=True)
-        return tuple(np.array(outputs[i]) for i in range(len(outputs)))  # copies: the next call writes into the same buffers
+        request, busy = self._request(graph, arrays)
+        with busy:  # one at a time; other graphs, and this one for other shapes, run beside it
+            outputs = request.infer(list(arrays), share_inputs=True, share_outputs=True)
+            return tuple(np.array(outputs[i]) for i in range(len(outputs)))  # copies: the next call writes into the same buffers
 
     def _request(self, graph: str, arrays):
         """Compiled for these shapes but for the open axes: that is faster, and with a dynamic number of rows OpenVINO 2026.4
@@ -64,12 +68,16 @@ class OpenVinoEngine(HostEngine):
         for number, axis in self._open.get(graph, {}).items():
             shapes[number][axis] = -1
         key = (graph, *map(tuple, shapes))
+        with self._lock:
+            return self._compiled(key, graph, shapes)
+
+    def _compiled(self, key: tuple, graph: str, shapes: list) -> tuple:
         if key not in self._requests:
             if len(self._requests) >= SHAPES:
                 self._requests.popitem(last=False)
             model = self._models[graph].clone()
             model.reshape(dict(enumerate(shapes)))
             settings = self._settings | {"INFERENCE_PRECISION_HINT": self._hints[graph]}
-            self._requests[key] = self._core.compile_model(model, "CPU", settings).create_infer_request()
+            self._requests[key] = self._core.compile_model(model, "CPU", settings).create_infer_request(), threading.Lock()
         self._requests.move_to_end(key)
         return self._requests[key]

@@ -70,7 +70,7 @@ class Sam2Network(Sam2Host):
     unstable single mask falls back to the best alternative. (Its hole filling needs a CUDA extension and is left out.)
     """
 
-    runtime = "pytorch"
+    runtime, overlaps = "pytorch", False
 
     def __init__(self, name: str, model, device="cpu", precision: str = "fp32", post: bool = True):
         import torch

@@ -75,6 +75,7 @@ class Sam2Graphs(Sam2Host):
     def __init__(self, folder: Path, engine: Engine, manifest: Manifest):
         super().__init__(manifest.model, manifest.size, CONFIGS[manifest.model].memories, True)
         self.engine, self.runtime, self.manifest = engine, engine.name, manifest
+        self.overlaps = engine.overlaps
         path = Path(folder) / "constants.npz"
         if not path.is_file():
             raise ModelError(f"{path} is missing; `vidmem export` writes it beside the graphs")

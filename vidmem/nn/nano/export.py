@@ -58,8 +58,8 @@ def export(model: Nano, folder: Path) -> None:
         "attend": (
             Function(model, "attend"),
             (key, torch.rand(rows, 3 * h * w, c.key_dim), torch.rand(rows, 3 * h * w, values), tokens, torch.rand(rows, h * w, values)),
-            {"key": {2: "h", 3: "w"}, "long_key": {0: "rows", 1: "long"}, "long_value": {0: "rows", 1: "long"},
-             "new_key": {0: "rows", 1: "new"}, "new_value": {0: "rows", 1: "new"}}, ["conditioned"],
+            {"key": {2: "h", 3: "w"}, "long_key": {0: "long_keys", 1: "long"}, "long_value": {0: "rows", 1: "long"},
+             "new_key": {0: "new_keys", 1: "new"}, "new_value": {0: "rows", 1: "new"}}, ["conditioned"],
         ),
         "decode": (
             Function(model, "decode"),

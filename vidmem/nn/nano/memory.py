@@ -64,14 +64,17 @@ class MemoryAttention(nn.Module):
         self.log_reach = nn.Parameter(torch.tensor(math.log(reach)))  # tokens: the Gaussian's standard deviation
 
     def _read(self, query: Tensor, keys: Tensor, value: Tensor, temperature: Tensor, offset: Tensor | float) -> Tensor:
-        """query (1 or R, Q, C) already times temperature, keys (R, N, C), value (R, N, V + 1) -> (R, Q, V + 4): value, share
-        of object, and how well the best object token and the best background token match (in cosine units).
+        """query (1 or G, Q, C) already times temperature, keys (G, N, C), value (R, N, V + 1), where each keys serve R/G
+        consecutive rows -> (R, Q, V + 4): value, share of object, and how well the best object token and the best background
+        token match (in cosine units).
 
         The softmax is spelled out: its maximum is one of the answers, and its sum is one more column of the product.
         """
-        across, count = keys.transpose(1, 2), query.shape[1] // self.blocks
-        counted = torch.cat([value, torch.ones_like(value[..., :1])], -1)
-        parts, most = [], []
+        groups, count = keys.shape[0], query.shape[1] // self.blocks
+        rows, tokens, width = value.shape
+        beside = value.reshape(groups, rows // groups, tokens, width).transpose(1, 2).reshape(groups, tokens, -1)
+        counted = torch.cat([beside, torch.ones_like(keys[..., :1])], -1)
+        across, parts, most = keys.transpose(1, 2), [], []
         for block in range(self.blocks):
             first = block * count
             some = query[:, first : first + count] if block < self.blocks - 1 else query[:, first:]
@@ -80,12 +83,15 @@ class MemoryAttention(nn.Module):
             parts.append((similarity - most[-1]).exp() @ counted)
         read, best = torch.cat(parts, 1), (torch.cat(most, 1) + offset) / temperature
         read = read[..., :-1] / read[..., -1:]
+        read = read.reshape(groups, -1, rows // groups, width).transpose(1, 2).reshape(rows, -1, width)
+        best = best[:, None].expand(-1, rows // groups, -1, -1).reshape(rows, -1, 1)
         share = read[..., -1:].clamp(1e-4, 1 - 1e-4)
         return torch.cat([read, best, best + share.log() / temperature, best + (1 - share).log() / temperature], -1)
 
     def forward(self, key: Tensor, long_key: Tensor, long_value: Tensor, new_key: Tensor, new_value: Tensor) -> Tensor:
-        """key (1 or R, C, h, w), long_key (R, N, C), long_value (R, N, V + 1), new_key (R, h*w, C), new_value
-        (R, h*w, V + 1) -> conditioned (R, 2 * (V + 4), h, w)."""
+        """key (1 or R, C, h, w), long_key (1 or R, N, C), long_value (R, N, V + 1), new_key (1 or R, h*w, C), new_value
+        (R, h*w, V + 1) -> conditioned (R, 2 * (V + 4), h, w). Keys know nothing of objects: rows that remember the same frame
+        share them, and then also their scores, which are most of the work."""
         height, width = key.shape[-2:]
         query = as_tokens(key)
         t_long, t_local = self.log_temperature.exp().unbind()
