@@ -2,8 +2,10 @@
 
 import multiprocessing
 import os
+import sys
 import time
 from dataclasses import replace
+from types import ModuleType
 
 import numpy as np
 import pytest
@@ -215,6 +217,27 @@ def test_the_key_names_everything_an_engine_depends_on(fixed):
     others += [engine_key("attend", "ab", replace(manifest, **{name: 3}), machine) for name in ("size", "objects", "slots", "pointers")]
     others += [engine_key("attend", "ab", manifest, {**machine, name: "-"}) for name in machine]
     assert all(other != base for other in others)
+
+
+def test_engines_for_the_lean_runtime_are_bound_to_a_major_version_only(tmp_path, monkeypatch):
+    """Stand-ins for NVIDIA's modules: which is taken, and what a machine without a builder says."""
+    from vidmem.runtime.tensorrt import TensorRtEngine, find_tensorrt, machine_version
+
+    with pytest.raises(RuntimeMissing, match="pip install tensorrt"):
+        find_tensorrt(("no_such_tensorrt",))
+    monkeypatch.setitem(sys.modules, "tensorrt_lean", lean := ModuleType("tensorrt_lean"))
+    monkeypatch.setitem(sys.modules, "tensorrt", None)
+    assert find_tensorrt() == (lean, True)
+    monkeypatch.setitem(sys.modules, "tensorrt", full := ModuleType("tensorrt"))
+    assert find_tensorrt() == (full, False)
+    monkeypatch.setenv("VIDMEM_TENSORRT_COMPATIBLE", "1")
+    assert find_tensorrt() == (full, True)
+    assert machine_version("11.4.0", True) == machine_version("11.9.1", True) != machine_version("10.16.1", True)
+    assert machine_version("11.4.0", False) not in (machine_version("11.4.0", True), machine_version("11.4.1", False))
+    engine = object.__new__(TensorRtEngine)
+    engine._trt, engine._compatible = lean, True
+    with pytest.raises(RuntimeMissing, match=r"the lean runtime builds none; build it where tensorrt is installed"):
+        engine._build(tmp_path / "attend.onnx", EngineCache(tmp_path), {})
 
 
 def test_a_session_of_fixed_graphs_is_bounded_whatever_the_bank_recalls(fixed, weights, images):

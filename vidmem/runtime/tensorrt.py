@@ -2,10 +2,15 @@
 
 Written against the Python API of 10.16 and 11.4 (every name used here is in both bindings) and not run yet: no GPU was at hand.
 Graphs are typed (`vidmem export --to tensorrt --precision fp16`), for TensorRT 11 has no precision flags any more.
+
+With VIDMEM_TENSORRT_COMPATIBLE=1 engines are built for every later TensorRT of the same major version, somewhat slower; a machine
+that has only the lean runtime (`tensorrt_lean`, a tenth of the size, no builder) runs those out of a cache built elsewhere.
 """
 
 from __future__ import annotations
 
+import importlib
+import os
 from pathlib import Path
 
 from vidmem.checkpoints import cache_folder
@@ -19,6 +24,21 @@ from vidmem.weights import file_hash
 LEVEL = 3  # builder optimization level, TensorRT's default
 WORKSPACE = 4 << 30  # bytes
 MOST_POINTS = 64  # points of one prompt, corrections included
+
+
+def find_tensorrt(names=("tensorrt", "tensorrt_lean")):
+    """-> the module, and whether engines are version-compatible ones. Raises `RuntimeMissing` where none can be imported."""
+    for name in names:
+        try:
+            return importlib.import_module(name), name == "tensorrt_lean" or os.environ.get("VIDMEM_TENSORRT_COMPATIBLE") == "1"
+        except ImportError:
+            continue
+    raise RuntimeMissing("the tensorrt runtime needs tensorrt, or tensorrt_lean with engines built elsewhere: pip install tensorrt")
+
+
+def machine_version(version: str, compatible: bool) -> str:
+    """What an engine is bound to: exactly one TensorRT, or all of its major version."""
+    return f"{version.split('.')[0]}, compatible" if compatible else version
 
 
 def machine_key(tensorrt: str, device: int = 0) -> dict[str, str]:
@@ -53,11 +73,11 @@ class TensorRtEngine(DeviceEngine):
     name = "tensorrt"
 
     def __init__(self, folder: Path, manifest: Manifest, device: int = 0, cache: EngineCache | None = None):
+        tensorrt, self._compatible = find_tensorrt()
         try:
-            import tensorrt
             import torch
         except ImportError as error:
-            raise RuntimeMissing("the tensorrt runtime needs tensorrt and torch with CUDA: pip install tensorrt torch") from error
+            raise RuntimeMissing("the tensorrt runtime needs torch with CUDA: pip install torch") from error
         if not torch.cuda.is_available():
             raise ModelError(f"the tensorrt runtime was asked for, but torch {torch.__version__} sees no GPU")
         if manifest.objects is None:
@@ -65,7 +85,7 @@ class TensorRtEngine(DeviceEngine):
         super().__init__(f"cuda:{device}")
         self._trt, self._logger = tensorrt, tensorrt.Logger(tensorrt.Logger.WARNING)
         cache = cache or EngineCache(cache_folder() / "engines")
-        machine = machine_key(tensorrt.__version__, device)
+        machine = machine_key(machine_version(tensorrt.__version__, self._compatible), device)
         runtime = tensorrt.Runtime(self._logger)
         self._graphs = {}
         for name, path in graph_files(folder).items():
@@ -83,6 +103,11 @@ class TensorRtEngine(DeviceEngine):
 
     def _build(self, path: Path, cache: EngineCache, machine: dict) -> bytes:
         trt = self._trt
+        if not hasattr(trt, "Builder"):
+            raise RuntimeMissing(
+                f"there is no engine of {path.name} for this machine in {cache.folder}, and the lean runtime builds none; build it where tensorrt "
+                "is installed, with the same GPU and driver: VIDMEM_TENSORRT_COMPATIBLE=1 vidmem doctor --tensorrt DIR, and copy that folder"
+            )
         builder = trt.Builder(self._logger)
         network = builder.create_network(1 << int(trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED))
         parser = trt.OnnxParser(network, self._logger)
@@ -92,6 +117,9 @@ class TensorRtEngine(DeviceEngine):
         config = builder.create_builder_config()
         config.set_memory_pool_limit(trt.MemoryPoolType.WORKSPACE, WORKSPACE)
         config.builder_optimization_level = LEVEL
+        if self._compatible:
+            config.set_flag(trt.BuilderFlag.VERSION_COMPATIBLE)
+            config.set_flag(trt.BuilderFlag.EXCLUDE_LEAN_RUNTIME)  # it is installed where the engine goes
         timing = config.create_timing_cache(cache.timing(machine))
         config.set_timing_cache(timing, False)
         profile, inputs = builder.create_optimization_profile(), [network.get_input(i) for i in range(network.num_inputs)]
