@@ -22,9 +22,9 @@ LAYERS = [
     ["session", "video"],
     ["tracker"],
     ["pipeline"],
-    ["evaluation", "machine", "compat", "bench", "__init__"],
+    ["evaluation", "machine", "compat", "bench", "batch", "__init__"],
     ["options"],
-    ["engine_commands"],
+    ["engine_commands", "batch_command"],
     ["cli"],
     ["__main__"],
 ]

@@ -283,7 +283,10 @@ def test_every_sink_of_the_registry_writes_into_a_folder_that_is_made(tmp_path):
             f = frame(i, i / 25)
             writer.write(f, result(f, {1: rectangle(BOX)}))
     found = sorted(str(p.relative_to(folder)) for p in folder.rglob("*") if p.is_file())
-    assert found == ["boxes.csv", "masks.jsonl", "masks/00000.png", "masks/00001.png", "masks/00002.png", "overlay.mp4"]
+    assert found == sorted(
+        ["boxes.csv", "cutout.webm", "masks.jsonl", "mot.txt", "overlay.mp4", "tracks.json"]
+        + [f"{place}/0000{i}.png" for place in ("cutout", "masks", "objects/001") for i in range(3)]
+    )
 
 
 def test_an_unknown_sink_names_the_known_ones_and_makes_nothing(tmp_path):
@@ -303,8 +306,9 @@ def test_a_folder_that_is_a_file_is_named_and_another_one_asked_for(tmp_path):
 @pytest.mark.parametrize("name", SINKS)
 def test_a_place_that_is_taken_is_found_before_the_work_begins(tmp_path, name):
     """Permissions do not stop root, who runs tests in containers: a folder where the file should be does, and a file."""
-    taken = {"overlay": "overlay.mp4", "png": "masks", "rle": "masks.jsonl", "csv": "boxes.csv"}[name]
-    (tmp_path / taken).write_text("") if name == "png" else (tmp_path / taken).mkdir()
+    taken = {"overlay": "overlay.mp4", "png": "masks", "rle": "masks.jsonl", "csv": "boxes.csv", "sav": "objects", "vos": "tracks.json",
+             "mot": "mot.txt", "webm": "cutout.webm", "rgba": "cutout"}[name]  # fmt: skip
+    (tmp_path / taken).mkdir() if "." in taken else (tmp_path / taken).write_text("")
     with pytest.raises(OutputError, match=f"{taken} cannot be written"):
         open_sinks([name], tmp_path)
 
@@ -386,7 +390,7 @@ def test_a_half_written_label_map_is_not_left(tmp_path):
 
 
 def test_a_sinks_error_reaches_the_caller_and_every_other_sink_is_closed(tmp_path, monkeypatch):
-    sinks = open_sinks(list(SINKS), tmp_path)
+    sinks = open_sinks(["overlay", "png", "rle", "csv"], tmp_path)
     monkeypatch.setattr(Image.Image, "save", no_space)
     f = frame()
     with pytest.raises(OutputError, match="00000.png"):

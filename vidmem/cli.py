@@ -7,6 +7,7 @@ import dataclasses
 import sys
 from pathlib import Path
 
+from vidmem.batch_command import add_batch_command
 from vidmem.engine_commands import add_engine_commands, doctor_tensorrt
 from vidmem.errors import ModelError, PromptError, VidmemError
 from vidmem.options import bank_options, make_tracker, numbers
@@ -172,6 +173,7 @@ def build_parser() -> argparse.ArgumentParser:
     bank_options(p)
     p.set_defaults(run=track)
 
+    add_batch_command(commands, common)
     p = commands.add_parser("eval", parents=[common], help="score J, F and J&F over DATA/*/frames and DATA/*/masks")
     p.add_argument("data", type=Path)
     p.add_argument("--prompt", choices=("mask", "box", "click"), default="mask")

@@ -150,9 +150,14 @@ def load_prompts(path: str | Path) -> list[PromptAt]:
         raise PromptError(f"prompts file {path} is not JSON: {error}") from None
     if not isinstance(items, list) or not items:
         raise PromptError(f'prompts file {path} holds {type(items).__name__}; expected a list such as [{{"obj_id": 1, "box": ...}}]')
+    return parse_prompts(items, str(path), path.parent)
+
+
+def parse_prompts(items: list, source: str, folder: Path) -> list[PromptAt]:
+    """What a prompts file holds, from anywhere. source: what errors call it; folder: where the masks' names begin."""
     known, prompts = {"obj_id", "frame", "points", "labels", "box", "mask"}, []
     for number, item in enumerate(items):
-        where = f"{path}, item {number}"
+        where = f"{source}, item {number}"
         if not isinstance(item, dict) or "obj_id" not in item or item.keys() - known:
             raise PromptError(f"{where} is {json.dumps(item)[:80]}; expected obj_id and any of {', '.join(sorted(known - {'obj_id'}))}")
         frame_idx = item.get("frame")
@@ -164,7 +169,7 @@ def load_prompts(path: str | Path) -> list[PromptAt]:
         if mask is not None:
             if not isinstance(mask, str):
                 raise PromptError(f"{where} has mask {json.dumps(mask)[:80]}; expected the name of an image file")
-            masks = load_mask(path.parent / mask)
+            masks = load_mask(folder / mask)
             mask = masks.get(item["obj_id"], next(iter(masks.values())) if len(masks) == 1 else None)
             if mask is None:
                 raise PromptError(f"{where}: {item['mask']} has the objects {sorted(masks)}, not {item['obj_id']}")

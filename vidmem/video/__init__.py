@@ -1,7 +1,8 @@
 """Frames in, results out; nothing here knows a network."""
 
+from vidmem.video.formats import SINKS, open_sinks
 from vidmem.video.rle import rle_decode, rle_encode
-from vidmem.video.sink import SINKS, BoxSink, OverlaySink, PngSink, RleSink, Sink, open_sinks
+from vidmem.video.sink import BoxSink, OverlaySink, PngSink, RleSink, Sink
 from vidmem.video.source import Source, open_video
 from vidmem.video.threads import WriteBehind, prefetch
 

@@ -23,7 +23,7 @@ FRAGMENT = 48  # frames between key frames, which begin a fragment: what a kill 
 
 
 @contextmanager
-def _writing(path: Path):
+def writing(path: Path):
     """Say in one line what could not be written, and what is left."""
     try:
         yield
@@ -49,6 +49,17 @@ class Sink:
         self.close()
 
 
+def folder_sink(folder: Path) -> Path:
+    """The folder, made, and known to take files before the work begins."""
+    folder = Path(folder)
+    with writing(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        probe = folder / ".probe"
+        probe.touch()
+        probe.unlink()
+    return folder
+
+
 class OverlaySink(Sink):
     """H.264 in MP4 that browsers play, masks drawn over the frames; keeps the source's timestamps where it has them.
 
@@ -56,12 +67,21 @@ class OverlaySink(Sink):
     last fragment.
     """
 
+    container, codec, pixels = "mp4", "libx264", "yuv420p"
+    options = {"preset": "ultrafast", "crf": "21", "threads": "1", "g": str(FRAGMENT)}
+    muxing = {"movflags": "+hybrid_fragmented", "flush_packets": "1"}
+    clock = CLOCK
+
+    def picture(self, frame: Frame, result: FrameResult) -> np.ndarray:
+        """(H, W, 3) uint8 RGB, or (H, W, 4) with alpha: what is written of a frame."""
+        return overlay(frame.image, result)
+
     def __init__(self, path: Path, frame_rate: Fraction | None = None):
         self.path, self._rate = Path(path), Fraction(frame_rate or 25).limit_denominator(100_000)
         self._container = self._stream = None
         self._last, self._first = -1, None
         self._whole, self._begun = True, False  # the last write succeeded; the file has a header
-        with _writing(self.path), self.path.open("wb") as file:
+        with writing(self.path), self.path.open("wb") as file:
             # A folder or disk that cannot be written is found before the work begins; FFmpeg would crash on its header.
             file.write(bytes(65536))
             file.flush()
@@ -70,25 +90,24 @@ class OverlaySink(Sink):
     def _open(self, image: np.ndarray) -> None:
         import av
 
-        self._container = av.open(str(self.path), "w", format="mp4", options={"movflags": "+hybrid_fragmented", "flush_packets": "1"})
-        options = {"preset": "ultrafast", "crf": "21", "threads": "1", "g": str(FRAGMENT)}
-        self._stream = self._container.add_stream("libx264", rate=self._rate, options=options)
+        self._container = av.open(str(self.path), "w", format=self.container, options=self.muxing)
+        self._stream = self._container.add_stream(self.codec, rate=self._rate, options=self.options)
         self._stream.height, self._stream.width = image.shape[0] + image.shape[0] % 2, image.shape[1] + image.shape[1] % 2
-        self._stream.pix_fmt = "yuv420p"
-        self._stream.codec_context.time_base = Fraction(1, CLOCK)
+        self._stream.pix_fmt = self.pixels
+        self._stream.codec_context.time_base = Fraction(1, self.clock)
 
     def write(self, frame: Frame, result: FrameResult) -> None:
         import av
 
-        image = overlay(frame.image, result)
-        with _writing(self.path):
+        image = self.picture(frame, result)
+        with writing(self.path):
             if self._container is None:
                 self._open(image)
             odd = image.shape[0] % 2, image.shape[1] % 2
             if any(odd):  # yuv420p needs even sides: repeat the last row or column
                 image = np.pad(image, ((0, odd[0]), (0, odd[1]), (0, 0)), mode="edge")
-            picture = av.VideoFrame.from_ndarray(image, format="rgb24")
-            picture.pts, picture.time_base = self._time(frame), Fraction(1, CLOCK)
+            picture = av.VideoFrame.from_ndarray(image, format="rgba" if image.shape[2] == 4 else "rgb24")
+            picture.pts, picture.time_base = self._time(frame), Fraction(1, self.clock)
             packets = self._stream.encode(picture)
             self._whole = False  # until the packets are in the file
             self._container.mux(packets)
@@ -96,12 +115,12 @@ class OverlaySink(Sink):
 
     def _time(self, frame: Frame) -> int:
         """Ticks; always later than the frame before."""
-        step = round(CLOCK / self._rate)
+        step = round(self.clock / self._rate)
         if frame.pts_seconds is None:
             ticks = self._last + step if self._last >= 0 else 0
         else:
             self._first = frame.pts_seconds if self._first is None else self._first
-            ticks = round((frame.pts_seconds - self._first) * CLOCK)
+            ticks = round((frame.pts_seconds - self._first) * self.clock)
         self._last = ticks if ticks > self._last else self._last + 1
         return self._last
 
@@ -113,7 +132,7 @@ class OverlaySink(Sink):
         container, self._container = self._container, None
         if not self._whole and not self._begun:
             return  # the header could not be written; FFmpeg crashes when it is tried twice
-        with _writing(self.path):
+        with writing(self.path):
             try:
                 container.mux(self._stream.encode())
             finally:
@@ -124,12 +143,7 @@ class PngSink(Sink):
     """Label maps as indexed PNGs with the DAVIS palette, `00000.png` by frame index; 16-bit grey beyond object 255."""
 
     def __init__(self, folder: Path):
-        self.folder = Path(folder)
-        with _writing(self.folder):
-            self.folder.mkdir(parents=True, exist_ok=True)
-            probe = self.folder / ".probe"
-            probe.touch()
-            probe.unlink()
+        self.folder = folder_sink(folder)
 
     def write(self, frame: Frame, result: FrameResult) -> None:
         from PIL import Image
@@ -141,7 +155,7 @@ class PngSink(Sink):
             image = Image.fromarray(labels.astype(np.uint8))
             image.putpalette(PALETTE.tobytes())
         path = self.folder / f"{result.frame_idx:05d}.png"
-        with _writing(path):
+        with writing(path):
             image.save(path, compress_level=1)
 
     def close(self) -> None:
@@ -155,7 +169,7 @@ class LineSink(Sink):
 
     def __init__(self, path: Path):
         self.path = Path(path)
-        with _writing(self.path):
+        with writing(self.path):
             self._file = self.path.open("w", buffering=1, encoding="utf-8", newline="\n")
             self._file.write(self.header)
 
@@ -163,12 +177,12 @@ class LineSink(Sink):
         raise NotImplementedError
 
     def write(self, frame: Frame, result: FrameResult) -> None:
-        with _writing(self.path):
+        with writing(self.path):
             for line in self.lines(result):
                 self._file.write(line + "\n")
 
     def close(self) -> None:
-        with _writing(self.path):
+        with writing(self.path):
             self._file.close()
 
 
@@ -203,30 +217,3 @@ class BoxSink(LineSink):
                 result.obj_ids, result.boxes, result.scores, result.object_logits, result.status
             )
         ]
-
-
-SINKS = {
-    "overlay": lambda folder, rate: OverlaySink(folder / "overlay.mp4", rate),
-    "png": lambda folder, rate: PngSink(folder / "masks"),
-    "rle": lambda folder, rate: RleSink(folder / "masks.jsonl"),
-    "csv": lambda folder, rate: BoxSink(folder / "boxes.csv"),
-}
-
-
-def open_sinks(names: list[str], folder: Path, frame_rate: Fraction | None = None) -> list[Sink]:
-    """Sinks by name, in `folder`, which is made. Raises `OutputError` for an unknown name or a folder that cannot be
-    written; nothing stays open then."""
-    unknown = [name for name in names if name not in SINKS]
-    if unknown:
-        raise OutputError(f"cannot save {unknown[0]!r}; choose from: {', '.join(SINKS)}")
-    folder, sinks = Path(folder), []
-    with _writing(folder):
-        folder.mkdir(parents=True, exist_ok=True)
-    try:
-        for name in names:
-            sinks.append(SINKS[name](folder, frame_rate))
-    except OutputError:
-        for sink in sinks:
-            sink.close()
-        raise
-    return sinks

@@ -1,0 +1,154 @@
+"""Workers: processes here, or actors on a Ray cluster. Either may die at any moment; then it is replaced and its item handed back."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import threading
+import time
+from multiprocessing.connection import wait
+from typing import Protocol
+
+from vidmem.batch.plan import Item
+from vidmem.batch.work import Settings, Worker
+from vidmem.errors import RuntimeMissing, VidmemError
+
+
+GRACE = 1.0  # seconds that a worker has to leave by itself
+
+
+class Crew(Protocol):
+    """`count` workers, each with at most one item."""
+
+    count: int
+
+    def give(self, worker: int, item: Item) -> None: ...
+
+    def next(self, seconds: float) -> tuple[int, dict | str] | None:
+        """The next worker that is done: its number and the item's record, or as text why it died. None: nothing within that time."""
+        ...
+
+    def close(self) -> None: ...
+
+
+class LocalCrew:
+    """Processes that were started afresh: no thread or lock of ours is copied into them."""
+
+    def __init__(self, settings: Settings, count: int):
+        self.count, self._settings = count, settings
+        self._context = multiprocessing.get_context("spawn")
+        self._workers = [self._start() for _ in range(count)]
+
+    def _start(self):
+        ours, theirs = self._context.Pipe()
+        process = self._context.Process(target=_serve, args=(theirs, self._settings), name="vidmem-worker", daemon=True)
+        process.start()
+        theirs.close()
+        return process, ours
+
+    def give(self, worker: int, item: Item) -> None:
+        try:
+            self._workers[worker][1].send(item)
+        except OSError:
+            pass  # it is dead, which `next` will find
+
+    def next(self, seconds: float) -> tuple[int, dict | str] | None:
+        pipes = {pipe: number for number, (_, pipe) in enumerate(self._workers)}
+        for pipe in wait(list(pipes), seconds):
+            number = pipes[pipe]
+            try:
+                said = pipe.recv()
+            except (EOFError, OSError):
+                return number, self._replace(number)
+            if isinstance(said, VidmemError):  # the model cannot be loaded: no worker ever will
+                raise said
+            return number, said
+        return None
+
+    def _replace(self, number: int) -> str:
+        process, pipe = self._workers[number]
+        process.join()
+        pipe.close()
+        self._workers[number] = self._start()
+        code = process.exitcode
+        return f"signal {-code}" + (" (killed: perhaps the machine ran out of memory)" if code == -9 else "") if code < 0 else f"exit code {code}"
+
+    def close(self) -> None:
+        for _, pipe in self._workers:
+            pipe.close()  # who waits for an item goes home
+        for process, _ in self._workers:
+            process.join(GRACE)
+            process.terminate()
+            process.join()
+
+
+def _serve(pipe, settings: Settings) -> None:
+    """A worker's life. Ctrl-C reaches the whole group of processes; the driver decides what it means."""
+    import signal
+
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_die_with, args=(os.getppid(),), daemon=True).start()
+    try:
+        worker = Worker(settings)
+    except VidmemError as error:
+        pipe.send(error)
+        return
+    while True:
+        try:
+            item = pipe.recv()
+        except (EOFError, OSError):
+            return
+        pipe.send(worker.do(item))
+
+
+def _die_with(parent: int) -> None:
+    """A driver that is killed cannot stop its workers; they must not go on beside those of the next run."""
+    while os.getppid() == parent:
+        time.sleep(0.2)
+    os._exit(1)
+
+
+class RayCrew:
+    """Actors that hold the model. Only items and records go through Ray; frames stay in the worker, files in the places.
+
+    address: `local`, or of a cluster (`ray://host:10001`, `auto`). Raises `RuntimeMissing` without ray.
+    """
+
+    def __init__(self, settings: Settings, count: int, address: str):
+        try:
+            import ray
+        except ImportError as error:
+            raise RuntimeMissing("--ray needs ray: pip install ray") from error
+        self.count, self._settings, self._ray = count, settings, ray
+        if not ray.is_initialized():
+            here = {"num_cpus": count, "include_dashboard": False} if address == "local" else {}
+            ray.init(address, configure_logging=False, log_to_driver=False, **here)
+        device = str(settings.load.get("device") or "cpu")
+        needs = {"num_cpus": settings.load.get("threads") or 1, "num_gpus": 0 if device == "cpu" else 1}
+        self._actor = ray.remote(**needs)(Worker)
+        self._workers = [self._actor.remote(settings) for _ in range(count)]
+        self._running: dict = {}  # reference of a record -> worker
+
+    def give(self, worker: int, item: Item) -> None:
+        self._running[self._workers[worker].do.remote(item)] = worker
+
+    def next(self, seconds: float) -> tuple[int, dict | str] | None:
+        ready, _ = self._ray.wait(list(self._running), num_returns=1, timeout=seconds) if self._running else ([], [])
+        if not ready:
+            return None
+        number = self._running.pop(ready[0])
+        try:
+            return number, self._ray.get(ready[0])
+        except self._ray.exceptions.ActorDiedError as error:
+            if isinstance(cause := getattr(error, "cause", None) or error.__cause__, VidmemError):
+                raise cause from None
+            self._workers[number] = self._actor.remote(self._settings)
+            return number, "the Ray actor died: " + " ".join(str(error).split())[:300]
+        except self._ray.exceptions.RayError as error:
+            self._workers[number] = self._actor.remote(self._settings)
+            return number, " ".join(str(error).split())[:300]
+
+    def close(self) -> None:
+        for worker in self._workers:
+            self._ray.kill(worker)
+        self._ray.shutdown()

@@ -1,0 +1,150 @@
+"""Files that other people's tools read: SA-V, YouTube-VOS, MOTChallenge, cut-outs for video editors."""
+
+from __future__ import annotations
+
+import json
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+
+from vidmem.errors import OutputError
+from vidmem.render import PALETTE
+from vidmem.types import Frame, FrameResult
+from vidmem.video.rle import rle_encode
+from vidmem.video.sink import BoxSink, LineSink, OverlaySink, PngSink, RleSink, Sink, folder_sink, writing
+
+
+class ObjectPngSink(Sink):
+    """SA-V's: a folder for each object, `003/00012.png` by object and frame index, values 0 and 1; masks may overlap."""
+
+    def __init__(self, folder: Path):
+        self.folder = folder_sink(folder)
+
+    def write(self, frame: Frame, result: FrameResult) -> None:
+        from PIL import Image
+
+        for obj_id, mask in zip(result.obj_ids, result.masks):
+            image = Image.fromarray(mask.astype(np.uint8))
+            image.putpalette(PALETTE.tobytes())
+            path = self.folder / f"{obj_id:03d}" / f"{result.frame_idx:05d}.png"
+            with writing(path):
+                path.parent.mkdir(exist_ok=True)
+                image.save(path, compress_level=1)
+
+    def close(self) -> None:
+        pass
+
+
+class TrackSink(Sink):
+    """YouTube-VOS / YouTube-VIS results: a JSON list with one track an object, its `segmentations` one COCO RLE or null a frame.
+
+    The format has tracks outside and frames inside, so encoded masks are kept until `close`, some hundred bytes each.
+    """
+
+    def __init__(self, path: Path):
+        self.path, self._frames, self._tracks = Path(path), 0, {}
+        with writing(self.path):
+            self.path.write_text("[]", encoding="utf-8")
+
+    def write(self, frame: Frame, result: FrameResult) -> None:
+        for obj_id, mask, (x0, y0, x1, y1), score in zip(result.obj_ids.tolist(), result.masks, result.boxes.tolist(), result.scores.tolist()):
+            track = self._tracks.setdefault(obj_id, {})
+            if x1 > x0:
+                track[self._frames] = (rle_encode(mask), [x0, y0, x1 - x0, y1 - y0], int(mask.sum()), score)
+        self._frames += 1
+
+    def close(self) -> None:
+        tracks = []
+        for obj_id, seen in sorted(self._tracks.items()):
+            columns = [[seen[t][part] if t in seen else None for t in range(self._frames)] for part in range(3)]
+            scores = [said[3] for said in seen.values()]
+            tracks.append({"video_id": 1, "category_id": 1, "obj_id": obj_id, "score": round(float(np.mean(scores)), 4) if scores else 0.0,
+                           "segmentations": columns[0], "bboxes": columns[1], "areas": columns[2]})  # fmt: skip
+        with writing(self.path):
+            self.path.write_text(json.dumps(tracks), encoding="utf-8")
+
+
+class MotSink(LineSink):
+    """MOTChallenge text: `frame,id,left,top,width,height,confidence,1,1`, frames and pixels from 1; a line for each box that is seen."""
+
+    def __init__(self, path: Path):
+        super().__init__(path)
+        self._frames = 0
+
+    def lines(self, result: FrameResult) -> list[str]:
+        self._frames += 1  # places in the file, whatever the frames' indices: the format knows no gap at the start
+        return [
+            f"{self._frames},{obj_id},{x0 + 1:g},{y0 + 1:g},{x1 - x0:g},{y1 - y0:g},{score:.4f},1,1"
+            for obj_id, (x0, y0, x1, y1), score in zip(result.obj_ids, result.boxes, result.scores)
+            if x1 > x0
+        ]
+
+
+def cut_out(frame: Frame, result: FrameResult) -> np.ndarray:
+    """(H, W, 4) uint8 RGBA: the frame where any object is, transparent elsewhere, with a soft edge of about a pixel."""
+    import cv2
+
+    seen = result.masks.any(0).astype(np.uint8) * 255 if len(result.masks) else np.zeros(frame.size, np.uint8)
+    return np.dstack([frame.image, cv2.GaussianBlur(seen, (3, 3), 0)])
+
+
+class CutoutSink(OverlaySink):
+    """The objects on a transparent ground: VP9 with alpha in WebM, which browsers and editors take."""
+
+    container, codec, pixels = "webm", "libvpx-vp9", "yuva420p"
+    options = {"deadline": "realtime", "cpu-used": "8", "crf": "24", "b": "0", "threads": "1", "auto-alt-ref": "0"}
+    muxing: dict[str, str] = {}
+    clock = 1000  # WebM's
+
+    def picture(self, frame: Frame, result: FrameResult) -> np.ndarray:
+        return cut_out(frame, result)
+
+
+class CutoutPngSink(Sink):
+    """The same as RGBA images, `00000.png` by frame index."""
+
+    def __init__(self, folder: Path):
+        self.folder = folder_sink(folder)
+
+    def write(self, frame: Frame, result: FrameResult) -> None:
+        from PIL import Image
+
+        path = self.folder / f"{result.frame_idx:05d}.png"
+        with writing(path):
+            Image.fromarray(cut_out(frame, result)).save(path, compress_level=1)
+
+    def close(self) -> None:
+        pass
+
+
+SINKS = {
+    "overlay": lambda folder, rate: OverlaySink(folder / "overlay.mp4", rate),
+    "png": lambda folder, rate: PngSink(folder / "masks"),
+    "rle": lambda folder, rate: RleSink(folder / "masks.jsonl"),
+    "csv": lambda folder, rate: BoxSink(folder / "boxes.csv"),
+    "sav": lambda folder, rate: ObjectPngSink(folder / "objects"),
+    "vos": lambda folder, rate: TrackSink(folder / "tracks.json"),
+    "mot": lambda folder, rate: MotSink(folder / "mot.txt"),
+    "webm": lambda folder, rate: CutoutSink(folder / "cutout.webm", rate),
+    "rgba": lambda folder, rate: CutoutPngSink(folder / "cutout"),
+}
+
+
+def open_sinks(names: list[str], folder: Path, frame_rate: Fraction | None = None) -> list[Sink]:
+    """Sinks by name, in `folder`, which is made. Raises `OutputError` for an unknown name or a folder that cannot be
+    written; nothing stays open then."""
+    unknown = [name for name in names if name not in SINKS]
+    if unknown:
+        raise OutputError(f"cannot save {unknown[0]!r}; choose from: {', '.join(SINKS)}")
+    folder, sinks = Path(folder), []
+    with writing(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+    try:
+        for name in names:
+            sinks.append(SINKS[name](folder, frame_rate))
+    except OutputError:
+        for sink in sinks:
+            sink.close()
+        raise
+    return sinks
