@@ -73,7 +73,7 @@ def published(out: Path) -> dict[str, int]:
 
 
 def killed_runs(clips: Path, table: Path, out: Path, kills: int, names: set[str], seconds: float, seed: int) -> dict:
-    chance, twice, half, done = random.Random(seed), 0, [], 0
+    chance, twice, half, done, lost = random.Random(seed), 0, [], 0, []
     while done < kills:
         shutil.rmtree(out, ignore_errors=True)
         seen: dict[str, int] = {}
@@ -92,7 +92,7 @@ def killed_runs(clips: Path, table: Path, out: Path, kills: int, names: set[str]
             half += filter(None, (half_written(out / name) for name in now))
             twice += sum(1 for name, inode in seen.items() if now.get(name) != inode)
             seen = now
-        lost = sorted(names - set(seen))
+        lost += sorted(names - set(seen))
     return {"kills": done, "lost": len(lost), "twice": twice, "half_written": len(half), "videos": len(names), "seed": seed}
 
 

@@ -127,7 +127,7 @@ def _csv(path: Path, text: str, base: str) -> dict[str, dict]:
         raise PromptError(f"{path} has the columns {', '.join(sorted(columns)) or 'of nothing'}; expected video, obj_id and any of "
                           f"{', '.join(sorted(COLUMNS - {'video', 'obj_id'}))}")  # fmt: skip
     said: dict[str, dict] = {}
-    for number, row in enumerate(reader, 2):
+    for row in reader:
         row = {(k or "").strip(): v.strip() for k, v in row.items() if k and isinstance(v, str) and v.strip()}
         name = row.pop("video", "")
         if not name:
@@ -138,7 +138,7 @@ def _csv(path: Path, text: str, base: str) -> dict[str, dict]:
         try:
             entry["prompts"] = _joined(entry["prompts"], _prompt(row))
         except (ValueError, VidmemError) as error:
-            said[name] = {"problem": f"{path}, line {number}: {error}"}
+            said[name] = {"problem": f"{path}, line {reader.line_num}: {error}"}
     if not said:
         raise PromptError(f"{path} has no line that names a video")
     return said

@@ -67,6 +67,7 @@ class OnnxEngine(HostEngine):
     name = "onnx"
 
     def __init__(self, folder: Path, threads: int | None = None):
+        self.overlaps = (threads or cores()) > 1
         self._sessions = open_sessions(folder, threads)
         self._inputs = {name: [node.name for node in session.get_inputs()] for name, session in self._sessions.items()}
 

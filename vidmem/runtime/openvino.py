@@ -40,6 +40,7 @@ class OpenVinoEngine(HostEngine):
         capabilities = core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
         if precision != "fp32" and precision.upper() not in capabilities:
             raise ModelError(f"precision={precision!r}, and OpenVINO says that this processor has {', '.join(capabilities)}; use fp32")
+        self.overlaps = (threads or cores()) > 1
         self._settings = {
             "INFERENCE_NUM_THREADS": threads or cores(),
             "PERFORMANCE_HINT": "LATENCY", "ENABLE_CPU_PINNING": False,
