@@ -1,0 +1,254 @@
+"""What one visitor works on: frames, objects, what was said about them, and what the tracker made of it."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from app.limits import Refused
+
+from vidmem.render import mask_boxes
+from vidmem.types import Frame, FrameResult, Status
+from vidmem.video import rle_decode, rle_encode
+
+EVERY = 10  # frames between states that a correction can go back to
+
+
+@dataclass
+class Thing:
+    """An object as its user sees it."""
+
+    name: str
+    color: str
+    visible: bool = True
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What one frame gave for one object."""
+
+    rle: dict
+    score: float
+    object_logit: float
+    status: str
+
+
+@dataclass(frozen=True)
+class Edit:
+    """Something a person said."""
+
+    frame_idx: int
+    obj_id: int
+    prompt: dict[str, Any]
+    """Arguments of `Session.add` as JSON can hold them: a mask is a COCO RLE."""
+
+
+@dataclass
+class Project:
+    """frames: reads frame i as (H, W, 3) uint8 RGB. turn: a context manager around each use of the network.
+
+    The edits are the truth; sessions and results are made from them. A session is at one frame at a time: going elsewhere means going on from the
+    nearest state before it, with the same edits, which gives the same masks.
+    """
+
+    tracker: Any
+    frames: Callable[[int], np.ndarray]
+    count: int
+    size: tuple[int, int]
+    fps: float
+    turn: Any
+    max_objects: int = 20
+    things: dict[int, Thing] = field(default_factory=dict)
+    edits: list[Edit] = field(default_factory=list)
+    undone: list[tuple[list[Edit], dict[int, Thing]]] = field(default_factory=list)
+    done: list[tuple[list[Edit], dict[int, Thing]]] = field(default_factory=list)
+    results: dict[int, dict[int, Seen]] = field(default_factory=dict)
+    revisions: dict[int, int] = field(default_factory=dict)  # frame -> when its results changed last
+    revision: int = 0
+    fresh_until: int = -1  # results of later frames do not know the last edits yet
+
+    def __post_init__(self):
+        self._lock = threading.RLock()
+        self._session, self._states = None, {}
+
+    # What a person does ----------------------------------------------------------------------------------------------
+    def say(self, frame_idx: int, obj_id: int, prompt: dict[str, Any]) -> None:
+        """A prompt (points with labels, box or mask) -> the frame's new results. Raises `VidmemError`; then nothing has changed."""
+        with self._lock:
+            if obj_id not in self.things and len(self.things) >= self.max_objects:
+                raise Refused(f"there are {len(self.things)} objects already, which is the limit here; delete one first")
+            self._go(frame_idx)
+            with self.turn:
+                result = self._session.add(obj_id, **arguments(prompt, self.size))
+            self._remember()
+            self.things.setdefault(obj_id, Thing(f"object {obj_id}", ""))
+            self._edit([*self.edits, Edit(frame_idx, obj_id, prompt)], frame_idx)
+            self._keep(result)
+
+    def remove(self, obj_id: int) -> None:
+        """Forget an object everywhere."""
+        with self._lock:
+            if obj_id not in self.things:
+                raise Refused(f"there is no object {obj_id}")
+            self._remember()
+            first = min((e.frame_idx for e in self.edits if e.obj_id == obj_id), default=0)
+            del self.things[obj_id]
+            for frame_idx, seen in self.results.items():
+                if obj_id in seen:
+                    self.results[frame_idx] = {o: s for o, s in seen.items() if o != obj_id}
+                    self.touch(frame_idx)
+            kept_fresh = self.fresh_until
+            self._edit([e for e in self.edits if e.obj_id != obj_id], first)
+            self._forget(first)
+            self.fresh_until = kept_fresh  # the others' results do not depend on it
+
+    def undo(self, again: bool = False) -> int:
+        """Take the last edit back, or the last undo -> the frame it belonged to. Raises `Refused` when there is none."""
+        with self._lock:
+            source, target = (self.undone, self.done) if again else (self.done, self.undone)
+            if not source:
+                raise Refused("there is nothing to redo" if again else "there is nothing to undo")
+            target.append((self.edits, dict(self.things)))
+            before, (edits, things) = self.edits, source.pop()
+            differing = [e for e in [*before, *edits] if not (any(e is b for b in before) and any(e is a for a in edits))]
+            changed = min((e.frame_idx for e in differing), default=0)
+            self.things = things
+            self._edit(edits, changed)
+            self._forget(changed)
+            for frame_idx in list(self.results):
+                left = {o: s for o, s in self.results[frame_idx].items() if any(e.obj_id == o and e.frame_idx <= frame_idx for e in edits)}
+                if left != self.results[frame_idx]:
+                    self.results[frame_idx] = left
+                    self.touch(frame_idx)
+            self._go(changed)
+            self._keep(self._session.result())
+            return changed
+
+    def track(self, start: int, heard: Callable[[int], bool]) -> None:
+        """Follow everything from `start` to the end; heard: called with each frame done, False stops."""
+        frame_idx = max(start, min((e.frame_idx for e in self.edits), default=0))
+        while frame_idx < self.count:
+            with self._lock:
+                if not self.edits:
+                    raise Refused("say what to track first: click on it, or draw a box around it")
+                self._go(frame_idx)
+                self._keep(self._session.result())
+                self.fresh_until = max(self.fresh_until, frame_idx)
+            if not heard(frame_idx):
+                return
+            frame_idx += 1
+
+    def configure(self, bank, search) -> None:
+        """Other memories from now on; everything is to be tracked again."""
+        with self._lock:
+            self.tracker = replace(self.tracker, bank=bank, search=search)
+            self.fresh_until = -1
+            self._forget(0)
+
+    # What comes out --------------------------------------------------------------------------------------------------
+    def result(self, frame_idx: int) -> FrameResult:
+        """As a session would have returned it, but that mask logits are only +-8 inside and outside."""
+        seen = {o: s for o, s in sorted(self.results.get(frame_idx, {}).items()) if self.things[o].visible}
+        masks = np.stack([rle_decode(s.rle) for s in seen.values()]) if seen else np.zeros((0, *self.size), bool)
+        return FrameResult(
+            frame_idx, frame_idx / self.fps, self.size, np.array(list(seen), np.int64), masks, mask_boxes(masks),
+            np.array([s.score for s in seen.values()], np.float32), np.array([s.object_logit for s in seen.values()], np.float32),
+            tuple(Status(s.status) for s in seen.values()), np.where(masks, 8, -8).astype(np.float32),
+        )  # fmt: skip
+
+    def prompted(self) -> dict[int, list[int]]:
+        """obj_id -> frames on which something was said about it."""
+        return {o: sorted({e.frame_idx for e in self.edits if e.obj_id == o}) for o in self.things}
+
+    # The session -----------------------------------------------------------------------------------------------------
+    def _go(self, frame_idx: int) -> None:
+        """Bring the session to a frame, with all edits until there. No object before the first edit: nothing to do before it."""
+        if not 0 <= frame_idx < self.count:
+            raise Refused(f"there is no frame {frame_idx}; the video has {self.count}")
+        at = self._session.frame_idx if self._session else None
+        if at == frame_idx:
+            return
+        first = min((e.frame_idx for e in self.edits), default=frame_idx)
+        state = max((i for i in self._states if first <= i < frame_idx), default=None)
+        if at is None or not first <= at < frame_idx or (state is not None and state > at):
+            if self._session is not None:
+                self._session.close()
+            self._session, at = self.tracker.session(max_objects=self.max_objects), state
+            if state is not None:
+                self._session.restore(self._states[state])
+        for i in range(min(first, frame_idx) if at is None else at + 1, frame_idx + 1):
+            self._step(i)
+
+    def _step(self, i: int) -> None:
+        with self.turn:
+            self._session.step(Frame(i, i / self.fps, self.frames(i)))
+            for edit in self.edits:
+                if edit.frame_idx == i:
+                    self._session.add(edit.obj_id, **arguments(edit.prompt, self.size))
+        if i % EVERY == EVERY - 1:
+            self._states[i] = replace(self._session.snapshot(), features=None)  # only ever stepped on from
+
+    def _edit(self, edits: list[Edit], frame_idx: int) -> None:
+        self.edits = edits
+        self.fresh_until = min(self.fresh_until, frame_idx) if self.fresh_until >= 0 else frame_idx
+        self._states = {i: s for i, s in self._states.items() if i < frame_idx}
+
+    def _forget(self, frame_idx: int) -> None:
+        """The session knows edits that are no more."""
+        self._states = {i: s for i, s in self._states.items() if i < frame_idx}
+        if self._session is not None:
+            self._session.close()
+            self._session = None
+
+    def _remember(self) -> None:
+        self.done.append((self.edits, dict(self.things)))
+        self.undone.clear()
+
+    def _keep(self, result: FrameResult) -> None:
+        self.results[result.frame_idx] = {
+            int(o): Seen(rle_encode(mask), round(float(score), 4), round(float(logit), 3), status.value)
+            for o, mask, score, logit, status in zip(result.obj_ids, result.masks, result.scores, result.object_logits, result.status)
+        }
+        self.touch(result.frame_idx)
+
+    def touch(self, frame_idx: int) -> None:
+        self.revision += 1
+        self.revisions[frame_idx] = self.revision
+
+    def close(self) -> None:
+        with self._lock:
+            self._forget(0)
+            self.results.clear()
+
+
+def arguments(prompt: dict[str, Any], size: tuple[int, int]) -> dict[str, Any]:
+    """Raises `Refused` for a mask that is none of this video."""
+    if prompt.get("mask") is None:
+        return prompt
+    try:
+        mask = rle_decode(prompt["mask"])
+    except (ValueError, TypeError, KeyError, IndexError, MemoryError):
+        raise Refused("the mask cannot be read; expected COCO RLE with size and counts") from None
+    if mask.shape != size:
+        raise Refused(f"the mask is {mask.shape[1]}x{mask.shape[0]}, the video {size[1]}x{size[0]}")
+    return prompt | {"mask": mask}
+
+
+def read_jpeg(folder: Path) -> Callable[[int], np.ndarray]:
+    """Frames as `decode` wrote them."""
+    import cv2
+
+    def read(i: int) -> np.ndarray:
+        image = cv2.imread(str(folder / f"{i:05d}.jpg"))
+        if image is None:
+            raise Refused(f"frame {i} is not there any more; load the video again")
+        return np.ascontiguousarray(image[..., ::-1])
+
+    return read
+
+

@@ -1,0 +1,92 @@
+// Masks and bars as pixels. Nothing here knows the server.
+
+const STATUS = { tracking: [46, 158, 91], occluded: [217, 162, 27], lost: [192, 57, 43] };
+
+/** COCO's compressed RLE -> Uint8Array of H*W, row by row. Runs go down the columns. */
+export function decode(rle) {
+  const [height, width] = rle.size, runs = [], text = rle.counts;
+  for (let at = 0; at < text.length; ) {
+    let x = 0, shift = 0, more = true;
+    while (more) {
+      const byte = text.charCodeAt(at++) - 48;
+      x |= (byte & 31) << shift;
+      shift += 5;
+      more = (byte & 32) !== 0;
+      if (!more && byte & 16) x |= -1 << shift;
+    }
+    runs.push(runs.length > 2 ? x + runs[runs.length - 2] : x);
+  }
+  const mask = new Uint8Array(height * width);
+  let at = 0;
+  runs.forEach((run, i) => {
+    if (i % 2) for (let k = at; k < at + run; k++) mask[(k % height) * width + Math.floor(k / height)] = 1;
+    at += run;
+  });
+  return mask;
+}
+
+/** Uint8Array of H*W, row by row -> COCO's RLE. */
+export function encode(mask, height, width) {
+  const runs = [];
+  let value = 0, run = 0;
+  for (let k = 0; k < mask.length; k++) {
+    const here = mask[(k % height) * width + Math.floor(k / height)] ? 1 : 0;
+    if (here !== value) { runs.push(run); run = 0; value = here; }
+    run++;
+  }
+  runs.push(run);
+  let text = "";
+  runs.forEach((now, i) => {
+    let x = i > 2 ? now - runs[i - 2] : now, more = true;
+    while (more) {
+      const bits = x & 31;
+      x >>= 5;
+      more = bits & 16 ? x !== -1 : x !== 0;
+      text += String.fromCharCode((more ? bits | 32 : bits) + 48);
+    }
+  });
+  return { size: [height, width], counts: text };
+}
+
+/** A canvas with an object's mask in its colour, and a firm edge. */
+export function tinted(rle, [r, g, b]) {
+  const [height, width] = rle.size, mask = decode(rle), image = new ImageData(width, height), pixels = image.data;
+  for (let y = 0, i = 0; y < height; y++) {
+    for (let x = 0; x < width; x++, i++) {
+      if (!mask[i]) continue;
+      const edge = x === 0 || y === 0 || x === width - 1 || y === height - 1 || !mask[i - 1] || !mask[i + 1] || !mask[i - width] || !mask[i + width];
+      pixels.set([r, g, b, edge ? 255 : 120], 4 * i);
+    }
+  }
+  const canvas = document.createElement("canvas");
+  canvas.width = width;
+  canvas.height = height;
+  canvas.getContext("2d").putImageData(image, 0, 0);
+  return canvas;
+}
+
+/** A bar for each object: where it is tracked, occluded, lost and prompted. */
+export function bars(canvas, state, count, at) {
+  const ids = Object.keys(state.things), row = 11, ratio = window.devicePixelRatio || 1, width = canvas.clientWidth;
+  canvas.style.height = Math.max(row * ids.length, 2) + "px";
+  canvas.width = width * ratio;
+  canvas.height = Math.max(row * ids.length, 2) * ratio;
+  const pen = canvas.getContext("2d");
+  pen.scale(ratio, ratio);
+  const each = width / Math.max(count, 1);
+  ids.forEach((id, n) => {
+    for (const [i, seen] of state.results) {
+      const said = seen[id];
+      if (!said) continue;
+      pen.globalAlpha = (i > state.fresh_until ? 0.3 : 1) * (said.status === "tracking" ? 0.35 + 0.65 * Math.min(1, said.score) : 1);
+      pen.fillStyle = "rgb(" + STATUS[said.status].join() + ")";
+      pen.fillRect(i * each, n * row + 1, Math.max(each, 1), row - 3);
+    }
+    pen.globalAlpha = 1;
+    pen.fillStyle = getComputedStyle(canvas).color;
+    for (const prompt of state.prompts) if (prompt.obj_id == id) pen.fillRect(prompt.frame_idx * each, n * row, 2.5, row - 1);
+  });
+  pen.globalAlpha = 0.7;
+  pen.fillStyle = getComputedStyle(canvas).color;
+  pen.fillRect((at + 0.5) * each, 0, 1, canvas.height);
+}
