@@ -6,7 +6,7 @@ import argparse
 import dataclasses
 import sys
 
-from app.limits import Limits, parse_auth
+from .limits import Limits, parse_auth
 from vidmem.errors import RuntimeMissing, VidmemError
 from vidmem.options import bank_options, make_tracker
 
@@ -24,7 +24,7 @@ def main(argv: list[str] | None = None) -> int:
         auth = parse_auth(args.auth)
         limits = Limits(**{f.name: getattr(args, f.name) for f in dataclasses.fields(Limits)})
         try:
-            from app.page import serve
+            from .page import serve
         except ImportError as error:
             raise RuntimeMissing(f"the app needs gradio 6.20 or newer ({error.name} is missing): pip install 'vidmem[app]'") from error
         serve(make_tracker(args), limits, args.host, args.port, auth, args.model)

@@ -9,8 +9,8 @@ from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
 
-from app.limits import Limits, Refused
-from app.project import Edit, Project, Seen, Thing
+from .limits import Limits, Refused
+from .project import Edit, Project, Seen, Thing
 from vidmem.types import Frame, Status
 from vidmem.video import open_sinks
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from app.limits import Limits, check_host
-from app.server import STATIC, make_app
-from app.visits import Visits
+from .limits import Limits, check_host
+from .server import STATIC, make_app
+from .visits import Visits
 
 
 def build_page():
@@ -31,7 +31,7 @@ def build(tracker, limits: Limits, visits: Visits, auth=None, hosts: set[str] = 
 
     app = make_app(tracker, limits, visits, auth, hosts, model)
     return gr.mount_gradio_app(
-        app, build_page(), path="/", allowed_paths=[], blocked_paths=[str(Path("/"))], show_error=False, run_history=False, ssr_mode=False,
+        app, build_page(), path="/", allowed_paths=[], blocked_paths=[str(Path("/"))], show_error=False, run_history=False, app_kwargs={"docs_url": None, "redoc_url": None, "openapi_url": None}, ssr_mode=False,
         footer_links=[], max_file_size="1kb", enable_monitoring=False, pwa=False, mcp_server=False,
     )  # fmt: skip
 

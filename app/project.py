@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from app.limits import Refused
+from .limits import Refused
 
 from vidmem.render import mask_boxes
 from vidmem.types import Frame, FrameResult, Status
@@ -165,6 +165,24 @@ class Project:
         """obj_id -> frames on which something was said about it."""
         return {o: sorted({e.frame_idx for e in self.edits if e.obj_id == o}) for o in self.things}
 
+    def memory(self) -> dict:
+        """What each object's bank holds at the frame where the session is, and which of it the next frame would read."""
+        with self._lock:
+            if self._session is None or self._session.frame_idx is None:
+                return {"frame_idx": None, "objects": {}}
+            now = self._session.snapshot()
+            return {"frame_idx": now.frame_idx, "objects": {o: remembered(t.best.bank, now.frame_idx + 1, now.cue) for o, t in now.tracks.items()}}
+
+    def warm_up(self) -> None:
+        """The first frames compile graphs and fill caches; better while the video is read than at the first click."""
+        height, width = self.size
+        with self.tracker.session() as session:
+            for i in range(min(3, self.count)):
+                with self.turn:
+                    session.step(Frame(i, None, self.frames(i)))
+                    if i == 0:
+                        session.add(1, points=[[width / 2, height / 2]])
+
     # The session -----------------------------------------------------------------------------------------------------
     def _go(self, frame_idx: int) -> None:
         """Bring the session to a frame, with all edits until there. No object before the first edit: nothing to do before it."""
@@ -224,6 +242,18 @@ class Project:
         with self._lock:
             self._forget(0)
             self.results.clear()
+
+
+def remembered(bank, frame_idx: int, cue) -> list[dict]:
+    """A bank's entries, the oldest first, and why each is there."""
+    able = "cue" not in bank.needs or cue is not None
+    read = {r.entry.frame_idx for r in bank.read(frame_idx, cue if "cue" in bank.needs else None).recalls} if able else set()
+    said = []
+    for entry in bank.entries():
+        v = entry.verdict
+        why = "you prompted it" if v.prompted else f"predicted IoU {v.iou:.2f}" + (", present" if v.object_logit > 0 else ", absent")
+        said.append({"frame_idx": entry.frame_idx, "why": why, "prompted": bool(v.prompted), "read": entry.frame_idx in read})
+    return said
 
 
 def arguments(prompt: dict[str, Any], size: tuple[int, int]) -> dict[str, Any]:

@@ -7,16 +7,18 @@ import dataclasses
 import hmac
 import os
 import tempfile
+import time
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from fastapi import FastAPI, Request
+from fastapi import FastAPI, Request, WebSocket
 from fastapi.responses import FileResponse, JSONResponse, Response
 from starlette.concurrency import run_in_threadpool
 
-from app.export import KINDS, export
-from app.limits import Limits, Refused
-from app.visits import Visit, Visits
+from .export import KINDS, export
+from . import live
+from .limits import Limits, Refused
+from .visits import Visit, Visits
 from vidmem.errors import VidmemError
 from vidmem.memory import BANKS
 from vidmem.options import literal
@@ -25,7 +27,7 @@ from vidmem.search import SEARCHES
 from vidmem.tracker import MODELS, Tracker, pick
 
 STATIC = Path(__file__).parent / "static"
-FILES = {"app.js": "text/javascript", "draw.js": "text/javascript", "app.css": "text/css"}  # all there is; no path is ever joined from outside
+FILES = {"app.js": "text/javascript", "draw.js": "text/javascript", "live.js": "text/javascript", "app.css": "text/css"}  # all there is; no path is ever joined from outside
 CHANGES = 200  # frames of results in one answer
 
 
@@ -214,6 +216,10 @@ def make_app(tracker: Tracker, limits: Limits, visits: Visits, auth: tuple[str, 
             project.things[obj_id].visible = said["visible"]
         return {}
 
+    @app.get("/api/visits/{token}/memory")
+    def memory(token: str):
+        return project_of(token)[1].memory()
+
     @app.post("/api/visits/{token}/undo")
     async def undo(token: str, again: bool = False):
         visit, project = project_of(token)
@@ -260,10 +266,19 @@ def make_app(tracker: Tracker, limits: Limits, visits: Visits, auth: tuple[str, 
     @app.get("/api/visits/{token}/export/{name}")
     def fetch(token: str, name: str):
         visit = visits.get(token)
-        found = {path.name: path for path in (visit.folder / "export").glob("*") if path.is_file()}
+        found = {path.name: path for path in (visit.folder / "export").glob("*") if path.is_file() and not path.is_symlink()}
         if name not in found:
             raise Refused("there is no such export; make it again", 404)
         return FileResponse(found[name], filename=name)
+
+    @app.websocket("/api/visits/{token}/live")
+    async def watch(socket: WebSocket, token: str):
+        visit = visits.get(token)
+        visit.watching = True
+        try:
+            await live.serve(socket, live.Live(tracker, visits.turn, limits.objects))
+        finally:
+            visit.watching, visit.seen = False, time.monotonic()
 
     @app.post("/api/visits/{token}/cancel")
     async def cancel(token: str):

@@ -12,10 +12,10 @@ from collections import deque
 from contextlib import contextmanager
 from pathlib import Path
 
-from app.decode import decode
-from app.export import restore, unpack
-from app.limits import Limits, Refused
-from app.project import Project, read_jpeg
+from .decode import decode
+from .export import restore, unpack
+from .limits import Limits, Refused
+from .project import Project, read_jpeg
 
 
 class Turns:
@@ -48,6 +48,7 @@ class Visit:
         self.token, self.limits = secrets.token_urlsafe(24), limits
         self.folder = Path(tempfile.mkdtemp(prefix="visit-", dir=root))
         self.seen = time.monotonic()
+        self.watching = False  # a camera is on: requests come through its socket
         self.project: Project | None = None
         self.video: dict = {}
         self.work: dict = {"kind": "", "done": 0, "of": 0, "error": ""}
@@ -111,6 +112,7 @@ class Visit:
             project = Project(tracker, read_jpeg(frames), said["count"], tuple(said["size"]), fps, turn, self.limits.objects)
             if saved:
                 restore(project, saved)
+            project.warm_up()
             self.project = project
             notes = ([f"only the first {said['count']} frames were read, which is the limit here"] if said.get("cut") else []) + said.get("problems", [])
             self.video = {"name": name, "count": said["count"], "size": said["size"], "fps": fps, "notes": notes[:5]}
@@ -166,7 +168,7 @@ class Visits:
     def sweep(self) -> None:
         late = time.monotonic() - 60 * self.limits.idle_minutes
         for token, visit in list(self._visits.items()):
-            if visit.seen < late:
+            if visit.seen < late and not visit.watching:
                 self.end(token)
 
     def _sweep(self) -> None:

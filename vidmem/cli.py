@@ -148,6 +148,17 @@ def doctor(args) -> int:
     return check(print)
 
 
+def browser_app(argv: list[str]) -> int:
+    """`app` lies beside this package in a checkout, and is installed under the name `vidmem_app`."""
+    from importlib import import_module, util
+
+    root = Path(__file__).resolve().parents[1]
+    if util.find_spec("vidmem_app") is None and (root / "app").is_dir():
+        sys.path.insert(0, str(root))
+        return import_module("app.__main__").main(argv)
+    return import_module("vidmem_app.__main__").main(argv)
+
+
 def build_parser() -> argparse.ArgumentParser:
     from vidmem import __version__
 
@@ -173,6 +184,8 @@ def build_parser() -> argparse.ArgumentParser:
     bank_options(p)
     p.set_defaults(run=track)
 
+    p = commands.add_parser("app", parents=[common], add_help=False, help="the browser app; vidmem app --help")
+    p.set_defaults(run=None)
     add_batch_command(commands, common)
     p = commands.add_parser("eval", parents=[common], help="score J, F and J&F over DATA/*/frames and DATA/*/masks")
     p.add_argument("data", type=Path)
@@ -198,6 +211,9 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def main(argv: list[str] | None = None) -> int:
+    argv = sys.argv[1:] if argv is None else argv
+    if argv[:1] == ["app"]:
+        return browser_app(argv[1:])
     parser = build_parser()
     args = parser.parse_args(argv)
     try:

@@ -1,5 +1,6 @@
 // The workbench. The server holds the truth; this asks for what changed and shows it.
 import { bars, encode, tinted } from "./draw.js";
+import { camera } from "./live.js";
 
 const POLL = 120; // milliseconds between questions while something is going on
 
@@ -9,7 +10,7 @@ export async function start(root) {
   const state = { results: new Map(), things: {}, prompts: [], fresh_until: -1, revision: 0, video: {}, can_undo: false, can_redo: false };
   const view = { at: 0, zoom: 1, x: 0, y: 0, tool: "point", chosen: null, image: null, drag: null, playing: false, space: false, brush: null };
   const frames = new Map(), masks = new Map();
-  let about, token, polling = false;
+  let about, token, polling = false, live = null;
 
   // Talking to the server -----------------------------------------------------------------------
   async function ask(path, options = {}) {
@@ -65,7 +66,8 @@ export async function start(root) {
     $("cancel").hidden = !(busy && work.kind);
     $("undo").disabled = !state.can_undo;
     $("redo").disabled = !state.can_redo;
-    for (const id of ["track", "play", "back", "forth", "lost", "take", "add"]) $(id).disabled = !count;
+    for (const id of ["track", "play", "back", "forth", "lost", "take"]) $(id).disabled = !count || !!state.video.live;
+    $("add").disabled = !count;
     $("scrub").disabled = !count;
     $("scrub").max = Math.max(count - 1, 0);
     $("drop").hidden = !!count;
@@ -91,7 +93,7 @@ export async function start(root) {
       eye.onclick = attempt(async (event) => { event.stopPropagation(); await mine("objects/" + id, { visible: !thing.visible }); masks.clear(); await refresh(); });
       const gone = Object.assign(document.createElement("button"), { textContent: "\u2715", title: "delete" });
       gone.onclick = (event) => { event.stopPropagation(); remove(+id); };
-      item.onclick = () => { view.chosen = +id; objects(); };
+      item.onclick = () => { view.chosen = +id; objects(); attempt(memory)(); };
       item.append(name, how, eye, gone);
       return item;
     }));
@@ -214,16 +216,58 @@ export async function start(root) {
   const prompt = attempt(async (said) => {
     const obj_id = view.chosen ?? fresh();
     view.playing = false;
+    if (live) {
+      if (said.mask) throw new Error("with the camera, click or draw a box");
+      live.say({ obj_id, ...said });
+      view.chosen = obj_id;
+      return;
+    }
     const began = performance.now();
     await mine("prompt", { frame_idx: view.at, obj_id, ...said });
     view.chosen = obj_id;
     await refresh();
+    root.dataset.answered = Date.now();
+    attempt(memory)();
     root.dataset.answer = Math.round(performance.now() - began);
   });
 
-  const remove = attempt(async (id) => { await mine("objects/" + id, { remove: true }); if (view.chosen === id) view.chosen = null; masks.clear(); await refresh(); });
+  const toggleLive = attempt(async () => {
+    if (live) { live.stop(""); return; }
+    view.playing = false;
+    const address = (location.protocol === "https:" ? "wss://" : "ws://") + location.host + "/api/visits/" + token + "/live", late = [];
+    live = await camera(address, (answer, bitmap) => {
+      if (answer.error) { tell(answer.error, true); return; }
+      if (bitmap) { view.image = bitmap; state.video = { count: 1, size: answer.size, fps: 1, live: true }; }
+      state.results = new Map([[0, answer.objects]]);
+      state.things = Object.fromEntries(Object.keys(answer.objects).map((id) => [id, state.things[id] || { name: "object " + id, visible: true }]));
+      masks.clear();
+      if (answer.latency) late.push(answer.latency);
+      if (late.length > 30) late.shift();
+      const middle = [...late].sort((a, b) => a - b)[late.length >> 1];
+      show({ work: {}, busy: false });
+      $("work").textContent = "live: " + Math.round(middle || 0) + " ms late (median), " + answer.dropped + " dropped";
+      root.dataset.live = answer.frame_idx;
+    }, (why) => {
+      live = null;
+      $("live").textContent = "Camera";
+      Object.assign(state, { results: new Map(), things: {}, prompts: [], revision: 0, video: {} });
+      Object.assign(view, { image: null, chosen: null });
+      $("work").textContent = "";
+      tell(why || "the camera is off");
+      attempt(refresh)().then(() => go(0));
+    });
+    $("live").textContent = "Stop camera";
+    Object.assign(state, { results: new Map(), things: {}, prompts: [], video: {} });
+    Object.assign(view, { at: 0, zoom: 1, x: 0, y: 0, chosen: null, image: null });
+    masks.clear();
+    root.querySelector(".vm-name").textContent = "camera";
+    tell("Click on something.");
+  });
+
+  const remove = attempt(async (id) => {
+    if (live) { live.say({ remove: id }); if (view.chosen === id) view.chosen = null; return; } await mine("objects/" + id, { remove: true }); if (view.chosen === id) view.chosen = null; masks.clear(); await refresh(); });
   const undo = attempt(async (again) => { const said = await mine("undo" + (again ? "?again=true" : "")); masks.clear(); await refresh(); await go(said.frame_idx); });
-  const track = attempt(async () => { await mine("track", { from: view.at }); await follow(); });
+  const track = attempt(async () => { await mine("track", { from: view.at }); await follow(); await memory(); });
   const take = attempt(async () => {
     await mine("export/" + $("export").value);
     const said = await follow();
@@ -234,6 +278,18 @@ export async function start(root) {
       link.remove();
     }
   });
+
+  /** Thumbnails of what the chosen object's bank holds; a blue edge: the next frame would read it. */
+  async function memory() {
+    const said = await ask("visits/" + token + "/memory", { method: "GET" }), id = view.chosen ?? Object.keys(said.objects)[0];
+    $("memory-at").textContent = said.frame_idx === null ? "" : "at frame " + said.frame_idx;
+    $("memory").replaceChildren(...(said.objects[id] || []).map((entry) => {
+      const figure = Object.assign(document.createElement("figure"), { className: entry.read ? "read" : "", title: entry.why + (entry.read ? "; read next" : "; not read next") });
+      figure.append(Object.assign(new Image(), { src: "/api/visits/" + token + "/frames/" + entry.frame_idx + ".jpg?v=" + state.video.stamp }), entry.frame_idx + (entry.prompted ? " *" : ""));
+      figure.onclick = () => go(entry.frame_idx);
+      return figure;
+    }));
+  }
 
   function nextLost() {
     for (let i = view.at + 1; i < state.video.count; i++) {
@@ -339,7 +395,7 @@ export async function start(root) {
     if (!view.drag && !/^(INPUT|SELECT|BUTTON)$/.test(event.target.tagName)) play();
   });
   root.querySelectorAll("[data-tool]").forEach((button) => (button.onclick = () => tool(button.dataset.tool)));
-  const does = { track, play, take, fit, add: another, lost: nextLost, back: () => go(view.at - 1), forth: () => go(view.at + 1), help: () => $("keys").showModal(),
+  const does = { live: toggleLive, track, play, take, fit, add: another, lost: nextLost, back: () => go(view.at - 1), forth: () => go(view.at + 1), help: () => $("keys").showModal(),
     undo: () => undo(false), redo: () => undo(true), cancel: attempt(async () => { await mine("cancel"); await refresh(); }) };
   for (const [id, action] of Object.entries(does)) $(id).onclick = (event) => { event.currentTarget.blur(); action(); };
   $("scrub").oninput = () => { view.playing = false; go(+$("scrub").value); };
@@ -369,7 +425,7 @@ export async function start(root) {
   $("apply").onclick = attempt(async () => {
     await mine("settings", { bank: $("bank").value, search: $("search").value, bank_numbers: gather("bank"), search_numbers: gather("search") });
     $("apply").disabled = true;
-    if (state.prompts.length) { await mine("track", { from: 0 }); await follow(); }
+    if (state.prompts.length) { await mine("track", { from: 0 }); await follow(); await memory(); }
   });
 
   await attempt(async () => {

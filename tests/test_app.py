@@ -1,0 +1,455 @@
+"""The app behind its routes: what a visitor can do, and what a visitor cannot. The page itself is tested in a browser, in test_browser.py."""
+
+import base64
+import io
+import json
+import struct
+import threading
+import time
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+from clips import encode as write_clip
+
+pytest.importorskip("gradio", reason="the app needs gradio")
+from fastapi.testclient import TestClient  # noqa: E402
+
+import vidmem  # noqa: E402
+from app.__main__ import main  # noqa: E402
+from app.limits import Limits, Refused, check_host, parse_auth  # noqa: E402
+from app.page import build  # noqa: E402
+from app.visits import Turns, Visits  # noqa: E402
+from vidmem.memory import Recent  # noqa: E402
+from vidmem.runtime.fake import FakeNetwork  # noqa: E402
+from vidmem.search import Greedy  # noqa: E402
+from vidmem.tracker import Tracker  # noqa: E402
+from vidmem.video import rle_decode, rle_encode  # noqa: E402
+
+SIZE, COUNT = (48, 64), 24
+HERE = {"127.0.0.1", "localhost", "testserver"}
+
+
+def square(t: int, hidden=()) -> np.ndarray:
+    """A red square that goes to the right; not there on hidden frames."""
+    image = np.full((*SIZE, 3), 40, np.uint8)
+    if t not in hidden:
+        image[12:28, 6 + t : 22 + t] = (220, 30, 30)
+    return image
+
+
+@pytest.fixture(scope="module")
+def clip(tmp_path_factory):
+    path = tmp_path_factory.mktemp("clip") / "red square.mp4"
+    return write_clip(path, [square(t, hidden=(15, 16, 17)) for t in range(COUNT)])
+
+
+@pytest.fixture
+def visits():
+    made = Visits(Limits(upload_mb=2, visitors=3, frames=200))
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def client(visits):
+    """The whole ASGI app, Gradio's page included."""
+    return TestClient(build(Tracker(FakeNetwork(tolerance=90.0), Recent(), Greedy()), visits.limits, visits, hosts=HERE), raise_server_exceptions=False)
+
+
+class Visitor:
+    """Speaks for one browser tab."""
+
+    def __init__(self, client, clip=None):
+        self.client, self.token, self.revision = client, client.post("/api/visits").json()["token"], 0
+        self.results: dict[int, dict] = {}
+        if clip is not None:
+            assert self.post("video?name=red.mp4", content=Path(clip).read_bytes()).status_code == 200
+            assert not self.wait()["work"]["error"]
+
+    def url(self, path):
+        return f"/api/visits/{self.token}/{path}"
+
+    def post(self, path, said=None, **how):
+        return self.client.post(self.url(path), **({"json": said} if said is not None else {}), **how)
+
+    def state(self):
+        said = self.client.get(self.url(f"state?since={self.revision}")).json()
+        self.revision = said.get("revision", 0)
+        self.results |= {int(i): seen for i, seen in said.get("results", {}).items()}
+        return said
+
+    def wait(self):
+        until = time.monotonic() + 60
+        while (said := self.state())["busy"] and time.monotonic() < until:
+            time.sleep(0.02)
+        return self.state() | {"work": said["work"]}
+
+    def click(self, frame_idx=0, obj_id=1, at=(14, 20), label=1):
+        return self.post("prompt", {"frame_idx": frame_idx, "obj_id": obj_id, "points": [list(at)], "labels": [label]})
+
+    def mask(self, frame_idx, obj_id=1):
+        self.state()
+        return rle_decode(self.results[frame_idx][str(obj_id)]["rle"])
+
+
+@pytest.fixture
+def visitor(client, clip):
+    return Visitor(client, clip)
+
+
+# What a visitor can do
+
+
+def test_click_track_and_correct_only_from_there(visitor):
+    assert visitor.click().status_code == 200
+    assert visitor.mask(0)[14:26, 8:20].all() and not visitor.mask(0)[:, 30:].any()
+    assert visitor.post("track", {"from": 0}).status_code == 200 and not visitor.wait()["work"]["error"]
+    assert sorted(visitor.results) == list(range(COUNT)) and visitor.mask(10)[14:26, 18:30].all()
+    assert [visitor.results[t]["1"]["status"] for t in (14, 16)] == ["tracking", "occluded"]
+    before = {t: visitor.results[t] for t in range(12)}
+    first = visitor.revision
+    assert visitor.post("prompt", {"frame_idx": 12, "obj_id": 1, "box": [16, 10, 38, 30]}).status_code == 200
+    assert visitor.state()["fresh_until"] == 12
+    visitor.post("track", {"from": 12})
+    said = visitor.wait()
+    assert said["fresh_until"] == COUNT - 1 and visitor.revision - first == 1 + COUNT - 12, "frames before the correction were not touched"
+    assert all(visitor.results[t] == before[t] for t in before)
+
+
+def test_going_back_and_forth_gives_what_going_straight_gives(client, clip):
+    """Corrections restart from saved states; the masks must be those of a session that saw everything in order."""
+    one, other = Visitor(client, clip), Visitor(client, clip)
+    one.click()
+    one.post("track", {"from": 0})
+    one.wait()
+    one.click(13, at=(60, 40), label=0)
+    one.click(5, obj_id=2, at=(50, 5))
+    one.post("track", {"from": 5})
+    one.wait()
+    other.click()
+    other.click(5, obj_id=2, at=(50, 5))
+    other.post("track", {"from": 0})
+    other.wait()
+    other.click(13, at=(60, 40), label=0)
+    other.post("track", {"from": 13})
+    other.wait()
+    for t in range(COUNT):
+        for obj_id, seen in other.results[t].items():
+            assert one.results[t][obj_id] == seen, (t, obj_id)
+
+
+def test_undo_redo_rename_hide_and_delete(visitor):
+    visitor.click()
+    visitor.click(0, obj_id=2, at=(50, 40))
+    assert set(visitor.state()["things"]) == {"1", "2"} and set(visitor.results[0]) == {"1", "2"}
+    assert visitor.post("undo").json() == {"frame_idx": 0}
+    assert set(visitor.state()["things"]) == {"1"} and set(visitor.results[0]) == {"1"}
+    assert visitor.post("undo?again=true").status_code == 200 and set(visitor.state()["things"]) == {"1", "2"} and set(visitor.results[0]) == {"1", "2"}
+    visitor.post("objects/1", {"name": " fish <b> ", "visible": False})
+    assert visitor.state()["things"]["1"] == {"name": "fish <b>", "color": "", "visible": False}
+    visitor.post("objects/2", {"remove": True})
+    assert set(visitor.state()["things"]) == {"1"} and set(visitor.results[0]) == {"1"}
+    for _ in range(3):
+        visitor.post("undo")
+    assert "nothing to undo" in visitor.post("undo").json()["error"]
+    assert visitor.state()["things"] == {}
+
+
+def test_memory_says_what_is_held_why_and_what_is_read(visitor):
+    visitor.click()
+    visitor.post("track", {"from": 0})
+    visitor.wait()
+    said = visitor.client.get(visitor.url("memory")).json()
+    entries = said["objects"]["1"]
+    assert said["frame_idx"] == COUNT - 1 and entries[0] == {"frame_idx": 0, "why": "you prompted it", "prompted": True, "read": True}
+    assert entries[-1]["frame_idx"] > 17 and "predicted IoU" in entries[-1]["why"] and any(e["read"] for e in entries[1:])
+
+
+def test_banks_and_searches_have_controls_and_are_taken(visitor):
+    about = visitor.client.get("/api/about").json()
+    fields = {f["name"]: f for f in about["policies"]["bank"]["confident"]["fields"]}
+    assert fields["slots"]["least"] == 2 and about["policies"]["search"]["tree"]["about"]
+    visitor.click()
+    assert visitor.post("settings", {"bank": "confident", "search": "tree", "bank_numbers": {"slots": "4"}, "search_numbers": {"lag": "0"}}).status_code == 200
+    visitor.post("track", {"from": 0})
+    assert visitor.wait()["fresh_until"] == COUNT - 1
+    assert "slots=1" in visitor.post("settings", {"bank": "confident", "bank_numbers": {"slots": 1}}).json()["error"]
+    assert "no bank 'none'" in visitor.post("settings", {"bank": "none"}).json()["error"]
+
+
+@pytest.mark.parametrize("kind", ["overlay", "webm", "png", "rle", "csv", "vos", "mot"])
+def test_exports_are_files_that_can_be_opened(visitor, kind, tmp_path):
+    visitor.click()
+    visitor.post("track", {"from": 0})
+    visitor.wait()
+    visitor.post(f"export/{kind}")
+    name = visitor.wait()["work"]["file"]
+    answer = visitor.client.get(visitor.url(f"export/{name}"))
+    assert answer.status_code == 200 and name.startswith("red-")
+    path = tmp_path / name
+    path.write_bytes(answer.content)
+    if kind in ("overlay", "webm"):
+        with vidmem.open_video(path) as video:
+            assert sum(1 for _ in video) == COUNT
+    elif kind == "png":
+        with zipfile.ZipFile(path) as archive:
+            assert len(archive.namelist()) == COUNT
+    elif kind == "vos":
+        assert len(json.loads(path.read_text())[0]["segmentations"]) == COUNT
+    else:
+        assert len(path.read_text().splitlines()) >= COUNT - 4
+
+
+def test_a_project_is_taken_home_and_opened_again(visitor, client):
+    visitor.click()
+    visitor.post("objects/1", {"name": "square"})
+    visitor.post("track", {"from": 0})
+    visitor.wait()
+    visitor.post("export/project")
+    archive = visitor.client.get(visitor.url(f"export/{visitor.wait()['work']['file']}")).content
+    other = Visitor(client)
+    other.post("video?name=p.zip", content=archive)
+    assert not other.wait()["work"]["error"]
+    assert other.state()["things"]["1"]["name"] == "square" and other.results == visitor.results
+    assert other.click(20, at=(30, 20)).status_code == 200
+
+
+def test_what_cannot_be_done_is_said_and_nothing_is_lost(visitor):
+    assert "click on it" in visitor.post("track", {"from": 0}).json()["error"]
+    visitor.click()
+    kept = visitor.state()["prompts"]
+    for said, message in (({"frame_idx": 99, "obj_id": 1, "points": [[1, 1]]}, "no frame 99"), ({"frame_idx": 0, "obj_id": 1, "points": [[999, 1]]}, "outside"),
+                          ({"frame_idx": 0, "obj_id": 1}, "without points"), ({"frame_idx": "0", "obj_id": 1}, "expected an integer"),
+                          ({"frame_idx": 0, "obj_id": 1, "mask": {"size": [5, 5], "counts": "i0"}}, "the mask"), ({"frame_idx": 0, "obj_id": 0, "points": [[1, 1]]}, "obj_id"),
+                          ([1], "JSON object")):  # fmt: skip
+        answer = visitor.post("prompt", said)
+        assert answer.status_code == 400 and message in answer.json()["error"], answer.text
+    assert visitor.state()["prompts"] == kept and visitor.mask(0).any()
+    mask = np.zeros(SIZE, bool)
+    mask[12:28, 6:22] = True
+    assert visitor.post("prompt", {"frame_idx": 0, "obj_id": 3, "mask": rle_encode(mask)}).status_code == 200
+
+
+def jpeg(t: int, size=SIZE) -> bytes:
+    from PIL import Image
+
+    data = io.BytesIO()
+    Image.fromarray(square(t)).resize(size[::-1]).save(data, "JPEG", quality=95)
+    return data.getvalue()
+
+
+def test_a_camera_is_followed_through_the_socket_and_the_newest_frame_wins(client, visits):
+    visitor = Visitor(client)
+    with client.websocket_connect(visitor.url("live")) as socket:
+        socket.send_bytes(struct.pack("<d", 5.5) + jpeg(0))
+        said = socket.receive_json()
+        assert said["clock"] == 5.5 and said["objects"] == {} and said["size"] == list(SIZE)
+        socket.send_text(json.dumps({"obj_id": 1, "points": [[14, 20]], "labels": [1]}))
+        said = socket.receive_json()
+        assert rle_decode(said["objects"]["1"]["rle"])[14:26, 8:20].all() and said["clock"] is None
+        socket.send_text(json.dumps({"obj_id": 1, "points": [[999, 0]]}))
+        assert "outside" in socket.receive_json()["error"]
+        for t in range(1, 4):
+            socket.send_bytes(struct.pack("<d", t) + jpeg(4 * t))
+            said = socket.receive_json()
+        assert rle_decode(said["objects"]["1"]["rle"])[14:26, 20:32].all() and said["clock"] == 3
+        with visits.turn:  # nobody may compute: frames pile up, and all but the newest are dropped
+            for t in range(5, 9):
+                socket.send_bytes(struct.pack("<d", t) + jpeg(12))
+            time.sleep(0.3)
+        clocks = [(said := socket.receive_json())["clock"]]
+        while clocks[-1] != 8:
+            clocks.append((said := socket.receive_json())["clock"])
+        assert len(clocks) <= 2 and said["dropped"] >= 2
+        for wrong in (b"no picture", jpeg(0, (20, 20)), jpeg(0, (2000, 30))):
+            socket.send_bytes(bytes(8) + wrong)
+            assert "error" in socket.receive_json()
+        socket.send_text(json.dumps({"remove": 1}))
+        assert socket.receive_json()["objects"] == {}
+    until = time.monotonic() + 10
+    while visits.get(visitor.token).watching and time.monotonic() < until:
+        time.sleep(0.01)
+    assert not visits.get(visitor.token).watching
+
+
+# Limits, and going away
+
+
+def test_uploads_beyond_the_limits_are_refused_with_the_limit(client, visits, clip, tmp_path):
+    visitor = Visitor(client)
+    answer = visitor.post("video", content=bytes(3 << 20))
+    assert answer.status_code == 413 and "2 MB, which is the limit here" in answer.json()["error"]
+    assert not list(visits.get(visitor.token).folder.glob("upload*"))
+    for content, message in ((b"<html>not found</html>", "no video that the app takes"), (Path(clip).read_bytes()[:600], "no video"),
+                             (b"#EXTM3U\n#EXT-X-TARGETDURATION:9\n#EXTINF:9,\nfile:///etc/passwd\n", "no video that the app takes"),
+                             (b"ffconcat version 1.0\nfile /etc/passwd\n", "no video that the app takes")):  # fmt: skip
+        visitor.post("video", content=content)
+        said = visitor.wait()
+        assert message in said["work"]["error"] and "/etc" not in said["work"]["error"] and not said["video"]
+    long = write_clip(tmp_path / "long.mp4", [square(0)] * 210)
+    visitor.post("video", content=long.read_bytes())
+    said = visitor.wait()
+    assert said["video"]["count"] == 200 and "only the first 200 frames" in said["video"]["notes"][0]
+
+
+def test_visitors_beyond_the_limit_wait_and_those_who_leave_take_nothing_with_them(client, visits, clip):
+    three = [Visitor(client, clip if n == 0 else None) for n in range(3)]
+    assert client.post("/api/visits").status_code == 503
+    folder = visits.get(three[0].token).folder
+    assert folder.is_dir() and client.post(three[0].url("end")).status_code == 200
+    assert not folder.exists() and len(visits) == 2 and three[0].post("undo").status_code == 404
+    assert client.post("/api/visits").status_code == 200
+    for token in list(visits._visits):
+        visits.get(token).seen -= 60 * visits.limits.idle_minutes + 1
+    visits.sweep()
+    assert len(visits) == 0 and not list(visits.root.iterdir())
+
+
+def test_work_can_be_cancelled_and_what_was_done_is_kept(visitor, visits):
+    visit = visits.get(visitor.token)
+    visitor.click()
+    read, reached = visit.project.frames, threading.Event()
+
+    def slow(i):
+        if i >= 5:
+            reached.set()
+            time.sleep(0.05)
+        return read(i)
+
+    visit.project.frames = slow
+    visitor.post("track", {"from": 0})
+    assert reached.wait(10) and "still tracking" in visitor.post("export/csv").json()["error"]
+    visitor.post("cancel")
+    said = visitor.state()
+    assert not said["busy"] and 4 <= said["fresh_until"] < COUNT - 1
+
+
+def test_a_turn_goes_round():
+    """Somebody with a thousand frames lets another's click in after each of them."""
+    turns, order, begun = Turns(), [], threading.Event()
+
+    def long():
+        for _ in range(20):
+            with turns:
+                begun.set()
+                time.sleep(0.01)
+                order.append("long")
+
+    thread = threading.Thread(target=long)
+    thread.start()
+    begun.wait()
+    for _ in range(3):
+        with turns:
+            order.append("click")
+    thread.join()
+    places = [i for i, who in enumerate(order) if who == "click"]
+    assert places[-1] <= 8, order
+
+
+# What a visitor cannot do
+
+SECRET = "/etc/passwd"
+TRAVERSALS = [
+    "/static/../server.py", "/static/..%2fserver.py", "/static/%2e%2e/server.py", "/static//etc/passwd", "/static/app.html",
+    "/gradio_api/file=/etc/passwd", "/gradio_api/file=../../../../etc/passwd", "/gradio_api/file=app/server.py", "/gradio_api/file/etc/passwd",
+    "/file=/etc/passwd", "/file/etc/passwd", "/gradio_api/file=http://127.0.0.1:1/", "/gradio_api/proxy=http://127.0.0.1:1/", "/gradio_api/file=%2fetc%2fpasswd",
+    "/gradio_api/file=//etc/passwd", "/gradio_api/file=C:/windows/win.ini", "/gradio_api/stream/..%2f..%2fetc", "/assets/../../../../etc/passwd",
+    "/assets/..%2f..%2f..%2f..%2fetc%2fpasswd", "/theme.css/..%2f..%2fetc%2fpasswd", "/static/fonts/..%2f..%2f..%2fetc%2fpasswd", "/custom_component/x/../../../etc/passwd",
+    "/svelte/..%2f..%2f..%2f..%2fetc%2fpasswd", "/docs", "/openapi.json", "/monitoring", "/gradio_api/component_server",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("path", TRAVERSALS)
+def test_no_file_of_the_server_can_be_read(client, path):
+    answer = client.get(path)
+    body = answer.content
+    assert b"root:" not in body and b"def make_app" not in body and b"make_gradio" not in body, path
+    assert answer.status_code != 200 or b"<!doctype html" in body[:200].lower(), f"{path}: {answer.status_code} {body[:80]}"
+
+
+def test_exports_and_frames_are_reached_by_their_own_names_only(visitor, visits):
+    visitor.click()
+    visitor.post("export/csv")
+    visitor.wait()
+    folder = visits.get(visitor.token).folder
+    (folder / "export/link").symlink_to(SECRET)
+    for name in ("link", "..%2fframes%2f00000.jpg", "%2fetc%2fpasswd", "..", "upload"):
+        assert visitor.client.get(visitor.url(f"export/{name}")).status_code in (404, 405), name
+    for index in ("-1", "99999", "0%2f..", "../../x"):
+        assert visitor.client.get(visitor.url(f"frames/{index}.jpg")).status_code in (404, 422, 405, 400), index
+
+
+def test_an_archive_cannot_write_outside_nor_link_nor_swell(visitor, client, visits, tmp_path):
+    evil = io.BytesIO()
+    with zipfile.ZipFile(evil, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("project.json", json.dumps({"version": 1, "video": {"fps": 5}, "things": {}, "edits": [], "results": {}}))
+        archive.writestr("../../../../tmp/evil.jpg", b"x")
+        archive.writestr("/tmp/evil.jpg", b"x")
+        link = zipfile.ZipInfo("frames/00000.jpg")
+        link.external_attr = 0o120777 << 16
+        archive.writestr(link, "/etc/passwd")
+    other = Visitor(client)
+    other.post("video", content=evil.getvalue())
+    said = other.wait()
+    assert said["work"]["error"] and not Path("/tmp/evil.jpg").exists() and "root:" not in json.dumps(said)
+    bomb = io.BytesIO()
+    with zipfile.ZipFile(bomb, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("project.json", "{}")
+        archive.writestr("frames/00000.jpg", bytes(20 << 20))
+    other.post("video", content=bomb.getvalue())
+    assert "larger than 2 MB" in other.wait()["work"]["error"]
+    for said in (b"PK\x05\x06" + bytes(18), evil.getvalue()[:300]):
+        other.post("video", content=said)
+        assert other.wait()["work"]["error"]
+
+
+def test_two_visitors_do_not_see_each_other(client, clip):
+    one, other = Visitor(client, clip), Visitor(client)
+    one.click()
+    assert one.token != other.token and len(one.token) >= 32
+    assert "load a video first" in other.post("prompt", {"frame_idx": 0, "obj_id": 1, "points": [[1, 1]]}).json()["error"]
+    assert other.client.get(other.url("frames/0.jpg")).status_code == 400 and other.state()["video"] == {}
+    for token in ("", "x", "../" + one.token, one.token[:-1]):
+        assert client.get(f"/api/visits/{token}/state").status_code in (404, 405)
+
+
+def test_pages_elsewhere_and_other_names_get_nothing(client):
+    assert client.post("/api/visits", headers={"Origin": "http://evil.example"}).status_code == 403
+    assert client.post("/api/visits", headers={"Origin": "null"}).status_code == 403
+    assert client.get("/", headers={"Host": "evil.example"}).status_code == 421
+    assert client.post("/api/visits", headers={"Origin": "http://testserver"}).status_code == 200
+    answer = client.get("/api/about")
+    assert answer.headers["x-content-type-options"] == "nosniff" and answer.headers["x-frame-options"] == "SAMEORIGIN"
+
+
+def test_the_password_stands_before_everything(visits):
+    app = build(Tracker(FakeNetwork(), Recent(), Greedy()), visits.limits, visits, auth=("ann", "long-enough"))
+    closed = TestClient(app)
+    good = {"Authorization": "Basic " + base64.b64encode(b"ann:long-enough").decode()}
+    for path in ("/", "/api/about", "/static/app.js", "/gradio_api/info", "/config"):
+        assert closed.get(path).status_code == 401, path
+        for wrong in ("Basic x", "Basic " + base64.b64encode(b"ann:wrong").decode(), "Bearer long-enough"):
+            assert closed.get(path, headers={"Authorization": wrong}).status_code == 401
+    assert closed.get("/api/about", headers=good).status_code == 200 and closed.get("/", headers=good).status_code == 200
+
+
+def test_the_server_is_not_opened_to_others_without_a_password(capsys):
+    for host in ("0.0.0.0", "192.168.1.5", "::", "example.org"):
+        with pytest.raises(Refused, match="give --auth"):
+            check_host(host, None)
+        assert check_host(host, ("ann", "long-enough")) == host
+    assert [check_host(host, None) for host in ("127.0.0.1", "::1", "localhost")]
+    assert parse_auth("ann:long:enough") == ("ann", "long:enough") and parse_auth(None) is None
+    for text in ("ann", "ann:short", ":long-enough"):
+        with pytest.raises(Refused, match="NAME:PASSWORD"):
+            parse_auth(text)
+    assert main(["--host", "0.0.0.0"]) == 2 and "give --auth" in capsys.readouterr().err
+
+
+def test_nothing_is_sent_anywhere_and_no_history_is_kept(client):
+    config = client.get("/config").json()
+    assert config["analytics_enabled"] is False
+    page = client.get("/").text
+    assert "google-analytics" not in page and "huggingface.co/analytics" not in page
