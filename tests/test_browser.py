@@ -100,8 +100,11 @@ class Tab:
     def press(self, name):
         self.page.click(f"[data-id={name}]")
 
-    def idle(self):
-        return self.page.inner_text("[data-id=work]") == ""
+    def tracked(self, visits):
+        """All of it, with the last edit, and shown."""
+        visit = visits.get(self.token)
+        self.until(lambda: not visit.busy and visit.project.fresh_until == COUNT - 1)
+        self.until(lambda: self.page.inner_text("[data-id=work]") == "" and self.page.evaluate("document.querySelector('[data-id=cancel]').hidden"))
 
     def go(self, frame):
         self.page.evaluate("(f) => { const s = document.querySelector('[data-id=scrub]'); s.value = f; s.dispatchEvent(new Event('input')); }", frame)
@@ -121,14 +124,14 @@ def tab(server, browser, clip):
     assert made.errors == []
 
 
-def test_click_track_play_correct_and_take_home(tab, tmp_path):
+def test_click_track_play_correct_and_take_home(server, tab, tmp_path):
     assert not tab.masked(14, 20)
     tab.click(14, 20)
     tab.until(lambda: tab.masked(10, 16) and tab.masked(18, 24))
     assert not tab.masked(40, 20)
     tab.press("track")
     tab.page.wait_for_function("document.querySelectorAll('[data-obj]').length == 1")
-    tab.until(lambda: tab.idle() and tab.page.evaluate("document.querySelector('[data-id=cancel]').hidden"))
+    tab.tracked(server[1])
     tab.go(10)
     tab.until(lambda: tab.masked(20, 20) and not tab.masked(8, 20))
     tab.go(16)
@@ -141,7 +144,7 @@ def test_click_track_play_correct_and_take_home(tab, tmp_path):
     tab.click(60, 44, button="right")
     tab.until(lambda: not tab.page.is_disabled("[data-id=undo]"))
     tab.press("track")
-    tab.until(lambda: tab.idle() and tab.page.evaluate("document.querySelector('[data-id=cancel]').hidden"))
+    tab.tracked(server[1])
     tab.page.select_option("[data-id=export]", "overlay")
     with tab.page.expect_download() as download:
         tab.press("take")
@@ -188,7 +191,7 @@ def test_zoom_and_pan_keep_clicks_where_they_point(tab):
     tab.until(lambda: tab.masked(9, 15) and tab.masked(19, 25) and not tab.masked(30, 20))
 
 
-def test_the_memory_panel_and_its_controls(tab):
+def test_the_memory_panel_and_its_controls(server, tab):
     tab.click(14, 20)
     tab.until(lambda: tab.page.locator("[data-id=memory] figure").count() == 1)
     assert "you prompted it" in tab.page.get_attribute("[data-id=memory] figure", "title")
@@ -196,7 +199,8 @@ def test_the_memory_panel_and_its_controls(tab):
     tab.page.fill("[data-id=bank-numbers] [data-name=slots]", "4")
     assert "believed" in tab.page.inner_text("[data-id=bank-about]")
     tab.press("apply")
-    tab.until(lambda: tab.idle() and tab.page.locator("[data-id=memory] figure").count() > 1)
+    tab.tracked(server[1])
+    tab.until(lambda: tab.page.locator("[data-id=memory] figure").count() > 1)
     tab.page.fill("[data-id=bank-numbers] [data-name=slots]", "1")
     tab.press("apply")
     tab.until(lambda: "slots=1" in tab.page.inner_text("[data-id=message]"))

@@ -10,7 +10,7 @@ export async function start(root) {
   const state = { results: new Map(), things: {}, prompts: [], fresh_until: -1, revision: 0, video: {}, can_undo: false, can_redo: false };
   const view = { at: 0, zoom: 1, x: 0, y: 0, tool: "point", chosen: null, image: null, drag: null, playing: false, space: false, brush: null };
   const frames = new Map(), masks = new Map();
-  let about, token, polling = false, live = null;
+  let about, token, watching = null, live = null;
 
   // Talking to the server -----------------------------------------------------------------------
   async function ask(path, options = {}) {
@@ -44,20 +44,23 @@ export async function start(root) {
     return said;
   }
 
-  const follow = attempt(async () => {
-    if (polling) return;
-    polling = true;
-    try {
-      for (;;) {
-        const said = await refresh();
-        if (!said.busy && !said.work.kind) {
-          if (said.work.error) tell(said.work.error, true);
-          return said;
-        }
-        await new Promise((resolve) => setTimeout(resolve, POLL));
+  async function watch() {
+    for (;;) {
+      const said = await refresh();
+      if (!said.busy) {
+        if (said.work.error) tell(said.work.error, true);
+        return said;
       }
-    } finally { polling = false; }
-  });
+      await new Promise((resolve) => setTimeout(resolve, POLL));
+    }
+  }
+
+  /** Show what goes on until it is over -> the last state. One watch at a time: a later one begins when the earlier is over. */
+  async function follow() {
+    while (watching) await watching.catch(() => {});
+    watching = watch();
+    try { return await watching; } finally { watching = null; }
+  }
 
   // Showing -------------------------------------------------------------------------------------
   function show(said) {
@@ -416,7 +419,7 @@ export async function start(root) {
       if (options) input.append(...options.map((o) => new Option(o, o, o === field.value, o === field.value)));
       else Object.assign(input, { type: "number", step: "any", value: field.value ?? "", min: field.least ?? "", max: field.most ?? "" });
       input.dataset.name = field.name;
-      input.onchange = () => ($("apply").disabled = false);
+      input.oninput = () => ($("apply").disabled = false); // not onchange, which would come with the click that needs it
       label.append(input);
       return label;
     }));
