@@ -27,7 +27,7 @@ test: .venv-test/installed
 
 .venv-test/installed: requirements.txt requirements-test.txt requirements-reference.txt pyproject.toml
 	"$(PYTHON)" -m venv .venv-test
-	.venv-test/bin/python $(PIP) --requirement requirements.txt --requirement requirements-test.txt
+	.venv-test/bin/python $(PIP) --requirement requirements.txt --requirement requirements-test.txt --constraint requirements-reference.txt
 	SAM2_BUILD_CUDA=0 .venv-test/bin/python $(PIP) --no-deps --no-build-isolation --requirement requirements-reference.txt
 	.venv-test/bin/python $(PIP) --no-deps --editable .
 	@touch $@

@@ -6,9 +6,10 @@ import argparse
 import dataclasses
 import sys
 
-from .limits import Limits, parse_auth
 from vidmem.errors import RuntimeMissing, VidmemError
 from vidmem.options import bank_options, make_tracker
+
+from .limits import Limits, parse_auth
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -9,10 +9,11 @@ from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
 
-from .limits import Limits, Refused
-from .project import Edit, Project, Seen, Thing
 from vidmem.types import Frame, Status
 from vidmem.video import open_sinks
+
+from .limits import Limits, Refused
+from .project import Edit, Project, Seen, Thing
 
 KINDS = {
     "overlay": "video with the masks drawn on it (MP4)", "webm": "cut-out with a transparent ground (WebM)", "rgba": "cut-out, a PNG each frame",

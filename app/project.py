@@ -10,11 +10,11 @@ from typing import Any
 
 import numpy as np
 
-from .limits import Refused
-
 from vidmem.render import mask_boxes
 from vidmem.types import Frame, FrameResult, Status
 from vidmem.video import rle_decode, rle_encode
+
+from .limits import Refused
 
 EVERY = 10  # frames between states that a correction can go back to
 

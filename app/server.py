@@ -15,16 +15,17 @@ from fastapi import FastAPI, Request, WebSocket
 from fastapi.responses import FileResponse, JSONResponse, Response
 from starlette.concurrency import run_in_threadpool
 
-from .export import KINDS, export
-from . import live
-from .limits import Limits, Refused
-from .visits import Visit, Visits
 from vidmem.errors import VidmemError
 from vidmem.memory import BANKS
 from vidmem.options import literal
 from vidmem.render import color
 from vidmem.search import SEARCHES
 from vidmem.tracker import MODELS, Tracker, pick
+
+from . import live
+from .export import KINDS, export
+from .limits import Limits, Refused
+from .visits import Visit, Visits
 
 STATIC = Path(__file__).parent / "static"
 FILES = {"app.js": "text/javascript", "draw.js": "text/javascript", "live.js": "text/javascript", "app.css": "text/css"}  # all there is; no path is ever joined from outside

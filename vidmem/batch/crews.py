@@ -13,7 +13,6 @@ from vidmem.batch.plan import Item
 from vidmem.batch.work import Settings, Worker
 from vidmem.errors import RuntimeMissing, VidmemError
 
-
 GRACE = 1.0  # seconds that a worker has to leave by itself
 
 
