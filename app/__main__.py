@@ -17,7 +17,10 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on; others than this machine's need --auth (default: %(default)s)")
     parser.add_argument("--port", type=int, default=7860)
     parser.add_argument("--auth", metavar="NAME:PASSWORD", help="asked of everybody; put TLS in front of it where others can listen")
+    parser.add_argument("--allow-url", action="store_true", help="let visitors open network cameras (rtsp, http) from this machine")
     for f in dataclasses.fields(Limits):
+        if f.name == "allow_url":
+            continue
         parser.add_argument(f"--max-{f.name.replace('_', '-')}", dest=f.name, type=type(f.default), default=f.default, help="default: %(default)s")
     bank_options(parser)
     args = parser.parse_args(argv)

@@ -32,6 +32,8 @@ class Limits:
     decode_seconds: int = 300
     decode_mb: int = 4096
     """Memory of the process that reads an upload."""
+    allow_url: bool = False
+    """Visitors may name a network camera, which this machine then calls: with that, they can reach what it can reach."""
 
 
 def check_host(host: str, auth: tuple[str, str] | None) -> str:

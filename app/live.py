@@ -2,6 +2,8 @@
 
 Up: binary, eight bytes with the sender's clock (milliseconds, a little-endian double) and a JPEG; or text, a JSON prompt `{"obj_id", "points", "labels", "box"}`,
 `{"remove": obj_id}` or `{"clear": true}`. Down: JSON with the clock of the frame it answers, so that the sender can measure how late it is.
+
+With `--allow-url` also `{"url": "rtsp://..."}`: then the server reads that camera, and each answer comes after its picture, a binary JPEG.
 """
 
 from __future__ import annotations
@@ -10,7 +12,9 @@ import asyncio
 import contextlib
 import json
 import struct
+import threading
 import time
+from collections.abc import Callable
 
 import numpy as np
 from fastapi import WebSocket, WebSocketDisconnect
@@ -36,8 +40,11 @@ class Live:
 
     def step(self, jpeg: bytes) -> dict:
         """A frame -> what to send down. Raises `Refused` for what is no picture, or of another size than the ones before."""
+        return self.follow(picture(jpeg))
+
+    def follow(self, image: np.ndarray) -> dict:
+        """The same for (H, W, 3) uint8 RGB."""
         began = time.perf_counter()
-        image = picture(jpeg)
         if self._size not in (None, image.shape[:2]):
             raise Refused(f"the camera changed from {self._size[1]}x{self._size[0]} to {image.shape[1]}x{image.shape[0]}; start it again")
         self._size = image.shape[:2]
@@ -84,11 +91,54 @@ def picture(jpeg: bytes) -> np.ndarray:
         raise Refused(f"a frame that is no JPEG ({type(error).__name__})") from None
 
 
-async def serve(socket: WebSocket, live: Live) -> None:
+class NetworkCamera:
+    """Reads an address in a thread; `take` gives the newest frame once, what came between is counted in `dropped`."""
+
+    PROTOCOLS = "http,https,tcp,udp,rtp,rtsp,tls,crypto,httpproxy"  # no file, no concat: an address must not reach into the server
+
+    def __init__(self, url: str, came: Callable[[], None]):
+        if url.partition("://")[0].lower() not in ("http", "https", "rtsp"):
+            raise Refused(f"{url[:80]!r} is no address of a camera; expected rtsp://, http:// or https://")
+        self.dropped, self.error, self._url, self._came = 0, "", url, came
+        self._newest, self._lock, self._end = None, threading.Lock(), threading.Event()
+        threading.Thread(target=self._read, name="vidmem-app-camera", daemon=True).start()
+
+    def _read(self) -> None:
+        import av
+        import cv2
+
+        try:
+            with av.open(self._url, options={"protocol_whitelist": self.PROTOCOLS, "rtsp_transport": "tcp"}, timeout=(5.0, 5.0)) as container:
+                for frame in container.decode(video=0):
+                    scale = min(1.0, LONGER_SIDE / max(frame.width, frame.height))
+                    image = frame.to_ndarray(format="rgb24")
+                    if scale < 1:
+                        image = cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+                    with self._lock:
+                        self.dropped += self._newest is not None
+                        self._newest = image
+                    self._came()
+                    if self._end.is_set():
+                        return
+            self.error = "the camera's stream has ended"
+        except (av.FFmpegError, OSError, ValueError, IndexError) as error:
+            self.error = f"the camera cannot be read: {getattr(error, 'strerror', None) or error}"
+        self._came()
+
+    def take(self) -> np.ndarray | None:
+        with self._lock:
+            image, self._newest = self._newest, None
+        return image
+
+    def close(self) -> None:
+        self._end.set()
+
+
+async def serve(socket: WebSocket, live: Live, allow_url: bool = False) -> None:
     """Until the socket closes. Two tasks: one takes what comes, the other does the newest of it."""
     await socket.accept()
     newest: dict = {"frame": None, "prompts": []}
-    came = asyncio.Event()
+    came, cameras, loop = asyncio.Event(), [], asyncio.get_running_loop()
 
     async def listen():
         while True:
@@ -110,10 +160,28 @@ async def serve(socket: WebSocket, live: Live) -> None:
             came.clear()
             while newest["prompts"] or newest["frame"] is not None:
                 if newest["prompts"]:
-                    await answer(live.say, parsed(newest["prompts"].pop(0)), None)
+                    said = parsed(newest["prompts"].pop(0))
+                    await answer(watch if "url" in said else live.say, said, None)
                 elif (data := newest["frame"]) is not None:
                     newest["frame"] = None
                     await answer(live.step, data[8:], struct.unpack("<d", data[:8])[0])
+            for camera in cameras:
+                if (image := camera.take()) is not None:
+                    live.dropped = camera.dropped
+                    await socket.send_bytes(await run_in_threadpool(as_jpeg, image))
+                    await answer(live.follow, image, 0)
+                    came.set()  # there may be another one by now
+                elif camera.error:
+                    await socket.send_text(json.dumps({"error": camera.error, "clock": None}))
+                    cameras.remove(camera)
+                    break
+
+    def watch(said: dict) -> None:
+        if not allow_url:
+            raise Refused("this server opens no addresses; it has to be started with --allow-url")
+        if cameras:
+            raise Refused("a camera is open already")
+        cameras.append(NetworkCamera(str(said["url"]), lambda: loop.call_soon_threadsafe(came.set)))
 
     async def answer(function, what, clock):
         try:
@@ -132,9 +200,17 @@ async def serve(socket: WebSocket, live: Live) -> None:
         for task in tasks:
             with contextlib.suppress(asyncio.CancelledError, WebSocketDisconnect, RuntimeError, Refused):
                 await task
+        for camera in cameras:
+            camera.close()
         live.close()
         with contextlib.suppress(RuntimeError):
             await socket.close()
+
+
+def as_jpeg(image: np.ndarray) -> bytes:
+    import cv2
+
+    return cv2.imencode(".jpg", image[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 80])[1].tobytes()
 
 
 def parsed(text: str) -> dict:

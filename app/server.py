@@ -277,7 +277,7 @@ def make_app(tracker: Tracker, limits: Limits, visits: Visits, auth: tuple[str, 
         visit = visits.get(token)
         visit.watching = True
         try:
-            await live.serve(socket, live.Live(tracker, visits.turn, limits.objects))
+            await live.serve(socket, live.Live(tracker, visits.turn, limits.objects), limits.allow_url)
         finally:
             visit.watching, visit.seen = False, time.monotonic()
 

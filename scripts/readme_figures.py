@@ -47,6 +47,15 @@ def table() -> str:
         rows.append(f"| `make demo` from a fresh clone; again | {text} | 3 min; 10 s | 1 min; 5 s | `scripts/bench_clone.py` |")
         if "test_s" in c:
             rows.append(f"| `make test` from a fresh clone | **{c['test_s'] / 60:.1f} min** | 12 min | 6 min | `scripts/bench_clone.py` |")
+    if b := load("batch"):
+        text = f"**{b['ratio']:.2f} times** ({b['fps_one']:.0f} and {b['fps_two']:.0f} fps, one thread a worker)"
+        rows.append(f"| {b['clips']} clips of {b['frames']} frames, 2 workers against 1 | {text} | 1.7 times | | `{b['command']}` |")
+        k = b["killed"]
+        text = f"**{k['lost']} lost, {k['twice']} done twice, {k['half_written']} half-written**"
+        rows.append(f"| `vidmem batch` killed at {k['kills']} random moments | {text} | 0, 0, 0 | | `{b['command']}` |")
+    if a := load("app"):
+        text = f"**{a['click_ms']['p50']:.0f} ms** (at most {a['click_ms']['max']:.0f}; on a frame to go back to {a['click_elsewhere_ms']['p50']:.0f})"
+        rows.append(f"| the app, {a['size']}: from a click to its mask | {text} | 300 ms | | `{a['command']}` |")
     machine = next((f["machine"] for f in map(load, ("job", "davis_mask", "stream")) if f), None)
     if machine:
         rows += ["", f"Measured on {machine['processor']}, {machine['cores']} cores, ONNX Runtime {machine['versions'].get('onnxruntime')}."]

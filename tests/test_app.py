@@ -272,6 +272,38 @@ def test_a_camera_is_followed_through_the_socket_and_the_newest_frame_wins(clien
     assert not visits.get(visitor.token).watching
 
 
+def test_a_network_camera_is_read_only_where_that_was_allowed(client, visits, clip):
+    from functools import partial
+    from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+
+    asked = []
+
+    class Quiet(SimpleHTTPRequestHandler):
+        def log_message(self, *args):
+            asked.append(self.path)
+
+    served = ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=str(clip.parent)))
+    threading.Thread(target=served.serve_forever, daemon=True).start()
+    address = f"http://127.0.0.1:{served.server_port}/red%20square.mp4"
+    try:
+        with client.websocket_connect(Visitor(client).url("live")) as socket:
+            socket.send_text(json.dumps({"url": address}))
+            assert "--allow-url" in socket.receive_json()["error"] and asked == []
+        allowed = Visits(Limits(allow_url=True))
+        open_client = TestClient(build(Tracker(FakeNetwork(tolerance=90.0), Recent(), Greedy()), allowed.limits, allowed, hosts=HERE))
+        with open_client.websocket_connect(Visitor(open_client).url("live")) as socket:
+            for wrong in (f"file://{clip}", str(clip), "concat:/etc/passwd", "ftp://x/y"):
+                socket.send_text(json.dumps({"url": wrong}))
+                assert "no address of a camera" in socket.receive_json()["error"]
+            socket.send_text(json.dumps({"url": address}))
+            assert socket.receive_bytes()[:2] == b"\xff\xd8"
+            said = socket.receive_json()
+            assert said["size"] == list(SIZE) and said["frame_idx"] == 0 and asked
+        allowed.close()
+    finally:
+        served.shutdown()
+
+
 # Limits, and going away
 
 

@@ -238,7 +238,7 @@ export async function start(root) {
     if (live) { live.stop(""); return; }
     view.playing = false;
     const address = (location.protocol === "https:" ? "wss://" : "ws://") + location.host + "/api/visits/" + token + "/live", late = [];
-    live = await camera(address, (answer, bitmap) => {
+    live = await camera(address, $("address").value.trim(), (answer, bitmap) => {
       if (answer.error) { tell(answer.error, true); return; }
       if (bitmap) { view.image = bitmap; state.video = { count: 1, size: answer.size, fps: 1, live: true }; }
       state.results = new Map([[0, answer.objects]]);
@@ -441,6 +441,7 @@ export async function start(root) {
       $(kind).onchange = () => { numbers(kind); $("apply").disabled = false; };
       numbers(kind);
     }
+    $("address").hidden = !about.limits.allow_url;
     $("export").append(...Object.entries(about.exports).map(([name, text]) => new Option(text, name)));
     window.addEventListener("pagehide", () => navigator.sendBeacon("/api/visits/" + token + "/end"));
     setInterval(() => ask("visits/" + token + "/state?since=" + state.revision, { method: "GET" }).catch(() => {}), 60000); // still here

@@ -2,8 +2,37 @@
 
 const WIDTH = 640;
 
-/** Opens the camera and the socket. heard(answer, bitmap): masks, and the picture they belong to. -> {say, stop} */
-export async function camera(url, heard, ended) {
+/** Opens the camera and the socket. address: of a network camera, which the server reads; empty: this computer's.
+ *  heard(answer, bitmap): masks, and the picture they belong to. -> {say, stop} */
+export async function camera(url, address, heard, ended) {
+  return address ? remote(url, address, heard, ended) : local(url, heard, ended);
+}
+
+async function remote(url, address, heard, ended) {
+  const socket = new WebSocket(url);
+  let picture = null, running = true, last = Promise.resolve();
+  socket.binaryType = "blob";
+  function stop(why) {
+    if (!running) return;
+    running = false;
+    socket.close();
+    ended(why);
+  }
+  socket.onopen = () => socket.send(JSON.stringify({ url: address }));
+  socket.onclose = () => stop("the connection closed");
+  socket.onmessage = (event) => {
+    // In order, though pictures take a moment to decode.
+    last = last.then(async () => {
+      if (event.data instanceof Blob) { picture = await createImageBitmap(event.data); return; }
+      const answer = JSON.parse(event.data);
+      if (running) heard(answer, answer.clock === null ? null : picture);
+      if (answer.error && !picture) stop(answer.error);
+    });
+  };
+  return { say: (said) => socket.send(JSON.stringify(said)), stop };
+}
+
+async function local(url, heard, ended) {
   const stream = await navigator.mediaDevices.getUserMedia({ video: { width: { ideal: WIDTH } }, audio: false });
   const video = Object.assign(document.createElement("video"), { srcObject: stream, muted: true, playsInline: true });
   await video.play();

@@ -1,0 +1,130 @@
+#!/usr/bin/env python3
+"""The app in Chromium with nano: how long a click takes from the mouse to the mask, how fast it tracks, and a screenshot.
+
+    python scripts/bench_app.py --json assets/figures/app.json --picture assets/app.png
+
+The demo clip at 854x480. A click's time is the page's own: from sending the prompt until the new mask has been drawn. Clicks are on the frame that is
+shown, each a correction of the one before; then some on frames that the session has to go back to.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from fractions import Fraction
+from pathlib import Path
+from statistics import median
+
+ROOT = Path(__file__).resolve().parents[1]
+SIZE = (480, 854)
+FISH = (160, 272)  # on it, on the first frame
+
+
+def make_clip(path: Path) -> int:
+    import av
+    import cv2
+
+    import vidmem
+
+    with vidmem.open_video(ROOT / "assets/demo.mp4") as video, av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=Fraction(video.frame_rate).limit_denominator(1000), options={"preset": "veryfast", "crf": "18"})
+        stream.width, stream.height, stream.pix_fmt = SIZE[1], SIZE[0], "yuv420p"
+        count = 0
+        for frame in video:
+            image = cv2.resize(frame.image, SIZE[::-1], interpolation=cv2.INTER_CUBIC)
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(image, format="rgb24")))
+            count += 1
+        container.mux(stream.encode())
+    return count
+
+
+def drive(address: str, clip: Path, count: int, clicks: int, picture: Path | None) -> dict:
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        flags = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
+        browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=flags)
+        page = browser.new_page(viewport={"width": 1280, "height": 720})
+        page.goto(address)
+        page.wait_for_selector("[data-ready=yes]", state="attached", timeout=60_000)
+        page.set_input_files("[data-id=file]", str(clip))
+        page.wait_for_function(f"document.querySelector('[data-id=scrub]').max == {count - 1}", timeout=120_000)
+        time.sleep(1)
+
+        def click(x: float, y: float) -> int:
+            box = page.locator("[data-id=canvas]").bounding_box()
+            scale = min(box["width"] / SIZE[1], box["height"] / SIZE[0])
+            before = page.evaluate("+(document.querySelector('[data-answered]')?.dataset.answered || 0)")
+            page.mouse.click(box["x"] + (box["width"] - SIZE[1] * scale) / 2 + x * scale, box["y"] + (box["height"] - SIZE[0] * scale) / 2 + y * scale)
+            page.wait_for_function(f"+(document.querySelector('[data-answered]')?.dataset.answered || 0) > {before}", timeout=60_000)
+            time.sleep(0.2)
+            return int(page.evaluate("+document.querySelector('[data-answer]').dataset.answer"))
+
+        def go(frame: int) -> None:
+            page.evaluate("(f) => { const s = document.querySelector('[data-id=scrub]'); s.value = f; s.dispatchEvent(new Event('input')); }", frame)
+            time.sleep(0.6)
+
+        def track() -> float:
+            began = time.perf_counter()
+            page.click("[data-id=track]")
+            page.wait_for_function("document.querySelector('[data-id=work]').textContent.includes('tracking')", timeout=20_000)
+            page.wait_for_function("document.querySelector('[data-id=cancel]').hidden", timeout=300_000)
+            return count / (time.perf_counter() - began)
+
+        first = click(*FISH)
+        fps = track()
+        go(60)
+        if picture:
+            page.screenshot(path=str(picture))
+        go(0)
+        here = [click(FISH[0] + 4 * (i % 5), FISH[1] + 3 * (i % 3)) for i in range(clicks)]
+        there = []
+        for i in range(clicks // 2):
+            go(3 + 7 * i)
+            there.append(click(FISH[0] + 5 * i, FISH[1]))
+        browser.close()
+    return {"first_click_ms": first, "click_ms": {"p50": median(here), "max": max(here)}, "click_elsewhere_ms": {"p50": median(there), "max": max(there)},
+            "track_fps": round(fps, 1), "clicks": clicks}  # fmt: skip
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--clicks", type=int, default=16)
+    parser.add_argument("--picture", type=Path)
+    parser.add_argument("--json", type=Path)
+    args = parser.parse_args()
+    sys.path.insert(0, str(ROOT))
+    from vidmem.machine import check_writable, write_figure
+
+    check_writable(args.json)
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    server = subprocess.Popen([sys.executable, "-m", "app", "--port", str(port), "--runtime", "onnx"], cwd=ROOT, env=os.environ | {"PYTHONPATH": str(ROOT)})
+    try:
+        with tempfile.TemporaryDirectory() as scratch:
+            clip = Path(scratch) / "fish.mp4"
+            count = make_clip(clip)
+            until = time.monotonic() + 60
+            while time.monotonic() < until:
+                with socket.socket() as probe:
+                    if probe.connect_ex(("127.0.0.1", port)) == 0:
+                        break
+                time.sleep(0.2)
+            figure = drive(f"http://127.0.0.1:{port}/", clip, count, args.clicks, args.picture)
+    finally:
+        server.terminate()
+    figure = {"command": "scripts/bench_app.py", "size": f"{SIZE[1]}x{SIZE[0]}", "runtime": "onnx fp32", **figure}
+    write_figure(figure, args.json)
+    print(json.dumps(figure))
+
+
+if __name__ == "__main__":
+    main()
