@@ -181,7 +181,11 @@ async def serve(socket: WebSocket, live: Live, allow_url: bool = False) -> None:
             raise Refused("this server opens no addresses; it has to be started with --allow-url")
         if cameras:
             raise Refused("a camera is open already")
-        cameras.append(NetworkCamera(str(said["url"]), lambda: loop.call_soon_threadsafe(came.set)))
+        cameras.append(NetworkCamera(str(said["url"]), wake))
+
+    def wake() -> None:
+        with contextlib.suppress(RuntimeError):  # the loop is over, and this camera's thread about to be
+            loop.call_soon_threadsafe(came.set)
 
     async def answer(function, what, clock):
         try:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import dataclasses
 import hmac
+import json
 import os
 import tempfile
 import time
@@ -29,6 +30,7 @@ from .visits import Visit, Visits
 
 STATIC = Path(__file__).parent / "static"
 FILES = {"app.js": "text/javascript", "draw.js": "text/javascript", "live.js": "text/javascript", "app.css": "text/css"}  # all there is; no path is ever joined from outside
+MOST_SAID = 4 << 20  # bytes of a prompt: a painted mask of the largest frame has a tenth of that
 CHANGES = 200  # frames of results in one answer
 
 
@@ -175,9 +177,14 @@ def make_app(tracker: Tracker, limits: Limits, visits: Visits, auth: tuple[str, 
         return FileResponse(visit.folder / "frames" / f"{index:05d}.jpg", headers={"Cache-Control": "private, max-age=3600"})
 
     async def body(request: Request) -> dict:
+        text = b""
+        async for chunk in request.stream():
+            text += chunk
+            if len(text) > MOST_SAID:
+                raise Refused(f"more than {MOST_SAID} bytes of JSON", 413)
         try:
-            said = await request.json()
-        except ValueError:
+            said = json.loads(text)
+        except (ValueError, RecursionError):
             said = None
         if not isinstance(said, dict):
             raise Refused("expected a JSON object")

@@ -53,7 +53,7 @@ class Visit:
         self.video: dict = {}
         self.work: dict = {"kind": "", "done": 0, "of": 0, "error": ""}
         self._thread: threading.Thread | None = None
-        self._stop = threading.Event()
+        self._stop, self._begin = threading.Event(), threading.Lock()
 
     @property
     def busy(self) -> bool:
@@ -61,21 +61,22 @@ class Visit:
 
     def begin(self, kind: str, job, of: int = 0) -> None:
         """Run job(stopped, progress) in a thread. Raises `Refused` while other work goes on."""
-        if self.busy:
-            raise Refused(f"still {self.work['kind']}; wait, or cancel it", 409)
-        self._stop.clear()
-        self.work = work = {"kind": kind, "done": 0, "of": of, "error": ""}
+        with self._begin:
+            if self.busy:
+                raise Refused(f"still {self.work['kind']}; wait, or cancel it", 409)
+            self._stop.clear()
+            self.work = work = {"kind": kind, "done": 0, "of": of, "error": ""}
 
-        def run():
-            try:
-                job(self._stop.is_set, lambda done: work.update(done=done))
-            except Exception as error:  # shown to its visitor
-                work["error"] = str(error) or type(error).__name__
-            finally:
-                work["kind"] = ""
+            def run():
+                try:
+                    job(self._stop.is_set, lambda done: work.update(done=done))
+                except Exception as error:  # shown to its visitor
+                    work["error"] = str(error) or type(error).__name__
+                finally:
+                    work["kind"] = ""
 
-        self._thread = threading.Thread(target=run, name=f"vidmem-app-{kind}", daemon=True)
-        self._thread.start()
+            self._thread = threading.Thread(target=run, name=f"vidmem-app-{kind}", daemon=True)
+            self._thread.start()
 
     def cancel(self) -> None:
         self._stop.set()

@@ -76,6 +76,11 @@ def test_an_archive_cannot_write_outside_nor_link_nor_swell(visitor, client, vis
         assert other.wait()["work"]["error"]
 
 
+def test_what_is_said_has_a_length_and_a_depth(visitor):
+    for text, status in ((b"[" * 200_000, 400), (b'{"a": ' * 100_000, 400), (b" " * (5 << 20), 413), (b"", 400)):
+        assert visitor.post("prompt", content=text).status_code == status
+
+
 def test_two_visitors_do_not_see_each_other(client, clip):
     one, other = Visitor(client, clip), Visitor(client)
     one.click()
