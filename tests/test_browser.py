@@ -221,7 +221,7 @@ def test_a_camera_shows_masks_and_its_latency(server, browser):
     tab = Tab(browser, server[0])
     with contextlib.closing(tab.page):
         tab.press("live")
-        tab.page.wait_for_function("+document.querySelector('[data-live]')?.dataset.live > 3", timeout=20_000)
+        tab.until(lambda: int(tab.page.evaluate("document.querySelector('[data-live]')?.dataset.live || 0")) > 3, seconds=40)
         assert "ms late" in tab.page.inner_text("[data-id=work]")
         box = tab.page.locator("[data-id=canvas]").bounding_box()
         tab.page.mouse.click(box["x"] + box["width"] * 0.3, box["y"] + box["height"] * 0.3)
