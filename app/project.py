@@ -17,6 +17,7 @@ from vidmem.video import rle_decode, rle_encode
 from .limits import Refused
 
 EVERY = 10  # frames between states that a correction can go back to
+AHEAD = 3 * EVERY  # frames that are caught up with where nothing was tracked yet; a click further on is answered without them
 
 
 @dataclass
@@ -74,7 +75,7 @@ class Project:
 
     def __post_init__(self):
         self._lock = threading.RLock()
-        self._session, self._states = None, {}
+        self._session, self._states, self._jumped = None, {}, False
 
     # What a person does ----------------------------------------------------------------------------------------------
     def say(self, frame_idx: int, obj_id: int, prompt: dict[str, Any]) -> None:
@@ -89,6 +90,12 @@ class Project:
             self.things.setdefault(obj_id, Thing(f"object {obj_id}", ""))
             self._edit([*self.edits, Edit(frame_idx, obj_id, prompt)], frame_idx)
             self._keep(result)
+
+    def look(self, frame_idx: int) -> None:
+        """Somebody looks at this frame: bring the session there, so that a click is answered at once."""
+        with self._lock:
+            if self.edits:
+                self._go(frame_idx)
 
     def remove(self, obj_id: int) -> None:
         """Forget an object everywhere."""
@@ -191,6 +198,8 @@ class Project:
         at = self._session.frame_idx if self._session else None
         if at == frame_idx:
             return
+        if self._jumped and frame_idx - 1 != at:
+            at = None
         first = min((e.frame_idx for e in self.edits), default=frame_idx)
         state = max((i for i in self._states if first <= i < frame_idx), default=None)
         if at is None or not first <= at < frame_idx or (state is not None and state > at):
@@ -199,8 +208,11 @@ class Project:
             self._session, at = self.tracker.session(max_objects=self.max_objects), state
             if state is not None:
                 self._session.restore(self._states[state])
-        for i in range(min(first, frame_idx) if at is None else at + 1, frame_idx + 1):
+        start = min(first, frame_idx) if at is None else at + 1
+        jump = frame_idx - start > AHEAD and frame_idx > self.fresh_until + 1
+        for i in [frame_idx] if jump else range(start, frame_idx + 1):
             self._step(i)
+        self._jumped = jump or (self._jumped and at is not None)
 
     def _step(self, i: int) -> None:
         with self.turn:

@@ -29,7 +29,7 @@ from .limits import Limits, Refused
 from .visits import Visit, Visits
 
 STATIC = Path(__file__).parent / "static"
-FILES = {"app.js": "text/javascript", "draw.js": "text/javascript", "live.js": "text/javascript", "app.css": "text/css"}  # all there is; no path is ever joined from outside
+FILES = {"app.js": "text/javascript", "draw.js": "text/javascript", "live.js": "text/javascript", "memory.js": "text/javascript", "app.css": "text/css"}  # all there is; no path is ever joined from outside
 MOST_SAID = 4 << 20  # bytes of a prompt: a painted mask of the largest frame has a tenth of that
 CHANGES = 200  # frames of results in one answer
 
@@ -202,6 +202,13 @@ def make_app(tracker: Tracker, limits: Limits, visits: Visits, auth: tuple[str, 
         await run_in_threadpool(stop_tracking, visit)
         given = {key: said.get(key) for key in ("points", "labels", "box", "mask")}
         await run_in_threadpool(project.say, whole(said, "frame_idx"), whole(said, "obj_id"), given)
+        return {}
+
+    @app.post("/api/visits/{token}/look/{frame_idx}")
+    def look(token: str, frame_idx: int):
+        visit, project = project_of(token)
+        if not visit.busy:
+            project.look(frame_idx)
         return {}
 
     def stop_tracking(visit: Visit) -> None:

@@ -1,6 +1,7 @@
 // The workbench. The server holds the truth; this asks for what changed and shows it.
-import { bars, encode, tinted } from "./draw.js";
+import { bars, encode, marks, tinted } from "./draw.js";
 import { camera } from "./live.js";
+import { controls, gather, list, thumbnails } from "./memory.js";
 
 const POLL = 120; // milliseconds between questions while something is going on
 
@@ -67,39 +68,23 @@ export async function start(root) {
     const { work, busy } = said, count = state.video.count || 0;
     $("work").textContent = busy && work.kind ? work.kind + (work.of ? " " + work.done + " of " + work.of : "") : "";
     $("cancel").hidden = !(busy && work.kind);
-    $("undo").disabled = !state.can_undo;
-    $("redo").disabled = !state.can_redo;
+    for (const id of ["undo", "redo"]) $(id).disabled = !state["can_" + id];
     for (const id of ["track", "play", "back", "forth", "lost", "take"]) $(id).disabled = !count || !!state.video.live;
     $("add").disabled = !count;
     $("scrub").disabled = !count;
     $("scrub").max = Math.max(count - 1, 0);
     $("drop").hidden = !!count;
-    $("drop").style.display = count ? "none" : "";
     objects();
     paint();
   }
 
   function objects() {
-    const list = $("objects"), here = state.results.get(view.at) || {};
-    const key = JSON.stringify([state.things, view.chosen, Object.keys(state.things).map((id) => here[id] && [here[id].status, here[id].score])]);
-    if (list.dataset.key === key || list.contains(document.activeElement)) return;
-    list.dataset.key = key;
-    list.replaceChildren(...Object.entries(state.things).map(([id, thing]) => {
-      const item = document.createElement("li"), seen = here[id];
-      item.className = +id === view.chosen ? "on" : "";
-      item.dataset.obj = id;
-      item.append(Object.assign(document.createElement("i"), { style: "background: rgb(" + about.colors[(id - 1) % about.colors.length].join() + ")" }));
-      const name = Object.assign(document.createElement("input"), { value: thing.name, title: "rename", ariaLabel: "name of object " + id });
-      name.onchange = attempt(async () => { await mine("objects/" + id, { name: name.value }); name.blur(); await refresh(); });
-      const how = Object.assign(document.createElement("small"), { textContent: seen ? (seen.status === "tracking" ? Math.round(100 * seen.score) + "%" : seen.status) : "" });
-      const eye = Object.assign(document.createElement("button"), { textContent: thing.visible ? "hide" : "show", title: "visible here and in exports" });
-      eye.onclick = attempt(async (event) => { event.stopPropagation(); await mine("objects/" + id, { visible: !thing.visible }); masks.clear(); await refresh(); });
-      const gone = Object.assign(document.createElement("button"), { textContent: "\u2715", title: "delete" });
-      gone.onclick = (event) => { event.stopPropagation(); remove(+id); };
-      item.onclick = () => { view.chosen = +id; objects(); attempt(memory)(); };
-      item.append(name, how, eye, gone);
-      return item;
-    }));
+    list($("objects"), { state, view, colors: about.colors }, {
+      rename: attempt(async (id, name) => { await mine("objects/" + id, { name }); await refresh(); }),
+      toggle: attempt(async (id) => { await mine("objects/" + id, { visible: !state.things[id].visible }); masks.clear(); await refresh(); }),
+      choose: (id) => { view.chosen = id; objects(); attempt(memory)(); },
+      remove,
+    });
   }
 
   function layers(i) {
@@ -131,25 +116,7 @@ export async function start(root) {
     if (view.image) pen.drawImage(view.image, 0, 0, w, h);
     for (const layer of layers(view.at)) pen.drawImage(layer, 0, 0);
     if (view.brush) { pen.globalAlpha = 0.6; pen.drawImage(view.brush, 0, 0); pen.globalAlpha = 1; }
-    const line = 1.5 / scale;
-    pen.lineWidth = line;
-    for (const prompt of state.prompts.filter((p) => p.frame_idx === view.at)) {
-      (prompt.prompt.points || []).forEach(([x, y], i) => {
-        pen.beginPath();
-        pen.arc(x, y, 5 / scale, 0, 7);
-        pen.fillStyle = (prompt.prompt.labels || [])[i] === 0 ? "#e0322b" : "#21b35a";
-        pen.fill();
-        pen.strokeStyle = "#fff";
-        pen.stroke();
-      });
-      if (prompt.prompt.box) {
-        const [x0, y0, x1, y1] = prompt.prompt.box;
-        pen.strokeStyle = "#fff";
-        pen.setLineDash([6 / scale, 4 / scale]);
-        pen.strokeRect(x0, y0, x1 - x0, y1 - y0);
-        pen.setLineDash([]);
-      }
-    }
+    marks(pen, state.prompts.filter((p) => p.frame_idx === view.at), scale);
     if (view.drag && view.drag.box) {
       const [x0, y0, x1, y1] = view.drag.box;
       pen.strokeStyle = "#fff";
@@ -170,8 +137,15 @@ export async function start(root) {
     return frames.get(i);
   }
 
+  /** Tell the server which frame is looked at, once it has been for a moment; then a click is answered at once. */
+  function look() {
+    clearTimeout(look.timer);
+    if (state.prompts.length && !watching && !view.playing && !live) look.timer = setTimeout(() => mine("look/" + view.at).then(memory).catch(() => {}), 120);
+  }
+
   async function go(i) {
     if (!state.video.count) return;
+    look();
     view.at = Math.max(0, Math.min(state.video.count - 1, i));
     const wanted = view.at;
     const image = await load(wanted).catch(() => null);
@@ -211,10 +185,7 @@ export async function start(root) {
     tell(state.video.notes.join("; ") || "Click on an object, or draw a box around it.");
   });
 
-  function fresh() {
-    const ids = Object.keys(state.things).map(Number);
-    return ids.length ? Math.max(...ids) + 1 : 1;
-  }
+  const fresh = () => Math.max(0, ...Object.keys(state.things)) + 1;
 
   const prompt = attempt(async (said) => {
     const obj_id = view.chosen ?? fresh();
@@ -282,16 +253,9 @@ export async function start(root) {
     }
   });
 
-  /** Thumbnails of what the chosen object's bank holds; a blue edge: the next frame would read it. */
   async function memory() {
-    const said = await ask("visits/" + token + "/memory", { method: "GET" }), id = view.chosen ?? Object.keys(said.objects)[0];
-    $("memory-at").textContent = said.frame_idx === null ? "" : "at frame " + said.frame_idx;
-    $("memory").replaceChildren(...(said.objects[id] || []).map((entry) => {
-      const figure = Object.assign(document.createElement("figure"), { className: entry.read ? "read" : "", title: entry.why + (entry.read ? "; read next" : "; not read next") });
-      figure.append(Object.assign(new Image(), { src: "/api/visits/" + token + "/frames/" + entry.frame_idx + ".jpg?v=" + state.video.stamp }), entry.frame_idx + (entry.prompted ? " *" : ""));
-      figure.onclick = () => go(entry.frame_idx);
-      return figure;
-    }));
+    const said = await ask("visits/" + token + "/memory", { method: "GET" });
+    thumbnails($, said, view.chosen ?? Object.keys(said.objects)[0], (i) => "/api/visits/" + token + "/frames/" + i + ".jpg?v=" + state.video.stamp, go);
   }
 
   function nextLost() {
@@ -408,25 +372,10 @@ export async function start(root) {
   root.addEventListener("drop", (event) => { event.preventDefault(); open(event.dataTransfer.files[0]); });
   new ResizeObserver(paint).observe(stage);
 
-  // Memories: controls from the policies' own fields ---------------------------------------------
-  function numbers(kind) {
-    const chosen = about.policies[kind][$(kind).value];
-    $(kind + "-about").textContent = chosen.about;
-    $(kind + "-numbers").replaceChildren(...chosen.fields.map((field) => {
-      const label = Object.assign(document.createElement("label"), { textContent: field.name });
-      const options = field.choices || (typeof field.value === "boolean" ? [true, false] : null);
-      const input = document.createElement(options ? "select" : "input");
-      if (options) input.append(...options.map((o) => new Option(o, o, o === field.value, o === field.value)));
-      else Object.assign(input, { type: "number", step: "any", value: field.value ?? "", min: field.least ?? "", max: field.most ?? "" });
-      input.dataset.name = field.name;
-      input.oninput = () => ($("apply").disabled = false); // not onchange, which would come with the click that needs it
-      label.append(input);
-      return label;
-    }));
-  }
-  const gather = (kind) => Object.fromEntries([...$(kind + "-numbers").querySelectorAll("[data-name]")].map((input) => [input.dataset.name, input.value === "" ? "null" : input.value]));
+  // Memories ------------------------------------------------------------------------------------
+  const changed = () => ($("apply").disabled = false);
   $("apply").onclick = attempt(async () => {
-    await mine("settings", { bank: $("bank").value, search: $("search").value, bank_numbers: gather("bank"), search_numbers: gather("search") });
+    await mine("settings", { bank: $("bank").value, search: $("search").value, bank_numbers: gather($, "bank"), search_numbers: gather($, "search") });
     $("apply").disabled = true;
     if (state.prompts.length) { await mine("track", { from: 0 }); await follow(); await memory(); }
   });
@@ -438,8 +387,8 @@ export async function start(root) {
     for (const kind of ["bank", "search"]) {
       $(kind).append(...Object.keys(about.policies[kind]).map((name) => new Option(name)));
       $(kind).value = about.chosen[kind];
-      $(kind).onchange = () => { numbers(kind); $("apply").disabled = false; };
-      numbers(kind);
+      $(kind).onchange = () => { controls($, about.policies, kind, changed); changed(); };
+      controls($, about.policies, kind, changed);
     }
     $("address").hidden = !about.limits.allow_url;
     $("export").append(...Object.entries(about.exports).map(([name, text]) => new Option(text, name)));

@@ -65,6 +65,27 @@ export function tinted(rle, [r, g, b]) {
   return canvas;
 }
 
+/** Clicks as green and red dots, boxes dashed. */
+export function marks(pen, prompts, scale) {
+  pen.lineWidth = 1.5 / scale;
+  pen.strokeStyle = "#fff";
+  for (const { prompt } of prompts) {
+    (prompt.points || []).forEach(([x, y], i) => {
+      pen.beginPath();
+      pen.arc(x, y, 5 / scale, 0, 7);
+      pen.fillStyle = (prompt.labels || [])[i] === 0 ? "#e0322b" : "#21b35a";
+      pen.fill();
+      pen.stroke();
+    });
+    if (prompt.box) {
+      const [x0, y0, x1, y1] = prompt.box;
+      pen.setLineDash([6 / scale, 4 / scale]);
+      pen.strokeRect(x0, y0, x1 - x0, y1 - y0);
+      pen.setLineDash([]);
+    }
+  }
+}
+
 /** A bar for each object: where it is tracked, occluded, lost and prompted. */
 export function bars(canvas, state, count, at) {
   const ids = Object.keys(state.things), row = 11, ratio = window.devicePixelRatio || 1, width = canvas.clientWidth;
