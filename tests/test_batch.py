@@ -280,6 +280,26 @@ def test_a_worker_that_dies_is_replaced_and_its_video_done(tree):
     assert report.records["a.mp4"]["error"].startswith("the worker died 2 times on this video, signal 9") and report.states["done"] == 2
 
 
+def test_streams_of_one_process_share_its_model_and_its_fate(tree):
+    folder, table, out = tree
+    settings, killed = settings_for(folder, out), []
+    items = find_items(place(folder).files(), load_table(table))
+
+    class Killing(LocalCrew):
+        def give(self, spot, item):
+            super().give(spot, item)
+            if len(self._busy) == 2 and not killed:
+                killed.append(len(self._busy))
+                os.kill(self._workers[0][0].pid, signal.SIGKILL)
+
+    report = run(items, settings, place(out), lambda: Killing(settings, 1, 2))
+    assert killed == [2] and dict(report.states) == {"done": 3} and len({r["worker"] for r in report.records.values()}) == 1
+    alone = folder.parent / "alone"
+    run(items, settings_for(folder, alone), place(alone), lambda: Here(settings_for(folder, alone)))
+    for name in ("a.mp4", "deep/b.mp4", "deep/stills"):
+        assert (out / name / "boxes.csv").read_bytes() == (alone / name / "boxes.csv").read_bytes()
+
+
 def test_a_run_that_is_killed_goes_on_where_it_stopped(tree):
     folder, table, out = tree
     for number in range(5):
@@ -312,8 +332,8 @@ def test_ray_does_the_same_and_survives_the_death_of_an_actor(tree):
     items = find_items(place(folder).files(), load_table(table))
 
     class Killing(RayCrew):
-        def give(self, worker, item):
-            super().give(worker, item)
+        def give(self, spot, item):
+            super().give(spot, item)
             if not killed:
                 killed.append(item.name)
                 until = time.monotonic() + 60

@@ -22,8 +22,9 @@ def batch(args) -> int:
     unknown = [name for name in save if name not in SINKS]
     if unknown or not save:
         raise OutputError(f"cannot save {unknown[0] if unknown else 'nothing'!r}; choose from: {', '.join(SINKS)}")
-    if args.workers < 1:
-        raise PromptError(f"--workers is {args.workers}; expected 1 or more")
+    for name in ("workers", "streams"):
+        if getattr(args, name) < 1:
+            raise PromptError(f"--{name} is {getattr(args, name)}; expected 1 or more")
     source, out = place(args.folder), place(args.out)
     if isinstance(source, Folder) and isinstance(out, Folder) and source.path == out.path:
         raise OutputError(f"--out is the folder of the videos, {out.path}; choose another, or one inside it")
@@ -36,7 +37,7 @@ def batch(args) -> int:
     where = [place.path if isinstance(place, Folder) else given for place, given in ((source, args.folder), (out, args.out))]
     settings = Settings(str(where[0]), str(where[1]), {name: getattr(args, name) for name in names}, tracker.bank, tracker.search, save, args.max_size)
     del tracker
-    crew = (lambda: RayCrew(settings, args.workers, args.ray)) if args.ray else (lambda: LocalCrew(settings, args.workers))
+    crew = (lambda: RayCrew(settings, args.workers, args.ray, args.streams)) if args.ray else (lambda: LocalCrew(settings, args.workers, args.streams))
     with tqdm(total=sum(item.size for item in items) or 1, unit="B", unit_scale=True, disable=None, dynamic_ncols=True) as bar:
 
         def progress(done: int, total: int, report) -> None:
@@ -58,6 +59,7 @@ def add_batch_command(commands, common) -> None:
     p.add_argument("--prompts", type=Path, required=True, help="CSV or JSON with boxes, clicks or masks of each video, or a folder of masks of first frames")
     p.add_argument("--out", required=True, help="folder for the results, one folder a video; what is done there is not done again")
     p.add_argument("--workers", type=int, default=1, help="processes, of one thread each (default: 1)")
+    p.add_argument("--streams", type=int, default=1, help="videos at a time in each process, which share its model (default: 1; more on a GPU)")
     p.add_argument("--save", default="overlay,png,rle,csv", help="any of overlay, png, rle, csv, sav, vos, mot, webm, rgba (default: %(default)s)")
     p.add_argument("--max-size", type=int, help="shrink frames to this longer side, pixels")
     p.add_argument("--retry-failed", action="store_true", help="try again what failed before")

@@ -6,6 +6,7 @@ import multiprocessing
 import os
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from multiprocessing.connection import wait
 from typing import Protocol
 
@@ -17,60 +18,71 @@ GRACE = 1.0  # seconds that a worker has to leave by itself
 
 
 class Crew(Protocol):
-    """`count` workers, each with at most one item."""
+    """`count` places to work at, each with at most one item."""
 
     count: int
 
-    def give(self, worker: int, item: Item) -> None: ...
+    def give(self, place: int, item: Item) -> None: ...
 
     def next(self, seconds: float) -> tuple[int, dict | str] | None:
-        """The next worker that is done: its number and the item's record, or as text why it died. None: nothing within that time."""
+        """The next place that is done: its number and the item's record, or as text why its worker died. None: nothing within that time."""
         ...
 
     def close(self) -> None: ...
 
 
 class LocalCrew:
-    """Processes that were started afresh: no thread or lock of ours is copied into them."""
+    """Processes that were started afresh: no thread or lock of ours is copied into them. streams: items at a time in each, which share
+    its model; on a GPU one stream's host work then hides behind another's kernels, on a CPU it saves memory."""
 
-    def __init__(self, settings: Settings, count: int):
-        self.count, self._settings = count, settings
+    def __init__(self, settings: Settings, workers: int, streams: int = 1):
+        self.count, self._streams, self._settings = workers * streams, streams, settings
         self._context = multiprocessing.get_context("spawn")
-        self._workers = [self._start() for _ in range(count)]
+        self._busy: set[int] = set()
+        self._died: list[tuple[int, str]] = []
+        self._workers = [self._start() for _ in range(workers)]
 
     def _start(self):
         ours, theirs = self._context.Pipe()
-        process = self._context.Process(target=_serve, args=(theirs, self._settings), name="vidmem-worker", daemon=True)
+        process = self._context.Process(target=_serve, args=(theirs, self._settings, self._streams), name="vidmem-worker", daemon=True)
         process.start()
         theirs.close()
         return process, ours
 
-    def give(self, worker: int, item: Item) -> None:
+    def give(self, place: int, item: Item) -> None:
+        self._busy.add(place)
         try:
-            self._workers[worker][1].send(item)
+            self._workers[place // self._streams][1].send((place, item))
         except OSError:
             pass  # it is dead, which `next` will find
 
     def next(self, seconds: float) -> tuple[int, dict | str] | None:
+        if self._died:
+            return self._died.pop()
         pipes = {pipe: number for number, (_, pipe) in enumerate(self._workers)}
         for pipe in wait(list(pipes), seconds):
-            number = pipes[pipe]
             try:
                 said = pipe.recv()
             except (EOFError, OSError):
-                return number, self._replace(number)
+                self._replace(pipes[pipe])
+                return self._died.pop() if self._died else None
             if isinstance(said, VidmemError):  # the model cannot be loaded: no worker ever will
                 raise said
-            return number, said
+            self._busy.discard(said[0])
+            return said
         return None
 
-    def _replace(self, number: int) -> str:
+    def _replace(self, number: int) -> None:
+        """A dead worker by a new one; what it was at goes back."""
         process, pipe = self._workers[number]
         process.join()
         pipe.close()
         self._workers[number] = self._start()
         code = process.exitcode
-        return f"signal {-code}" + (" (killed: perhaps the machine ran out of memory)" if code == -9 else "") if code < 0 else f"exit code {code}"
+        why = f"signal {-code}" + (" (killed: perhaps the machine ran out of memory)" if code == -9 else "") if code < 0 else f"exit code {code}"
+        lost = {place for place in self._busy if place // self._streams == number}
+        self._busy -= lost
+        self._died += [(place, why) for place in sorted(lost)]
 
     def close(self) -> None:
         for _, pipe in self._workers:
@@ -81,7 +93,7 @@ class LocalCrew:
             process.join()
 
 
-def _serve(pipe, settings: Settings) -> None:
+def _serve(pipe, settings: Settings, streams: int) -> None:
     """A worker's life. Ctrl-C reaches the whole group of processes; the driver decides what it means."""
     import signal
 
@@ -92,12 +104,19 @@ def _serve(pipe, settings: Settings) -> None:
     except VidmemError as error:
         pipe.send(error)
         return
-    while True:
-        try:
-            item = pipe.recv()
-        except (EOFError, OSError):
-            return
-        pipe.send(worker.do(item))
+    speaking = threading.Lock()
+
+    def work(place: int, item: Item) -> None:
+        record = worker.do(item)
+        with speaking:
+            pipe.send((place, record))
+
+    with ThreadPoolExecutor(streams) as pool:
+        while True:
+            try:
+                pool.submit(work, *pipe.recv())
+            except (EOFError, OSError):
+                return
 
 
 def _die_with(parent: int) -> None:
@@ -113,39 +132,45 @@ class RayCrew:
     address: `local`, or of a cluster (`ray://host:10001`, `auto`). Raises `RuntimeMissing` without ray.
     """
 
-    def __init__(self, settings: Settings, count: int, address: str):
+    def __init__(self, settings: Settings, workers: int, address: str, streams: int = 1):
         try:
             import ray
         except ImportError as error:
             raise RuntimeMissing("--ray needs ray: pip install ray") from error
-        self.count, self._settings, self._ray = count, settings, ray
+        self.count, self._streams, self._settings, self._ray = workers * streams, streams, settings, ray
         if not ray.is_initialized():
-            here = {"num_cpus": count, "include_dashboard": False} if address == "local" else {}
+            here = {"num_cpus": workers, "include_dashboard": False} if address == "local" else {}
             ray.init(address, configure_logging=False, log_to_driver=False, **here)
         device = str(settings.load.get("device") or "cpu")
         needs = {"num_cpus": settings.load.get("threads") or 1, "num_gpus": 0 if device == "cpu" else 1}
-        self._actor = ray.remote(**needs)(Worker)
-        self._workers = [self._actor.remote(settings) for _ in range(count)]
-        self._running: dict = {}  # reference of a record -> worker
+        self._actor = ray.remote(**needs, max_concurrency=streams)(Worker)
+        self._workers = [self._actor.remote(settings) for _ in range(workers)]
+        self._running: dict = {}  # reference of a record -> place, actor
 
-    def give(self, worker: int, item: Item) -> None:
-        self._running[self._workers[worker].do.remote(item)] = worker
+    def give(self, place: int, item: Item) -> None:
+        actor = self._workers[place // self._streams]
+        self._running[actor.do.remote(item)] = place, actor
 
     def next(self, seconds: float) -> tuple[int, dict | str] | None:
         ready, _ = self._ray.wait(list(self._running), num_returns=1, timeout=seconds) if self._running else ([], [])
         if not ready:
             return None
-        number = self._running.pop(ready[0])
+        place, actor = self._running.pop(ready[0])
         try:
-            return number, self._ray.get(ready[0])
+            return place, self._ray.get(ready[0])
         except self._ray.exceptions.ActorDiedError as error:
             if isinstance(cause := getattr(error, "cause", None) or error.__cause__, VidmemError):
                 raise cause from None
-            self._workers[number] = self._actor.remote(self._settings)
-            return number, "the Ray actor died: " + " ".join(str(error).split())[:300]
+            self._replace(place, actor)
+            return place, "the Ray actor died: " + " ".join(str(error).split())[:300]
         except self._ray.exceptions.RayError as error:
-            self._workers[number] = self._actor.remote(self._settings)
-            return number, " ".join(str(error).split())[:300]
+            self._replace(place, actor)
+            return place, " ".join(str(error).split())[:300]
+
+    def _replace(self, place: int, actor) -> None:
+        """Once, though each of its streams reports its death."""
+        if self._workers[place // self._streams] is actor:
+            self._workers[place // self._streams] = self._actor.remote(self._settings)
 
     def close(self) -> None:
         for worker in self._workers:

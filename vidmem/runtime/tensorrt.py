@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import importlib
 import os
+import threading
 from pathlib import Path
 
 from vidmem.checkpoints import cache_folder
@@ -151,6 +152,7 @@ class Graph:
         kinds = {"FLOAT": torch.float32, "HALF": torch.float16, "BF16": torch.bfloat16, "INT64": torch.int64, "INT32": torch.int32,
                  "BOOL": torch.bool, "UINT8": torch.uint8}  # fmt: skip
         self._kinds = {name: kinds[engine.get_tensor_dtype(name).name] for name in names}
+        self._lock = threading.Lock()
         self._recorded: dict[tuple, tuple] = {}  # shapes -> (CUDA graph with its context), inputs, outputs; points alone vary
 
     def __call__(self, arrays) -> tuple:
@@ -158,10 +160,11 @@ class Graph:
         if shapes not in self._recorded:
             self._recorded[shapes] = self._record(shapes)
         (recorded, _), inputs, outputs = self._recorded[shapes]
-        for buffer, array in zip(inputs, arrays, strict=True):
-            buffer.copy_(array)
-        recorded.replay()
-        return tuple(out.clone() for out in outputs)  # the next replay writes into the same buffers
+        with self._lock:
+            for buffer, array in zip(inputs, arrays, strict=True):
+                buffer.copy_(array)
+            recorded.replay()
+            return tuple(out.clone() for out in outputs)  # the next replay writes into the same buffers
 
     def _record(self, shapes: tuple) -> tuple:
         torch, context = self._torch, self._engine.create_execution_context()
