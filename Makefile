@@ -13,8 +13,9 @@ PIP = -m pip install --quiet --disable-pip-version-check
 demo: .venv/installed
 	@.venv/bin/python -m vidmem track "$(VIDEO)" --box "$(BOX)" --out "$(OUT)"
 
+# Two processes of one thread each: two pools of threads on two cores would only wait for each other.
 test: .venv-test/installed
-	.venv-test/bin/python -m pytest
+	OMP_NUM_THREADS=1 .venv-test/bin/python -m pytest --numprocesses 2 --dist loadfile
 
 .venv/installed: requirements.txt pyproject.toml
 	@"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
