@@ -86,15 +86,16 @@ def unpack(path: Path, folder: Path, limits: Limits) -> dict:
         raise Refused(f"this is no project of vidmem ({type(error).__name__}); expected what export > project gave") from None
 
 
-def restore(project: Project, said: dict) -> None:
-    """What a saved project knew, into a new one with its frames. Raises `Refused` for what cannot be meant."""
+def restore(project: Project, said: dict) -> float:
+    """What a saved project knew, into a new one with its frames -> frames per second. Raises `Refused` for what cannot be meant."""
     try:
+        fps = float(said["video"]["fps"])
         edits = [Edit(int(e["frame_idx"]), int(e["obj_id"]), {k: e["prompt"].get(k) for k in PROMPT}) for e in said["edits"]]
         things = {int(o): Thing(str(t["name"])[:60], "", bool(t["visible"])) for o, t in said["things"].items()}
         results = {int(i): {int(o): Seen(s["rle"], float(s["score"]), float(s["object_logit"]), Status(s["status"]).value) for o, s in seen.items()}
                    for i, seen in said["results"].items()}  # fmt: skip
         right = all(tuple(s.rle["size"]) == project.size for seen in results.values() for s in seen.values())
-        if not right or {e.obj_id for e in edits} - set(things) or any(not 0 <= i < project.count for i in [*results, *(e.frame_idx for e in edits)]):
+        if not right or {e.obj_id for e in edits} - set(things) or not 0 < fps < 1000 or any(not 0 <= i < project.count for i in [*results, *(e.frame_idx for e in edits)]):
             raise ValueError
     except (KeyError, ValueError, TypeError, AttributeError):
         raise Refused("the project does not fit its own frames; export it again") from None
@@ -102,3 +103,4 @@ def restore(project: Project, said: dict) -> None:
     project.fresh_until = int(said.get("fresh_until", -1))
     for i in results:
         project.touch(i)
+    return fps

@@ -273,12 +273,11 @@ def arguments(prompt: dict[str, Any], size: tuple[int, int]) -> dict[str, Any]:
     if prompt.get("mask") is None:
         return prompt
     try:
-        mask = rle_decode(prompt["mask"])
-    except (ValueError, TypeError, KeyError, IndexError, MemoryError):
+        if tuple(prompt["mask"]["size"]) != size:  # first: what claims to be huge is never made
+            raise Refused(f"the mask is {prompt['mask']['size']}, the video {list(size)} (height, width)")
+        return prompt | {"mask": rle_decode(prompt["mask"])}
+    except (ValueError, TypeError, KeyError, IndexError):
         raise Refused("the mask cannot be read; expected COCO RLE with size and counts") from None
-    if mask.shape != size:
-        raise Refused(f"the mask is {mask.shape[1]}x{mask.shape[0]}, the video {size[1]}x{size[0]}")
-    return prompt | {"mask": mask}
 
 
 def read_jpeg(folder: Path) -> Callable[[int], np.ndarray]:

@@ -95,28 +95,29 @@ class Visit:
                 self.work["of"] = min(said.get("expected") or 0, self.limits.frames)
                 progress(said.get("count", 0))
 
-            saved = None
-            self.close_project()
-            for folder in (frames, unpacked := self.folder / "unpacked"):
+            saved, incoming, unpacked = None, self.folder / "incoming", self.folder / "unpacked"
+            for folder in (incoming, unpacked):
                 shutil.rmtree(folder, ignore_errors=True)
                 folder.mkdir()
             try:
                 if zipfile.is_zipfile(path):
                     saved = unpack(path, unpacked, self.limits)
-                error = decode(unpacked if saved else path, frames, self.limits, heard, stopped)
+                error = decode(unpacked if saved else path, incoming, self.limits, heard, stopped)
             finally:
                 path.unlink(missing_ok=True)
                 shutil.rmtree(unpacked, ignore_errors=True)
             if error or not said.get("count"):
                 raise Refused(error or "the video has no frame that can be read")
-            fps = float(saved["video"]["fps"]) if saved else said["fps"]
-            project = Project(tracker, read_jpeg(frames), said["count"], tuple(said["size"]), fps, turn, self.limits.objects)
+            project = Project(tracker, read_jpeg(frames), said["count"], tuple(said["size"]), said["fps"], turn, self.limits.objects)
             if saved:
-                restore(project, saved)
+                project.fps = restore(project, saved)
+            self.close_project()  # not before: a file that cannot be read costs nobody their work
+            shutil.rmtree(frames, ignore_errors=True)
+            incoming.rename(frames)
             project.warm_up()
             self.project = project
             notes = ([f"only the first {said['count']} frames were read, which is the limit here"] if said.get("cut") else []) + said.get("problems", [])
-            self.video = {"name": name, "count": said["count"], "size": said["size"], "fps": fps, "notes": notes[:5]}
+            self.video = {"name": name, "count": said["count"], "size": said["size"], "fps": project.fps, "notes": notes[:5]}
 
         self.begin("reading", job)
 

@@ -244,7 +244,8 @@ def test_what_cannot_be_done_is_said_and_nothing_is_lost(visitor):
     kept = visitor.state()["prompts"]
     for said, message in (({"frame_idx": 99, "obj_id": 1, "points": [[1, 1]]}, "no frame 99"), ({"frame_idx": 0, "obj_id": 1, "points": [[999, 1]]}, "outside"),
                           ({"frame_idx": 0, "obj_id": 1}, "without points"), ({"frame_idx": "0", "obj_id": 1}, "expected an integer"),
-                          ({"frame_idx": 0, "obj_id": 1, "mask": {"size": [5, 5], "counts": "i0"}}, "the mask"), ({"frame_idx": 0, "obj_id": 0, "points": [[1, 1]]}, "obj_id"),
+                          ({"frame_idx": 0, "obj_id": 1, "mask": {"size": [5, 5], "counts": "i0"}}, "the mask is"),
+                          ({"frame_idx": 0, "obj_id": 1, "mask": {"size": list(SIZE), "counts": "oooooooooo0"}}, "the mask cannot be read"), ({"frame_idx": 0, "obj_id": 0, "points": [[1, 1]]}, "obj_id"),
                           ([1], "JSON object")):  # fmt: skip
         answer = visitor.post("prompt", said)
         assert answer.status_code == 400 and message in answer.json()["error"], answer.text

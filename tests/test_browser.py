@@ -181,6 +181,20 @@ def test_box_brush_second_object_undo_and_redo(tab):
     tab.until(lambda: not tab.masked(14, 20))
 
 
+def test_another_video_replaces_the_first_and_a_bad_file_does_not(tab, tmp_path):
+    tab.click(14, 20)
+    tab.until(lambda: tab.masked(14, 20))
+    (tmp_path / "bad.mp4").write_text("no video")
+    tab.page.set_input_files("[data-id=file]", str(tmp_path / "bad.mp4"))
+    tab.until(lambda: "no video that the app takes" in tab.page.inner_text("[data-id=message]"))
+    tab.until(lambda: tab.masked(14, 20) and tab.page.locator("[data-obj]").count() == 1)
+    blue = write_clip(tmp_path / "blue.mp4", [square(0)[..., ::-1].copy()] * 4)
+    tab.page.set_input_files("[data-id=file]", str(blue))
+    tab.page.wait_for_function("document.querySelector('[data-id=scrub]').max == 3", timeout=30_000)
+    tab.until(lambda: tab.pixel(14, 20)[2] > 150 and tab.pixel(14, 20)[0] < 80)
+    assert tab.page.inner_text(".vm-name") == "blue.mp4" and tab.page.locator("[data-obj]").count() == 0
+
+
 def test_zoom_and_pan_keep_clicks_where_they_point(tab):
     x, y = tab.place(14, 20)
     tab.page.mouse.move(x, y)

@@ -132,7 +132,7 @@ export async function start(root) {
       if (frames.size > 90) frames.delete(frames.keys().next().value);
       const image = new Image();
       frames.set(i, new Promise((resolve, reject) => { image.onload = () => resolve(image); image.onerror = reject; }));
-      image.src = "/api/visits/" + token + "/frames/" + i + ".jpg?v=" + state.video.stamp;
+      image.src = "/api/visits/" + token + "/frames/" + i + ".jpg?v=" + view.stamp;
     }
     return frames.get(i);
   }
@@ -177,12 +177,11 @@ export async function start(root) {
     Object.assign(state, { results: new Map(), things: {}, prompts: [], fresh_until: -1, revision: 0, video: {}});
     frames.clear(); masks.clear();
     Object.assign(view, { at: 0, zoom: 1, x: 0, y: 0, image: null, chosen: null });
-    root.querySelector(".vm-name").textContent = file.name;
-    await follow();
-    if (!state.video.count) { root.querySelector(".vm-name").textContent = "no video"; return; }
-    state.video.stamp = Date.now();
+    const said = await follow();
+    root.querySelector(".vm-name").textContent = state.video.name || "no video";
+    view.stamp = Date.now(); // browsers keep frames by address; another video has other addresses
     await go(0);
-    tell(state.video.notes.join("; ") || "Click on an object, or draw a box around it.");
+    if (!said.work.error) tell(state.video.notes.join("; ") || "Click on an object, or draw a box around it.");
   });
 
   const fresh = () => Math.max(0, ...Object.keys(state.things)) + 1;
@@ -255,7 +254,7 @@ export async function start(root) {
 
   async function memory() {
     const said = await ask("visits/" + token + "/memory", { method: "GET" });
-    thumbnails($, said, view.chosen ?? Object.keys(said.objects)[0], (i) => "/api/visits/" + token + "/frames/" + i + ".jpg?v=" + state.video.stamp, go);
+    thumbnails($, said, view.chosen ?? Object.keys(said.objects)[0], (i) => "/api/visits/" + token + "/frames/" + i + ".jpg?v=" + view.stamp, go);
   }
 
   function nextLost() {

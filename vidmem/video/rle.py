@@ -17,9 +17,11 @@ def rle_encode(mask: np.ndarray) -> dict:
 
 
 def rle_decode(rle: dict) -> np.ndarray:
-    """The inverse of `rle_encode` -> (H, W) bool."""
+    """The inverse of `rle_encode` -> (H, W) bool. Raises `ValueError` for runs that do not fill the mask, before any memory is taken."""
     height, width = rle["size"]
     runs = _unpack(rle["counts"])
+    if sum(runs) != height * width or min(runs, default=0) < 0:
+        raise ValueError(f"runs of {sum(runs)} pixels for a mask of {height}x{width}; expected {height * width}")
     values = np.arange(len(runs)) % 2 == 1
     return np.repeat(values, runs).reshape((height, width), order="F")
 
