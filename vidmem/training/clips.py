@@ -1,50 +1,48 @@
-"""Short training clips with exact masks, made from still frames.
+"""Short training clips with exact masks, made on the fly from `data.Reel`s.
 
-Four kinds, drawn at random for each clip:
+Three kinds, drawn at random for each clip:
 
-* *real*: one labelled object on several frames of its own video, far apart in time: real change of pose and light;
-* *paste*: one to three cut-outs over another frame, each with its own smooth motion, so that occlusion is exact;
-  some get an identical twin; some vanish for a frame;
-* *region*: a region of an over-segmentation (or a labelled object) of a frame, the whole frame warped;
-* *blob*: a smooth random shape, filled with another frame's texture, pasted.
+* *real*: frames of a labelled video, near or far apart, in either direction, through one smooth crop;
+* *still*: a labelled still, warped as a whole along a smooth path;
+* *paste*: objects cut out of stills and videos, each with its own motion, over another video or still.
 
-Labels are polygons in `labels/*.json`, drawn by the project on the training clips. Everything follows one seed.
+Into each of them come other objects (a look-alike from the same group among them), and, on request, one absence of the target:
+it is covered, leaves the frame, is not there any more, or the scene cuts to another; afterwards it is back elsewhere, at
+another size, or stays away. Everything follows one seed.
 """
 
 from __future__ import annotations
 
-import json
+from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from typing import NamedTuple
 
 import cv2
 import numpy as np
 
+from vidmem.training.data import FEWEST, IGNORE, Reel
+
 cv2.setNumThreads(1)
+
+TARGET, OTHER = 1, 2
 
 
 @dataclass(frozen=True)
 class ClipConfig:
     size: tuple[int, int] = (160, 256)  # (H, W) of a clip, pixels
-    frames: int = 3
-    kinds: tuple[float, float, float, float] = (0.3, 0.4, 0.22, 0.08)  # real, paste, region, blob
-    twin: float = 0.25  # chance that a pasted target has an identical distractor
-    vanish: float = 0.15  # chance that a pasted target is away on one later frame
-    pictured: float = 0.5  # chance that a cut-out is a picture of a whole object, where the cache has such
-    labelled: float = 0.75  # chance that one that is not is a labelled object and not a region
-    camouflage: float = 0.3  # chance that a pasted object takes on the mean colour of what it is pasted over
+    frames: int = 4
+    kinds: tuple[float, float, float] = (0.45, 0.25, 0.3)  # real, still, paste
+    absence: float = 0.45  # chance that the target is away for some frames
+    alike: float = 0.35  # chance that a pasted target has a look-alike
+    extra: float = 0.3  # chance that something else is pasted into a real clip or a still
+    camouflage: float = 0.2  # chance that a pasted object takes on the mean colour of what it is pasted over
 
 
-def load_labels(folder: Path) -> list[dict]:
-    return [entry for path in sorted(folder.glob("*.json")) for entry in json.loads(path.read_text())]
-
-
-def rasterize(polygons: list, height: int, width: int) -> np.ndarray:
-    """Normalised polygons, even-odd rule -> (H, W) uint8 0/1."""
-    mask = np.zeros((height, width), np.uint8)
-    scale = np.array([width, height], np.float32)
-    cv2.fillPoly(mask, [np.rint(np.asarray(p, np.float32) * scale).astype(np.int32) for p in polygons], 1)
-    return mask
+class Clip(NamedTuple):
+    images: np.ndarray
+    """(T, H, W, 3) uint8 RGB."""
+    labels: np.ndarray
+    """(T, H, W) uint8: 0 background, 1 the target, 2 another object, 255 ignore. The target is on frame 0."""
 
 
 class Motion:
@@ -64,207 +62,321 @@ class Motion:
         self.elastic0, self.elastic = rng.normal(0, amplitude, (2, 5, 7)), rng.normal(0, 0.5 * amplitude * min(gap, 2), (2, 5, 7))
         self.jitter = lambda: rng.normal(0, 0.015 * side, 2) * gap * strength
 
+    def elsewhere(self, rng) -> None:
+        """Jump to another place and size."""
+        self.target = np.array([self.w, self.h]) * rng.uniform(0.15, 0.85, 2)
+        self.log_scale += rng.normal(0, 0.35)
+        self.velocity = self.velocity * 0
+
     def maps(self, t: float) -> tuple[np.ndarray, np.ndarray]:
-        scale, angle = np.exp(self.log_scale + self.zoom * t), self.angle + self.spin * t
+        scale, angle = np.exp(np.clip(self.log_scale + self.zoom * t, -3, 3)), self.angle + self.spin * t
         shear = self.shear + self.lean * t
         matrix = scale * np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
         matrix = matrix @ np.array([[1, shear[0]], [shear[1], 1]]) @ np.diag([-1.0 if self.flip else 1.0, 1.0])
         inverse = np.linalg.inv(matrix)
         place = self.target + self.velocity * t + (self.jitter() if t else 0)
-        field = (self.elastic0 + self.elastic * t).astype(np.float32)
+        field = (self.elastic0 + self.elastic * min(t, 4)).astype(np.float32)
         dx, dy = (cv2.resize(f, (self.w, self.h), interpolation=cv2.INTER_CUBIC) for f in field)
         x = np.arange(self.w, dtype=np.float32)[None] - np.float32(place[0]) + dx
         y = np.arange(self.h, dtype=np.float32)[:, None] - np.float32(place[1]) + dy
         inverse = inverse.astype(np.float32)
         return (inverse[0, 0] * x + inverse[0, 1] * y + np.float32(self.centre[0]),
-                inverse[1, 0] * x + inverse[1, 1] * y + np.float32(self.centre[1]))
+                inverse[1, 0] * x + inverse[1, 1] * y + np.float32(self.centre[1]))  # fmt: skip
+
+
+class Sprite(NamedTuple):
+    """An object on its own, in one or several poses: crops of equal number."""
+
+    pixels: list[np.ndarray]  # (h, w, 3) uint8
+    alphas: list[np.ndarray]  # (h, w) uint8 0/1
+    reel: Reel
+
+    def alike(self, rng) -> Sprite:
+        """Another of its kind: mirrored, with a colour of its own."""
+        mix = np.eye(3) + rng.uniform(0, 0.4) * (np.roll(np.eye(3), int(rng.integers(1, 3)), 0) - np.eye(3))
+        mix = (mix * rng.uniform(0.7, 1.2)).astype(np.float32)
+        return Sprite([np.clip(p[:, ::-1] @ mix, 0, 255).astype(np.uint8) for p in self.pixels],
+                      [np.ascontiguousarray(a[:, ::-1]) for a in self.alphas], self.reel)  # fmt: skip
 
 
 class ClipGenerator:
-    """`sample()` -> images (T, H, W, 3) uint8 RGB, masks (T, H, W) uint8 0/1 of one target object."""
+    """`sample()` -> `Clip`. Reels are drawn by group, larger groups more often, but less than in proportion."""
 
-    def __init__(self, cache: Path, labels: list[dict], config: ClipConfig = ClipConfig(), seed: int = 0):
+    def __init__(self, reels: Sequence[Reel], config: ClipConfig = ClipConfig(), seed: int = 0):
         self.config, self.rng = config, np.random.default_rng(seed)
-        self.images = np.load(cache / "frames.npy", mmap_mode="r")
-        self.regions = np.load(cache / "regions.npy", mmap_mode="r")
-        index = json.loads((cache / "index.json").read_text())
-        row = {(e["clip"], e["frame"]): i for i, e in enumerate(index)}
-        height, width = self.images.shape[1:3]
-        self.objects: list[tuple[int, np.ndarray]] = []  # (row, mask)
-        tracks: dict[tuple[str, str], list[int]] = {}
-        self.of_row: dict[int, list[int]] = {}
-        for entry in labels:
-            for item in entry["objects"]:
-                i = row[entry["clip"], entry["frame"]]
-                mask = rasterize(item["polygons"], height, width)
-                if mask.sum() < 60:
-                    continue
-                tracks.setdefault((entry["clip"], item["name"]), []).append(len(self.objects))
-                self.of_row.setdefault(i, []).append(len(self.objects))
-                self.objects.append((i, mask))
-        self.tracks = [t for t in tracks.values() if len(t) > 1]
-        pictures = np.load(cache / "cutouts.npz") if (cache / "cutouts.npz").exists() else {}
-        self.pictures = [pictures[name] for name in pictures]
+        self.videos = [r for r in reels if r.length > 1]
+        groups: dict[str, list[Reel]] = {}
+        for reel in reels:
+            if reel.length == 1:
+                groups.setdefault(reel.group, []).append(reel)
+        self.groups = groups
+        self.names = list(groups)
+        weights = np.array([len(groups[name]) ** 0.5 for name in self.names])
+        self.weights = weights / max(weights.sum(), 1e-9)
 
-    def sample(self) -> tuple[np.ndarray, np.ndarray]:
-        kinds = np.array(self.config.kinds) * [bool(self.tracks), 1, 1, 1]
-        make = (self._real, self._paste, self._region, self._blob)[self.rng.choice(4, p=kinds / kinds.sum())]
+    def sample(self) -> Clip:
+        has = np.array([bool(self.videos), bool(self.names), True])
+        kinds = np.array(self.config.kinds) * has
+        make = (self._real, self._still, self._paste)[self.rng.choice(3, p=kinds / kinds.sum())]
         for _ in range(20):
-            images, masks = make()
-            if masks[0].sum() >= 0.003 * masks[0].size and masks[0].mean() < 0.75:
-                return self._camera(images), masks
-        return self._paste()
-
-    # The sources of objects ------------------------------------------------------------------------------------------
-    def _cutout(self) -> tuple[np.ndarray, np.ndarray]:
-        """An image and a mask of one thing in it, cropped around it."""
-        if self.pictures and self.rng.random() < self.config.pictured:
-            picture = self.pictures[self.rng.integers(len(self.pictures))]
-            return picture[..., :3], (picture[..., 3] > 127).astype(np.uint8)
-        if self.objects and self.rng.random() < self.config.labelled:
-            row, mask = self.objects[self.rng.integers(len(self.objects))]
-        else:
-            row = int(self.rng.integers(len(self.images)))
-            mask = self._some_region(row)
-        y, x = np.nonzero(mask)
-        y0, y1, x0, x1 = max(y.min() - 3, 0), y.max() + 4, max(x.min() - 3, 0), x.max() + 4
-        return np.array(self.images[row, y0:y1, x0:x1]), mask[y0:y1, x0:x1]
-
-    def _some_region(self, row: int) -> np.ndarray:
-        """A region of the over-segmentation joined with 0-2 neighbours."""
-        labels = np.asarray(self.regions[row])
-        for _ in range(10):
-            y, x = self.rng.integers(labels.shape[0]), self.rng.integers(labels.shape[1])
-            mask = (labels == labels[y, x]).astype(np.uint8)
-            for _ in range(self.rng.integers(0, 3)):
-                ring = cv2.dilate(mask, np.ones((3, 3), np.uint8)) > mask
-                beside = labels[ring]
-                if len(beside):
-                    mask |= labels == beside[self.rng.integers(len(beside))]
-            if 0.003 < mask.mean() < 0.4:
+            images, labels = make()
+            share = (labels[0] == TARGET).mean()
+            if 0.003 <= share < 0.75:
                 break
-        return mask
+        return Clip(self._camera(images), labels)
 
-    def _blob_mask(self, size: int) -> np.ndarray:
-        noise = cv2.resize(self.rng.normal(size=(6, 6)).astype(np.float32), (size, size), interpolation=cv2.INTER_CUBIC)
-        grid = np.linspace(-1.4, 1.4, size, dtype=np.float32)
-        return (noise * 0.6 + 0.9 - np.hypot(grid[None], grid[:, None]) > 0).astype(np.uint8)
+    # What is shown ---------------------------------------------------------------------------------------------------
+    def _some_still(self, group: str | None = None) -> Reel:
+        reels = self.groups[group or self.names[self.rng.choice(len(self.names), p=self.weights)]]
+        return reels[self.rng.integers(len(reels))]
 
-    # The kinds of clip -----------------------------------------------------------------------------------------------
-    def _gap(self) -> float:
-        return float(self.rng.choice([0.3, 1.0, 1.0, 2.0, 3.0]))
+    def _some_reel(self) -> Reel:
+        if self.videos and (not self.names or self.rng.random() < 0.4):
+            return self.videos[self.rng.integers(len(self.videos))]
+        return self._some_still()
 
-    def _view(self, mask: np.ndarray | None, scale_range=(0.6, 1.6), gap=1.0, strength=0.5) -> Motion:
-        """A camera over a cached frame, around the mask if there is one."""
-        (h, w), (sh, sw) = self.config.size, self.images.shape[1:3]
+    def _times(self, reel: Reel, stride: int) -> list[int]:
+        """Indices into a reel, forwards or backwards; short reels go to and fro."""
+        frames, last = self.config.frames, reel.length - 1
+        start = int(self.rng.integers(0, max(1, reel.length - stride * (frames - 1))))
+        steps = [start + stride * t for t in range(frames)]
+        steps = [abs((s + last) % (2 * last) - last) if last else 0 for s in steps]
+        return steps[::-1] if self.rng.random() < 0.5 else steps
+
+    def _sprite(self, group: str | None = None) -> Sprite:
+        """An object of a still, or of some neighbouring frames of a video."""
+        rng = self.rng
+        for _ in range(20):
+            reel = self._some_still(group) if group else self._some_reel()
+            times = self._times(reel, int(rng.integers(1, 5))) if reel.length > 1 and reel.group == "video" else [int(rng.integers(reel.length))]
+            ids = reel.objects(times[0])
+            if not ids:
+                continue
+            obj_id = ids[rng.integers(len(ids))]
+            pixels, alphas = [], []
+            for k in times:
+                mask = reel.labels(k) == obj_id
+                rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
+                if mask.sum() < FEWEST:
+                    break
+                window = slice(max(rows[0] - 3, 0), rows[-1] + 4), slice(max(columns[0] - 3, 0), columns[-1] + 4)
+                pixels.append(reel.image(k)[window])
+                alphas.append(mask[window].astype(np.uint8))
+            if pixels:
+                return Sprite(pixels, alphas, reel)
+        return self._sprite() if group else Sprite([np.full((40, 40, 3), 90, np.uint8)], [np.ones((40, 40), np.uint8)], reel)
+
+    def _view(self, size, mask: np.ndarray | None, scale_range=(0.6, 1.6), gap=1.0, strength=0.5) -> Motion:
+        """A camera over a picture of `size` (H, W), around the mask if there is one."""
+        (h, w), (sh, sw), rng = self.config.size, size, self.rng
         smallest = max(h / sh, w / sw)
-        scale = np.exp(self.rng.uniform(np.log(max(scale_range[0], smallest)), np.log(max(scale_range[1], smallest * 1.05))))
-        if mask is not None:
+        scale = np.exp(rng.uniform(np.log(max(scale_range[0], smallest)), np.log(max(scale_range[1], smallest * 1.05))))
+        if mask is not None and mask.any():
             y, x = np.nonzero(mask)
             extent = max(np.ptp(y) / h, np.ptp(x) / w)
             scale = min(scale, max(0.9 / max(extent, 1e-3), smallest))
             centre = np.array([x.mean(), y.mean()])
-            target = np.array([w, h]) * self.rng.uniform(0.25, 0.75, 2)
+            target = np.array([w, h]) * rng.uniform(0.25, 0.75, 2)
         else:
-            centre, target = np.array([sw, sh]) * self.rng.uniform(0.3, 0.7, 2), np.array([w, h]) / 2
-        # Keep the view inside the frame at t = 0 where it fits.
+            centre, target = np.array([sw, sh]) * rng.uniform(0.3, 0.7, 2), np.array([w, h]) / 2
+        # Keep the view inside the picture at t = 0 where it fits.
         half = np.array([w, h]) / 2 / scale
         seen = np.clip(centre + (np.array([w, h]) / 2 - target) / scale, half, np.maximum(np.array([sw, sh]) - half, half))
-        motion = Motion(self.rng, (h, w), seen, np.array([w, h]) / 2, scale, gap, strength)
+        motion = Motion(rng, (h, w), seen, np.array([w, h]) / 2, scale, gap, strength)
         motion.angle *= 0.4
         return motion
 
+    def _away_from(self, size, mask: np.ndarray) -> Motion | None:
+        """A camera over the part of the picture where the object is not; None where there is no such part."""
+        (h, w), (sh, sw), rng = self.config.size, size, self.rng
+        y, x = np.nonzero(mask)
+        for _ in range(8):
+            scale = max(h / sh, w / sw) * rng.uniform(1.2, 2.2)
+            half = np.array([w, h]) / 2 / scale
+            seen = rng.uniform(half, np.maximum(np.array([sw, sh]) - half, half + 1e-3))
+            apart = np.abs(np.array([x.mean(), y.mean()]) - seen)
+            reach = half + np.array([np.ptp(x), np.ptp(y)]) / 2 + 4
+            if (apart > reach).any():
+                motion = Motion(rng, (h, w), seen, np.array([w, h]) / 2, scale, 0.3, 0.3)
+                motion.angle *= 0.2
+                return motion
+        return None
+
+    def _look(self, image: np.ndarray, labels: np.ndarray, maps) -> tuple[np.ndarray, np.ndarray]:
+        border = cv2.BORDER_REFLECT_101
+        return cv2.remap(image, *maps, cv2.INTER_LINEAR, borderMode=border), cv2.remap(labels, *maps, cv2.INTER_NEAREST, borderMode=border)
+
+    # The kinds of clip -----------------------------------------------------------------------------------------------
+    def _absence(self) -> np.ndarray:
+        """(T,) bool: the target is away. Never on frame 0; back for the last frame more often than not."""
+        away, rng = np.zeros(self.config.frames, bool), self.rng
+        if self.config.frames > 2 and rng.random() < self.config.absence:
+            first = int(rng.integers(1, self.config.frames - 1))
+            away[first : first + int(rng.integers(1, self.config.frames - first + 1))] = True
+        return away
+
     def _real(self):
-        track = self.tracks[self.rng.integers(len(self.tracks))]
-        picks = self.rng.choice(track, self.config.frames, replace=len(track) < self.config.frames)
-        flip = self.rng.random() < 0.5
-        views, images, masks = None, [], []
-        zoom = self.rng.uniform(0.55, 1.3)
-        for t, pick in enumerate(picks):
-            row, mask = self.objects[pick]
-            views = self._view(mask, (zoom * 0.9, zoom * 1.1), strength=0.3)
-            views.flip = flip
-            mx, my = views.maps(0)
-            images.append(cv2.remap(np.asarray(self.images[row]), mx, my, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT_101))
-            masks.append(cv2.remap(mask, mx, my, cv2.INTER_LINEAR))
-        return np.stack(images), np.stack(masks)
+        reel, rng = self.videos[self.rng.integers(len(self.videos))], self.rng
+        times = self._times(reel, int(rng.choice([1, 2, 3, 4, 5, 6, 8, 10, 12])))
+        if not (ids := reel.objects(times[0])):
+            return np.zeros((1, *self.config.size, 3), np.uint8), np.zeros((1, *self.config.size), np.uint8)
+        chosen = rng.permutation(ids)[:2]
+        frames = [(reel.image(k), reel.labels(k)) for k in times]
+        return self._shown([(image, _renamed(labels, chosen)) for image, labels in frames], reel, (0.55, 1.3), strength=0.25)
 
-    def _background(self, gap):
-        row = int(self.rng.integers(len(self.images)))
-        view, image = self._view(None, gap=gap), np.asarray(self.images[row])
-        return [cv2.remap(image, *view.maps(t), cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT_101)
-                for t in range(self.config.frames)]
+    def _still(self):
+        reel, rng = self._some_still(), self.rng
+        ids = reel.objects(0)
+        if not ids:
+            return np.zeros((1, *self.config.size, 3), np.uint8), np.zeros((1, *self.config.size), np.uint8)
+        frame = reel.image(0), _renamed(reel.labels(0), rng.permutation(ids)[:2])
+        return self._shown([frame] * self.config.frames, reel, (0.6, 1.6), strength=0.8)
 
-    def _sprite_motion(self, mask, gap, share=(0.12, 0.75)):
+    def _shown(self, frames, reel: Reel, scales, strength: float):
+        """Frames through one camera, with what is added to them and what takes the target away."""
+        rng, away, size = self.rng, self._absence(), frames[0][0].shape[:2]
+        how = rng.choice(["cover", "leave", "leave", "cut"])
+        gap = self._gap()
+        flip = rng.random() < 0.5
+        view = self._view(size, frames[0][1] == TARGET, scales, gap, strength)
+        view.flip = flip
+        extra = self._sprite(reel.group if reel.length == 1 and rng.random() < 0.5 else None) if rng.random() < self.config.extra else None
+        extra_motion = extra and self._sprite_motion(extra, gap)
+        cut = self._background() if away.any() and how == "cut" else None
+        images, labels, aside, since = [], [], None, 0
+        for t, (image, ids) in enumerate(frames):
+            if t and away[t - 1] and not away[t]:  # back, elsewhere
+                view, since = self._view(size, ids == TARGET, scales, gap, strength), t
+                view.flip = flip if how == "cover" else rng.random() < 0.5
+            if away[t] and how == "leave" and (ids == TARGET).any() and aside is None:
+                aside = self._away_from(size, ids == TARGET)
+            if away[t] and how == "cut":
+                picture, seen = cut[t], np.zeros(self.config.size, np.uint8)
+            else:
+                leaves = away[t] and how == "leave" and aside is not None
+                picture, seen = self._look(image, ids, (aside if leaves else view).maps(t - since))
+            if extra is not None:
+                self._draw(picture, seen, extra, t, extra_motion, OTHER if not (seen == OTHER).any() else 0)
+            if away[t] and (seen == TARGET).any():
+                self._cover(picture, seen)
+            images.append(picture)
+            labels.append(seen)
+        return np.stack(images), np.stack(labels)
+
+    def _paste(self):
+        rng, away, gap, frames = self.rng, self._absence(), self._gap(), self.config.frames
+        canvas = self._background()
+        after = self._background() if away.any() and rng.random() < 0.3 else None  # the scene has cut meanwhile
+        target = self._sprite()
+        sprites = [(target, TARGET)]
+        if rng.random() < self.config.alike:
+            same = self._sprite(target.reel.group) if target.reel.length == 1 and rng.random() < 0.5 else target.alike(rng)
+            sprites.append((same if rng.random() < 0.7 else target, OTHER))
+        for _ in range(rng.integers(0, 3)):
+            sprites.append((self._sprite(), OTHER if len(sprites) == 1 else 0))
+        motions = [self._sprite_motion(sprite, gap) for sprite, _ in sprites]
+        tints = [self._tint(sprite, canvas[0]) for sprite, _ in sprites]
+        order = rng.permutation(len(sprites))
+        hides = rng.random() < 0.35
+        labels = np.zeros((frames, *self.config.size), np.uint8)
+        for t in range(frames):
+            if after is not None and away[: t + 1].any():
+                canvas[t] = after[t]
+            if t and away[t - 1] and not away[t]:
+                motions[0].elsewhere(rng)
+            for i in order:
+                if sprites[i][1] != TARGET or not away[t] or hides:
+                    self._draw(canvas[t], labels[t], sprites[i][0], t, motions[i], sprites[i][1], tints[i])
+            if away[t] and hides:
+                self._cover(canvas[t], labels[t])
+        return np.stack(canvas), labels
+
+    def _gap(self) -> float:
+        return float(self.rng.choice([0.3, 1.0, 1.0, 2.0, 3.0])) * 3 / max(3, self.config.frames)
+
+    def _background(self) -> list[np.ndarray]:
+        reel = self._some_reel()
+        times = self._times(reel, 1) if reel.group == "video" else [int(self.rng.integers(reel.length))] * self.config.frames
+        first = reel.image(times[0])
+        view = self._view(first.shape[:2], None, gap=self._gap())
+        return [cv2.remap(reel.image(k), *view.maps(t), cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT_101) for t, k in enumerate(times)]
+
+    def _sprite_motion(self, sprite: Sprite, gap: float, share=(0.1, 0.75)) -> Motion:
         h, w = self.config.size
-        size = np.exp(self.rng.uniform(*np.log(share))) * h
-        scale = np.clip(size / np.sqrt(mask.sum() * 1.3), 0.15, 2.5)
+        mask = sprite.alphas[0]
+        scale = np.clip(np.exp(self.rng.uniform(*np.log(share))) * h / np.sqrt(mask.sum() * 1.3), 0.1, 2.5)
         y, x = np.nonzero(mask)
         return Motion(self.rng, (h, w), (x.mean(), y.mean()), np.array([w, h]) * self.rng.uniform(0.15, 0.85, 2), scale, gap)
 
-    def _paste(self, cutouts=None):
-        gap, frames = self._gap(), self.config.frames
-        canvas = self._background(gap)
-        cutouts = cutouts or [self._cutout() for _ in range(self.rng.integers(1, 4))]
-        target = int(self.rng.integers(len(cutouts)))
-        if self.rng.random() < self.config.twin:
-            cutouts.append(cutouts[target])
-        away = int(self.rng.integers(1, frames)) if self.rng.random() < self.config.vanish else -1
-        motions = [self._sprite_motion(mask, gap) for _, mask in cutouts]
-        order = self.rng.permutation(len(cutouts))
-        masks = np.zeros((frames, *self.config.size), np.uint8)
-        gains = self.rng.uniform(0.8, 1.2, (len(cutouts), 3))
-        offsets = np.zeros((len(cutouts), 3))
-        for i, (source, mask) in enumerate(cutouts):
-            if self.rng.random() < self.config.camouflage:
-                own, around = source[mask > 0].mean(0) * gains[i], canvas[0].mean((0, 1))
-                offsets[i] = (around - own) * self.rng.uniform(0.5, 1.0)
-        for t in range(frames):
-            image = canvas[t].astype(np.float32)
-            for i in order:
-                if i == target and t == away:
-                    continue
-                source, mask = cutouts[i]
-                mx, my = motions[i].maps(t)
-                alpha = cv2.remap(mask.astype(np.float32), mx, my, cv2.INTER_LINEAR)
-                alpha = cv2.GaussianBlur(alpha, (3, 3), 0)[..., None]
-                pasted = cv2.remap(source, mx, my, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE) * gains[i] + offsets[i]
-                image = image * (1 - alpha) + pasted * alpha
-                masks[t] = masks[t] * (alpha[..., 0] < 0.5) if i != target else alpha[..., 0] >= 0.5
-            canvas[t] = np.clip(image, 0, 255).astype(np.uint8)
-        return np.stack(canvas), masks
+    def _tint(self, sprite: Sprite, canvas: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Gain and offset of each colour."""
+        gain, offset = self.rng.uniform(0.8, 1.2, 3), np.zeros(3)
+        if self.rng.random() < self.config.camouflage:
+            own = sprite.pixels[0][sprite.alphas[0] > 0].mean(0) * gain
+            offset = (canvas.mean((0, 1)) - own) * self.rng.uniform(0.5, 1.0)
+        return gain.astype(np.float32), offset.astype(np.float32)
 
-    def _region(self):
-        row = int(self.rng.integers(len(self.images)))
-        mask = self.objects[self.rng.choice(self.of_row[row])][1] if row in self.of_row else self._some_region(row)
-        view = self._view(mask, gap=self._gap(), strength=1.0)
-        maps = [view.maps(t) for t in range(self.config.frames)]
-        image = np.asarray(self.images[row])
-        return (np.stack([cv2.remap(image, *m, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT_101) for m in maps]),
-                np.stack([cv2.remap(mask, *m, cv2.INTER_LINEAR) for m in maps]))
+    def _draw(self, canvas, labels, sprite: Sprite, t: int, motion: Motion, label: int, tint=None) -> None:
+        """Lay a sprite over the canvas; its pixels take `label` (0: nobody's)."""
+        pose = min(t, len(sprite.pixels) - 1)
+        pixels, mask = sprite.pixels[pose], sprite.alphas[pose]
+        maps = motion.maps(t)
+        alpha = cv2.GaussianBlur(cv2.remap(mask.astype(np.float32), *maps, cv2.INTER_LINEAR), (3, 3), 0)
+        rows, columns = np.flatnonzero(alpha.any(1)), np.flatnonzero(alpha.any(0))
+        if not len(rows):
+            return
+        window = slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1)
+        over = cv2.remap(pixels, maps[0][window], maps[1][window], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE).astype(np.float32)
+        if tint is not None:
+            over = over * tint[0] + tint[1]
+        share = alpha[window][..., None]
+        canvas[window] = np.clip(canvas[window] * (1 - share) + over * share, 0, 255).astype(np.uint8)
+        labels[alpha >= 0.5] = label
 
-    def _blob(self):
-        mask = self._blob_mask(120)
-        row = int(self.rng.integers(len(self.images)))
-        y, x = self.rng.integers(0, self.images.shape[1] - 120), self.rng.integers(0, self.images.shape[2] - 120)
-        return self._paste([(np.array(self.images[row, y : y + 120, x : x + 120]), mask)])
+    def _cover(self, canvas, labels) -> None:
+        """A panel with a texture of its own over all of the target."""
+        rng, (h, w) = self.rng, self.config.size
+        y, x = np.nonzero(labels == TARGET)
+        if not len(y):
+            return
+        texture = self._some_reel()
+        image = cv2.resize(texture.image(int(rng.integers(texture.length))), (w, h))[::-1, ::-1]
+        panel = np.zeros((h, w), np.uint8)
+        grow = rng.uniform(2, 14, 4)
+        x0, y0, x1, y1 = int(x.min() - grow[0]), int(y.min() - grow[1]), int(x.max() + grow[2]), int(y.max() + grow[3])
+        if rng.random() < 0.5:
+            cv2.rectangle(panel, (x0, y0), (x1, y1), 1, -1)
+        else:  # an ellipse around the box
+            axes = int((x1 - x0) * 0.72) + 1, int((y1 - y0) * 0.72) + 1
+            cv2.ellipse(panel, ((x0 + x1) // 2, (y0 + y1) // 2), axes, 0, 0, 360, 1, -1)
+        canvas[panel > 0] = image[panel > 0]
+        labels[panel > 0] = 0
 
     # What the camera adds --------------------------------------------------------------------------------------------
     def _camera(self, images: np.ndarray) -> np.ndarray:
         """Exposure and colour drift, blur and noise."""
         rng, out = self.rng, images.astype(np.float32)
-        gain, drift = rng.uniform(0.75, 1.25, 3) * rng.uniform(0.8, 1.2), rng.normal(0, 0.04, 3)
+        gain, drift = rng.uniform(0.75, 1.25, 3) * rng.uniform(0.8, 1.2), rng.normal(0, 0.03, 3)
         bias = rng.normal(0, 10)
         for t in range(len(out)):
-            out[t] = (out[t] - 128) * rng.uniform(0.95, 1.05) * gain * (1 + drift * t) + 128 + bias
-            if rng.random() < 0.15:
+            out[t] = (out[t] - 128) * (rng.uniform(0.95, 1.05) * gain * (1 + drift * t)).astype(np.float32) + np.float32(128 + bias)
+            if rng.random() < 0.12:
                 kernel = np.zeros((7, 7), np.float32)
                 angle, reach = rng.uniform(0, np.pi), rng.integers(1, 4)
                 cv2.line(kernel, (3 - round(np.cos(angle) * reach), 3 - round(np.sin(angle) * reach)),
-                         (3 + round(np.cos(angle) * reach), 3 + round(np.sin(angle) * reach)), 1)
+                         (3 + round(np.cos(angle) * reach), 3 + round(np.sin(angle) * reach)), 1)  # fmt: skip
                 out[t] = cv2.filter2D(out[t], -1, kernel / kernel.sum())
-        if rng.random() < 0.4:
-            out += rng.normal(0, rng.uniform(1, 8), out.shape).astype(np.float32)
-        if rng.random() < 0.1:
+        if rng.random() < 0.3:
+            out += rng.standard_normal(out.shape, np.float32) * np.float32(rng.uniform(1, 8))
+        if rng.random() < 0.07:
             out[:] = out.mean(-1, keepdims=True)
         return np.clip(out, 0, 255).astype(np.uint8)
+
+
+def _renamed(labels: np.ndarray, chosen: Sequence[int]) -> np.ndarray:
+    """The chosen ids become 1, 2; others background; ignore stays."""
+    table = np.zeros(256, np.uint8)
+    table[IGNORE] = IGNORE
+    for new, old in enumerate(chosen, TARGET):
+        table[old] = new
+    return table[labels]

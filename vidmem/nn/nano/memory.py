@@ -5,6 +5,9 @@ values also on the mask. Similarity is the cosine with a learned temperature. Tw
 every recalled token without regard to place; its tokens are averaged 2x2, for it must know what, not exactly where, and
 costs a quarter. The *local* read looks at the newest entry alone and prefers nearby tokens
 (the short-term attention of AOT, Yang et al. 2021, arXiv 2106.02638, with a Gaussian instead of a window).
+
+Beside matching, which asks "where did this patch come from", a frame asks "is this the same thing": the *identities* of all
+remembered object tokens are averaged to one descriptor, those of the background to another, and each cell is compared with both.
 """
 
 from __future__ import annotations
@@ -15,7 +18,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from vidmem.nn.nano.encoder import Residual
+from vidmem.nn.nano.encoder import Residual, upsample2
 
 
 def token_grid(height: int, width: int, like: Tensor) -> Tensor:
@@ -30,9 +33,9 @@ def as_tokens(x: Tensor) -> Tensor:
     return x.flatten(2).transpose(1, 2)
 
 
-def coarse_keys(key: Tensor) -> Tensor:
-    """(B, C, h, w) unit keys -> (B, h*w/4, C): the long read's."""
-    return as_tokens(F.normalize(F.avg_pool2d(key, 2), dim=1))
+def coarse_keys(key: Tensor, identity: Tensor) -> Tensor:
+    """(B, C, h, w) unit keys, (B, I, h/2, w/2) unit identities -> (B, h*w/4, C + I): what a token of the long read is known by."""
+    return torch.cat([as_tokens(F.normalize(F.avg_pool2d(key, 2), dim=1)), as_tokens(identity)], -1)
 
 
 class MemoryEncoder(nn.Module):
@@ -88,11 +91,14 @@ class MemoryAttention(nn.Module):
         share = read[..., -1:].clamp(1e-4, 1 - 1e-4)
         return torch.cat([read, best, best + share.log() / temperature, best + (1 - share).log() / temperature], -1)
 
-    def forward(self, key: Tensor, long_key: Tensor, long_value: Tensor, new_key: Tensor, new_value: Tensor) -> Tensor:
-        """key (1 or R, C, h, w), long_key (1 or R, N, C), long_value (R, N, V + 1), new_key (1 or R, h*w, C), new_value
-        (R, h*w, V + 1) -> conditioned (R, 2 * (V + 4), h, w). Keys know nothing of objects: rows that remember the same frame
-        share them, and then also their scores, which are most of the work."""
+    def forward(self, key: Tensor, coarse: Tensor, long_key: Tensor, long_value: Tensor, new_key: Tensor, new_value: Tensor) -> Tensor:
+        """key (1 or R, C, h, w) and coarse (1 or R, h*w/4, C + I) of the current frame, long_key (1 or R, N, C + I), long_value
+        (R, N, V + 1), new_key (1 or R, h*w, C), new_value (R, h*w, V + 1) -> conditioned (R, 2 * (V + 4) + 2, h, w). Keys know
+        nothing of objects: rows that remember the same frame share them, and then also their scores, which are most of the work."""
         height, width = key.shape[-2:]
+        dim = key.shape[1]
+        same = self._same(coarse[..., dim:], long_key[..., dim:], long_value[..., -1:], height, width)
+        long_key = long_key[..., :dim]
         query = as_tokens(key)
         t_long, t_local = self.log_temperature.exp().unbind()
         long = self._read(query * t_long, long_key, long_value, t_long, 0.0)
@@ -105,4 +111,13 @@ class MemoryAttention(nn.Module):
         query = torch.cat([query * t_local, place_q], -1)
         local = self._read(query, torch.cat([new_key, place_n], -1), new_value, t_local, -square)
         out = torch.cat([long, local], -1).transpose(1, 2)
-        return out.reshape(out.shape[0], -1, height, width)
+        return torch.cat([out.reshape(out.shape[0], -1, height, width), same], 1)
+
+    @staticmethod
+    def _same(identity: Tensor, remembered: Tensor, share: Tensor, height: int, width: int) -> Tensor:
+        """identity (1 or R, h*w/4, I), remembered (1 or R, N, I), share (R, N, 1) of object -> (R, 2, h, w): the cosine of each
+        cell with the object's descriptor and with the background's."""
+        both = torch.cat([share, 1 - share], -1).transpose(1, 2)
+        descriptors = F.normalize(both @ remembered, dim=-1)
+        cosines = (descriptors @ identity.transpose(1, 2)).unflatten(-1, (height // 2, width // 2))
+        return upsample2(cosines)

@@ -16,9 +16,10 @@ from vidmem.nn.nano.memory import MemoryAttention, MemoryEncoder
 class NanoConfig:
     """The architecture; written into the weight file's metadata."""
 
-    widths: tuple[int, int, int, int, int] = (16, 32, 56, 96, 128)  # channels at strides 2, 4, 8, 16, 32
+    width: int = 96  # of the top-down path
     feature_dim: int = 64  # of the stride-8 map
     key_dim: int = 48  # of the matching keys
+    identity_dim: int = 32  # of the descriptors
     skip_dim: int = 24  # of the stride-4 skip
     value_dim: int = 24  # of a memory value, without the mask channel
     decoder_width: int = 48
@@ -26,30 +27,30 @@ class NanoConfig:
 
     @property
     def conditioned_dim(self) -> int:
-        return 2 * (self.value_dim + 4)
+        return 2 * (self.value_dim + 4) + 2
 
     def to_dict(self) -> dict:
         return asdict(self)
 
     @classmethod
     def from_dict(cls, values: dict) -> "NanoConfig":
-        return cls(**{**values, "widths": tuple(values["widths"])})
+        return cls(**values)
 
 
 class Nano(nn.Module):
     def __init__(self, config: NanoConfig = NanoConfig()):
         super().__init__()
         self.config = c = config
-        self.encoder = Encoder(c.widths, c.feature_dim, c.key_dim, c.skip_dim)
+        self.encoder = Encoder(c.width, c.feature_dim, c.key_dim, c.identity_dim, c.skip_dim)
         self.memory_encoder = MemoryEncoder(c.feature_dim, c.value_dim)
         self.memory_attention = MemoryAttention()
         self.mask_decoder = MaskDecoder(c.feature_dim, c.skip_dim, c.conditioned_dim, c.decoder_width, c.masks)
 
-    def encode(self, image: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def encode(self, image: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         return self.encoder(image)
 
-    def attend(self, key: Tensor, long_key: Tensor, long_value: Tensor, new_key: Tensor, new_value: Tensor) -> Tensor:
-        return self.memory_attention(key, long_key, long_value, new_key, new_value)
+    def attend(self, key: Tensor, coarse: Tensor, long_key: Tensor, long_value: Tensor, new_key: Tensor, new_value: Tensor) -> Tensor:
+        return self.memory_attention(key, coarse, long_key, long_value, new_key, new_value)
 
     def decode(self, feature: Tensor, skip: Tensor, conditioned: Tensor, prompt: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """As `MaskDecoder.forward`, with the IoU as 0..1."""
