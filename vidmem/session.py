@@ -5,10 +5,12 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import numpy as np
 
 from vidmem.candidates import agreement
+from vidmem.competition import compete
 from vidmem.cuts import CutRule
 from vidmem.errors import ObjectError, PromptError, SessionClosed
 from vidmem.hypotheses import Hypothesis, Meta, Outcome, Track, collect
@@ -17,7 +19,7 @@ from vidmem.prompts import check_inside, make_prompt, merge
 from vidmem.render import mask_boxes
 from vidmem.runtime.base import Ask, Network
 from vidmem.runtime.timed import Timed
-from vidmem.search import Search, View
+from vidmem.search import Choice, Search, View
 from vidmem.status import StatusRule, StatusState
 from vidmem.types import Candidates, Chosen, Cue, Entry, Frame, FrameResult, Prompt, Status, Verdict
 
@@ -38,6 +40,14 @@ class Snapshot:
     cut: bool = False
     histogram: np.ndarray | None = field(default=None, repr=False)
     unsettled: tuple[Meta, ...] = ()
+
+
+class Reading(NamedTuple):
+    """What a search chose for one object on one frame."""
+
+    rows: slice  # of the batch
+    ask: Ask | None
+    choices: list[Choice]
 
 
 class Session:
@@ -267,28 +277,46 @@ class Session:
                     bank.observe(plan, used)
         candidates = self._network.decode(self._features, conditioned, [ask for _, ask in rows])
 
-        kept: list[tuple[Hypothesis, Chosen, Verdict]] = []
-        first = 0
+        owned, first = {}, 0
         for obj_id, track in work.items():
             own, ask = slice(first, first + len(track.hypotheses)), rows[first][1]
-            kept += self._choose(track, candidates, own, ask)
-            self._tracks[obj_id], first = track, own.stop
+            owned[obj_id], first = self._choose(track, candidates, own, ask), own.stop
+        if self._network.competes and len(work) > 1:
+            self._compete(candidates, owned)
+        kept: list[tuple[Hypothesis, Chosen, Verdict]] = []
+        for obj_id, track in work.items():
+            kept += self._take(track, candidates, owned[obj_id])
+            self._tracks[obj_id] = track
         self._memorize(candidates, kept)
         self._shown = None
 
-    def _choose(self, track: Track, candidates: Candidates, own: slice, ask: Ask | None) -> list:
-        """Let the object's search choose among its rows -> its new hypotheses, what each took, and the verdicts."""
-        logits, kept = candidates.mask_logits[own], []
+    def _choose(self, track: Track, candidates: Candidates, own: slice, ask: Ask | None) -> Reading:
+        """Let the object's search choose among its rows."""
+        logits = candidates.mask_logits[own]
         view = View(
             candidates.iou[own], candidates.object_logit[own], ask is not None, self._cut,
             lambda: np.stack([mask_boxes(row > 0) for row in logits]),
         )  # fmt: skip
-        choices, parents = track.search.advance(view), track.hypotheses
+        return Reading(own, ask, track.search.advance(view))
+
+    @staticmethod
+    def _compete(candidates: Candidates, owned: dict[int, Reading]) -> None:
+        """Where the best readings of two objects claim the same cells, one of them loses these."""
+        visible = [r for r in owned.values() if candidates.object_logit[r.rows.start + r.choices[0].parent] > 0]
+        places = [(r.rows.start + r.choices[0].parent, r.choices[0].candidate) for r in visible]
+        won = compete([candidates.mask_logits[place] for place in places], [r.ask is not None for r in visible])
+        for place, logits in zip(places, won):
+            candidates.mask_logits[place] = logits
+
+    def _take(self, track: Track, candidates: Candidates, reading: Reading) -> list:
+        """What was chosen becomes the object's hypotheses -> those, what each took, and the verdicts."""
+        (own, ask, choices), kept = reading, []
+        parents, logits = track.hypotheses, candidates.mask_logits[own]
         first_use = {c.parent: c for c in reversed(choices)}
         track.hypotheses = []
         for c in choices:
             parent, chosen = parents[c.parent], Chosen(own.start + c.parent, c.candidate, ask is not None)
-            state = parent.state.advance(bool(view.object_logit[c.parent] > 0), ask is not None)
+            state = parent.state.advance(bool(candidates.object_logit[chosen.row] > 0), ask is not None)
             outcome = self._outcome(candidates, chosen, ask, state.status)
             bank = parent.bank if first_use[c.parent] is c else parent.bank.fork()
             past = () if self._lag == 0 else (*parent.past, (self._frame_idx, outcome))

@@ -47,7 +47,7 @@ class FakeNetwork:
     """Implements `vidmem.runtime.base.Network`. Mask size is a quarter of the frame; K = 2 candidates: the colour's
     region and, with a lower IoU, everything but it. `reads` records the frame indices that each `attend` recalled."""
 
-    name, runtime, overlaps = "fake", "numpy", False
+    name, runtime, overlaps, competes = "fake", "numpy", False, False
 
     def __init__(self, tolerance: float = 30.0):
         self.tolerance = tolerance

@@ -1,5 +1,5 @@
 """`nano` behind the network seam, whatever engine runs its four graphs: see `vidmem.nn.nano.model.Nano` for their arguments.
-`encode` takes (1, H, W, 3) uint8 RGB here, and returns its key map also as tokens (1, N, C) and (1, N/4, C).
+`encode` takes (1, H, W, 3) uint8 RGB here, and returns its key map also as tokens (1, N, C), and with identities (1, N/4, C + I).
 
 What is the same for every engine stands here: the input size, prompts as maps, plans as token arrays, rows as batches.
 """
@@ -31,7 +31,7 @@ class Features(NamedTuple):
     skip: Any  # (1, S, 2h, 2w)
     key: Any  # (1, C, h, w)
     tokens: Any  # (1, N, C)
-    coarse_tokens: Any  # (1, N/4, C)
+    coarse_tokens: Any  # (1, N/4, C + I): keys and identities
 
     @property
     def mask_size(self) -> tuple[int, int]:
@@ -44,7 +44,7 @@ class Tokens(NamedTuple):
 
     new_key: Any  # (1, N, C); None where tokens were taken
     new_value: Any  # (1, N, V + 1); likewise
-    long_key: Any  # (1, N/4, C)
+    long_key: Any  # (1, N/4, C + I)
     long_value: Any  # (1, N/4, V + 1)
 
     @property
@@ -88,7 +88,7 @@ def input_size(height: int, width: int, area: int = AREA) -> tuple[int, int]:
 class NanoNetwork:
     """Implements `vidmem.runtime.base.Network`."""
 
-    name = "nano"
+    name, competes = "nano", True
 
     def __init__(self, engine: Engine, area: int = AREA):
         self.engine, self.area, self.runtime = engine, area, engine.name
@@ -109,14 +109,15 @@ class NanoNetwork:
 
     def usage(self, features: Features, conditioned: Conditioned, plans: Sequence[ReadPlan]) -> list[list[Usage]]:
         """As the long read would attend to every recall, at its own resolution: a quarter of the frame's cells ask."""
-        query = self.engine.host(features.coarse_tokens)[0] * TEMPERATURE
+        dim = features.key.shape[1]
+        query = self.engine.host(features.coarse_tokens)[0, :, :dim] * TEMPERATURE
         used: list[list[Usage]] = []
         for plan in plans:
             keys = [self.engine.host(r.entry.payload.long_key)[0] for r in plan.recalls] if plan.watch else []
             if not keys:
                 used.append([])
                 continue
-            scores = query @ np.concatenate(keys).T
+            scores = query @ np.concatenate(keys)[:, :dim].T
             weights = np.exp(scores - scores.max(1, keepdims=True))
             weights /= weights.sum(1, keepdims=True)
             parts = np.split(weights, np.cumsum([len(key) for key in keys])[:-1], 1)
@@ -199,7 +200,7 @@ class NanoNetwork:
         for rows in [*batches.values(), *(some[i : i + most] for some in alone.values() for i in range(0, len(some), most))]:
             long = self._beside([memories[r][0] for r in rows], "long_key", "long_value")
             new = self._beside([[memories[r][1]] for r in rows], "new_key", "new_value")
-            (out,) = self.engine.run("attend", features.key, *long, *new)
+            (out,) = self.engine.run("attend", features.key, features.coarse_tokens, *long, *new)
             read |= {row: out[i : i + 1] for i, row in enumerate(rows)}
         return read
 

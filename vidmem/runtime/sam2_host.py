@@ -51,6 +51,8 @@ class Sam2Host:
     `_blank_pointers` (rows, 3, 256) and `no_pointer` (256,), both wherever its pointers are.
     """
 
+    competes = False  # as published: masks of different objects may overlap
+
     def __init__(self, name: str, size: int, memories: int, post: bool):
         self.name, self.size, self.memories, self.post = name, size, memories, post
 

@@ -25,9 +25,9 @@ class Encode(nn.Module):
 
     def forward(self, image: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
         """(1, H, W, 3) uint8 RGB -> feature, skip, key as `Encoder.forward`, tokens (1, h*w, C), coarse tokens
-        (1, h*w/4, C)."""
-        feature, skip, key = self.model.encode(image.permute(0, 3, 1, 2).to(torch.float32) / 255)
-        return feature, skip, key, as_tokens(key), coarse_keys(key)
+        (1, h*w/4, C + I)."""
+        feature, skip, key, identity = self.model.encode(image.to(torch.float32).permute(0, 3, 1, 2) / 255)
+        return feature, skip, key, as_tokens(key), coarse_keys(key, identity)
 
 
 class Function(nn.Module):
@@ -49,6 +49,7 @@ def export(model: Nano, folder: Path) -> None:
     c = model.config
     h, w, rows = 10, 14, 2
     key, tokens, values = torch.rand(1, c.key_dim, h, w), torch.rand(rows, h * w, c.key_dim), c.value_dim + 1
+    known = c.key_dim + c.identity_dim
     feature, skip = torch.rand(1, c.feature_dim, h, w), torch.rand(1, c.skip_dim, 2 * h, 2 * w)
     graphs = {
         "encode": (
@@ -57,8 +58,8 @@ def export(model: Nano, folder: Path) -> None:
         ),
         "attend": (
             Function(model, "attend"),
-            (key, torch.rand(rows, 3 * h * w, c.key_dim), torch.rand(rows, 3 * h * w, values), tokens, torch.rand(rows, h * w, values)),
-            {"key": {2: "h", 3: "w"}, "long_key": {0: "long_keys", 1: "long"}, "long_value": {0: "rows", 1: "long"},
+            (key, torch.rand(1, h * w // 4, known), torch.rand(rows, 3 * h * w, known), torch.rand(rows, 3 * h * w, values), tokens, torch.rand(rows, h * w, values)),
+            {"key": {2: "h", 3: "w"}, "coarse": {1: "quarter"}, "long_key": {0: "long_keys", 1: "long"}, "long_value": {0: "rows", 1: "long"},
              "new_key": {0: "new_keys", 1: "new"}, "new_value": {0: "rows", 1: "new"}}, ["conditioned"],
         ),
         "decode": (
