@@ -149,7 +149,7 @@ def test_rows_that_remember_the_same_frame_are_read_at_once_and_others_beside_th
 
     def counting(graph, *arrays):
         if graph == "attend":
-            calls.append((arrays[1].shape[0], arrays[3].shape[0], arrays[4].shape[0]))  # long keys, new keys, rows
+            calls.append((arrays[2].shape[0], arrays[4].shape[0], arrays[5].shape[0]))  # long keys, new keys, rows
         return shapes(graph, *arrays)
 
     def remember(frame_idx, row):
