@@ -17,6 +17,7 @@ LAYERS = [
     ["nn", "memory", "search", "status", "render", "prompts", "candidates", "cuts"],
     ["hypotheses"],
     ["weights"],
+    ["download"],
     ["checkpoints"],
     ["runtime"],
     ["session", "video"],
