@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from vidmem.errors import PromptError, UserError
+from vidmem.errors import ObjectError, PromptError, UserError
 from vidmem.names import check_name, regular, shown
 from vidmem.types import Prompt
 
@@ -49,6 +49,13 @@ def _numbers(name: str, value, shape_text: str) -> np.ndarray:
 def _check_count(count: int) -> None:
     if count > MOST_POINTS:
         raise PromptError(f"{count} points on one object and frame; expected at most {MOST_POINTS}; a mask says more")
+
+
+def check_id(obj_id) -> int:
+    """Raises `ObjectError` for what is no integer from 1 to 65535."""
+    if isinstance(obj_id, bool) or not isinstance(obj_id, (int, np.integer)) or not 1 <= obj_id <= 65535:
+        raise ObjectError(f"obj_id is {_short(obj_id)}; expected an integer from 1 to 65535")
+    return int(obj_id)
 
 
 def make_prompt(points=None, labels=None, box=None, mask=None) -> Prompt:
