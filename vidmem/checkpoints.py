@@ -90,6 +90,8 @@ def read_tensors(path: Path) -> dict:
             return load_file(path)
         except SafetensorError as error:
             raise ModelError(f"{path} is not a whole safetensors file ({error}); fetch it again") from error
+    if zipped:
+        _check_archive(path)
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises many kinds for a file that is cut off or that would run code
@@ -100,6 +102,19 @@ def read_tensors(path: Path) -> dict:
     if not isinstance(state, dict) or not all(isinstance(k, str) and isinstance(v, torch.Tensor) for k, v in state.items()):
         raise ModelError(f"{path} holds no table of tensors; expected an official SAM 2 checkpoint")
     return state
+
+
+def _check_archive(path: Path) -> None:
+    """torch writes its archives without compression; one that grows when it is read was made to fill the memory."""
+    import zipfile
+
+    try:
+        with zipfile.ZipFile(path) as archive:
+            holds = sum(entry.file_size for entry in archive.infolist())
+    except (zipfile.BadZipFile, OSError, ValueError) as error:
+        raise ModelError(f"{path} is not a whole checkpoint of tensors ({error}): fetch it again") from error
+    if holds > path.stat().st_size:
+        raise ModelError(f"{path} is not a whole checkpoint of tensors: its {path.stat().st_size} bytes would grow to {holds}; do not trust it")
 
 
 _TOP = {
