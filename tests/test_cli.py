@@ -54,7 +54,7 @@ def test_track_makes_every_file_it_promises(tmp_path, capsys):
     assert main(command(out, "--box", BOX)) == 0
     said = capsys.readouterr()
     assert said.err == "" and "object 1: 5 frames tracking" in said.out and str(out) in said.out
-    assert sorted(p.name for p in out.iterdir()) == ["boxes.csv", "masks", "masks.jsonl", "overlay.mp4"]
+    assert sorted(p.name for p in out.iterdir()) == [".vidmem-files", "boxes.csv", "masks", "masks.jsonl", "overlay.mp4"]
     assert decoded(out / "overlay.mp4") == 5
     assert [p.name for p in sorted((out / "masks").iterdir())] == [f"{i:05d}.png" for i in range(5)]
     assert [line["frame_idx"] for line in lines(out)] == list(range(5))
@@ -66,7 +66,7 @@ def test_track_makes_every_file_it_promises(tmp_path, capsys):
 
 def test_save_and_max_size_are_obeyed_and_prompts_scale_along(tmp_path):
     assert main(command(tmp_path, "--box", BOX, "--save", "rle", "--max-size", 320, end=1)) == 0
-    assert [p.name for p in tmp_path.iterdir()] == ["masks.jsonl"]
+    assert sorted(p.name for p in tmp_path.iterdir()) == [".vidmem-files", "masks.jsonl"]
     (line,) = lines(tmp_path)
     x, y, w, h = line["objects"][0]["bbox"]
     assert line["size"] == [180, 320] and 10 < x < 40 and 60 < y < 100 and w < 110 and h < 70

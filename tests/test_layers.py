@@ -13,10 +13,11 @@ PACKAGE = ROOT / "vidmem"
 # From the ground up; a module may import what stands on a lower line, and its own package.
 LAYERS = [
     ["errors"],
-    ["types"],
+    ["types", "names", "bounds"],
     ["nn", "memory", "search", "status", "render", "prompts", "candidates", "cuts"],
     ["hypotheses"],
     ["weights"],
+    ["download"],
     ["checkpoints"],
     ["runtime"],
     ["session", "video"],

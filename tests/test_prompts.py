@@ -204,7 +204,7 @@ def test_a_prompts_file_that_is_missing_or_binary_is_refused(tmp_path):
     with pytest.raises(PromptError, match="does not exist"):
         load_prompts(tmp_path / "none.json")
     (tmp_path / "b.json").write_bytes(b"\xff\xfe\x00")
-    with pytest.raises(PromptError, match="not JSON"):
+    with pytest.raises(PromptError, match="b.json cannot be read .* in UTF-8"):
         load_prompts(tmp_path / "b.json")
 
 

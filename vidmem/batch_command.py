@@ -9,6 +9,7 @@ from vidmem.errors import OutputError, PromptError
 from vidmem.options import bank_options, make_tracker
 
 INTERRUPTED = 130
+MOST = 256  # workers, or streams of each
 
 
 def batch(args) -> int:
@@ -23,11 +24,13 @@ def batch(args) -> int:
     if unknown or not save:
         raise OutputError(f"cannot save {unknown[0] if unknown else 'nothing'!r}; choose from: {', '.join(SINKS)}")
     for name in ("workers", "streams"):
-        if getattr(args, name) < 1:
-            raise PromptError(f"--{name} is {getattr(args, name)}; expected 1 or more")
+        if not 1 <= getattr(args, name) <= MOST:
+            raise PromptError(f"--{name} is {getattr(args, name)}; expected from 1 to {MOST}")
+    if not args.stall > 0:
+        raise PromptError(f"--stall is {args.stall:g}; expected seconds, more than 0")
     source, out = place(args.folder), place(args.out)
-    if isinstance(source, Folder) and isinstance(out, Folder) and source.path == out.path:
-        raise OutputError(f"--out is the folder of the videos, {out.path}; choose another, or one inside it")
+    if source.same(out):
+        raise OutputError(f"--out is the folder of the videos, {args.folder}; choose another, or one inside it")
     said = load_table(args.prompts)
     mine = (out.path,) if isinstance(out, Folder) else ()
     items = find_items(source.files((*mine, args.prompts)), said)
@@ -37,7 +40,7 @@ def batch(args) -> int:
     where = [place.path if isinstance(place, Folder) else given for place, given in ((source, args.folder), (out, args.out))]
     settings = Settings(str(where[0]), str(where[1]), {name: getattr(args, name) for name in names}, tracker.bank, tracker.search, save, args.max_size)
     del tracker
-    crew = (lambda: RayCrew(settings, args.workers, args.ray, args.streams)) if args.ray else (lambda: LocalCrew(settings, args.workers, args.streams))
+    crew = (lambda: RayCrew(settings, args.workers, args.ray, args.streams)) if args.ray else (lambda: LocalCrew(settings, args.workers, args.streams, args.stall))
     with tqdm(total=sum(item.size for item in items) or 1, unit="B", unit_scale=True, disable=None, dynamic_ncols=True) as bar:
 
         def progress(done: int, total: int, report) -> None:
@@ -63,6 +66,7 @@ def add_batch_command(commands, common) -> None:
     p.add_argument("--save", default="overlay,png,rle,csv", help="any of overlay, png, rle, csv, sav, vos, mot, webm, rgba (default: %(default)s)")
     p.add_argument("--max-size", type=int, help="shrink frames to this longer side, pixels")
     p.add_argument("--retry-failed", action="store_true", help="try again what failed before")
+    p.add_argument("--stall", type=float, default=600, help="seconds without a frame after which a local worker counts as dead (default: %(default)s)")
     p.add_argument("--ray", metavar="ADDRESS", help="actors of a Ray cluster instead of processes here; local: a cluster of this machine alone")
     bank_options(p)
     p.set_defaults(run=batch)

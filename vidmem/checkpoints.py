@@ -1,15 +1,16 @@
-"""SAM 2's published weights: where they are, how they come here, how they are read. Nothing is unpickled unsafely."""
+"""SAM 2's published weights: where they are, and how they are read. Nothing is unpickled unsafely."""
 
 from __future__ import annotations
 
-import json
 import os
 import re
-from collections.abc import Callable
 from pathlib import Path
 
-from vidmem.errors import ModelError, OutputError
+from vidmem.download import fetch
+from vidmem.errors import ModelError
 from vidmem.weights import file_hash
+
+__all__ = ["cache_folder", "checkpoint_path", "checkpoint_url", "fetch", "file_hash", "load_sam2", "official_names", "read_tensors"]
 
 BASE = "https://dl.fbaipublicfiles.com/segment_anything_2"
 DATES = {"sam2.1": "092824", "sam2": "072824"}
@@ -30,72 +31,6 @@ def cache_folder() -> Path:
 
 def checkpoint_path(name: str) -> Path:
     return cache_folder() / checkpoint_url(name).rsplit("/", 1)[1]
-
-
-# Fetching ------------------------------------------------------------------------------------------------------------
-def fetch(url: str, path: Path, progress: Callable[[int, int], None] = lambda done, total: None, sha256: str | None = None) -> dict:
-    """Download `url` to `path`: resumed where an earlier try stopped, complete or not there at all.
-
-    The size is checked against the server's; the SHA-256 against `sha256` where that is known, and otherwise against the one
-    recorded beside the file at an earlier download. -> the record, which is also written to `path` + `.json`. Raises
-    `ModelError` when the server cannot be reached, or what came is not what was announced.
-    """
-    import http.client
-    import urllib.error
-    import urllib.request
-
-    part, note = path.with_name(path.name + ".part"), path.with_name(path.name + ".json")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        file = part.open("ab")
-    except OSError as error:
-        raise OutputError(f"{path} cannot be written ({error.strerror}); set VIDMEM_CACHE to another folder") from error
-    with file:
-        done, total = file.tell(), 0
-        request = urllib.request.Request(url, headers={"Range": f"bytes={done}-"} if done else {})
-        try:
-            with urllib.request.urlopen(request, timeout=30) as reply:
-                if done and reply.status != 206:  # the server begins again, so do we
-                    done = file.truncate(0)
-                if length := reply.headers.get("Content-Length"):
-                    total = done + int(length)
-                while block := reply.read(1 << 20):
-                    _write(file, block, path)
-                    done += len(block)
-                    progress(done, total)
-        except urllib.error.HTTPError as error:
-            # 416: nothing is left to fetch. Either the part is the whole file, or it belongs to another one.
-            if error.code != 416 or error.headers.get("Content-Range") != f"bytes */{done}":
-                if error.code == 416 or not done:
-                    part.unlink(missing_ok=True)
-                raise ModelError(f"{url} answered {error.code} {error.reason}; {_by_hand(url, path)}") from error
-        except (http.client.HTTPException, OSError) as error:  # the network's; ours is an OutputError by now
-            if not done:
-                part.unlink(missing_ok=True)
-            raise ModelError(f"{url} cannot be reached ({getattr(error, 'reason', error)}); {_by_hand(url, path)}") from error
-    if total and done != total:
-        raise ModelError(f"{url}: {done} of {total} bytes came; run the same command again, it goes on from there")
-    record = {"url": url, "bytes": done, "sha256": file_hash(part)}
-    expected, where = sha256 and sha256.strip().lower(), "as was asked for"
-    if expected is None and note.exists():
-        expected, where = json.loads(note.read_text()).get("sha256"), f"as recorded in {note}; delete that to accept the new file"
-    if expected and expected != record["sha256"]:
-        part.unlink()
-        raise ModelError(f"{url}: sha256 is {record['sha256']}, expected {expected} {where}; the file was thrown away")
-    part.replace(path)
-    note.write_text(json.dumps(record, indent=1) + "\n")
-    return record
-
-
-def _write(file, block: bytes, path: Path) -> None:
-    try:
-        file.write(block)
-    except OSError as error:
-        raise OutputError(f"{path} cannot be written ({error.strerror}); set VIDMEM_CACHE to another folder") from error
-
-
-def _by_hand(url: str, path: Path) -> str:
-    return f"download it elsewhere and put it at {path}, or name it with --weights"
 
 
 # Reading -------------------------------------------------------------------------------------------------------------
@@ -155,6 +90,8 @@ def read_tensors(path: Path) -> dict:
             return load_file(path)
         except SafetensorError as error:
             raise ModelError(f"{path} is not a whole safetensors file ({error}); fetch it again") from error
+    if zipped:
+        _check_archive(path)
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises many kinds for a file that is cut off or that would run code
@@ -165,6 +102,19 @@ def read_tensors(path: Path) -> dict:
     if not isinstance(state, dict) or not all(isinstance(k, str) and isinstance(v, torch.Tensor) for k, v in state.items()):
         raise ModelError(f"{path} holds no table of tensors; expected an official SAM 2 checkpoint")
     return state
+
+
+def _check_archive(path: Path) -> None:
+    """torch writes its archives without compression; one that grows when it is read was made to fill the memory."""
+    import zipfile
+
+    try:
+        with zipfile.ZipFile(path) as archive:
+            holds = sum(entry.file_size for entry in archive.infolist())
+    except (zipfile.BadZipFile, OSError, ValueError) as error:
+        raise ModelError(f"{path} is not a whole checkpoint of tensors ({error}): fetch it again") from error
+    if holds > path.stat().st_size:
+        raise ModelError(f"{path} is not a whole checkpoint of tensors: its {path.stat().st_size} bytes would grow to {holds}; do not trust it")
 
 
 _TOP = {

@@ -42,13 +42,14 @@ def simple_prompts(args) -> list:
 
 def track(args) -> int:
     import vidmem
-    from vidmem.video import open_sinks
+    from vidmem.video import Ledger, open_sinks
 
     prompts = simple_prompts(args)
     report = vidmem.Report()
     with vidmem.open_video(args.source, start=args.start, end=args.end, max_size=args.max_size) as video:
         tracker = make_tracker(args)
-        sinks = open_sinks([name for name in args.save.split(",") if name], args.out, video.frame_rate)
+        names = [name for name in args.save.split(",") if name]
+        sinks = open_sinks(names, args.out, video.frame_rate, Ledger(args.out), args.source)
         scaled = [prompt.scaled(video.scale) for prompt in prompts]
         try:
             with tracker.session() as session:

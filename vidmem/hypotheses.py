@@ -1,8 +1,8 @@
-"""What a session holds of one object: its hypotheses, and what they said of frames that are not settled yet."""
+"""What a session holds: of one object its hypotheses, and what they said of frames that are not settled yet; of all, a snapshot."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import numpy as np
@@ -11,7 +11,7 @@ from vidmem.memory import MemoryBank
 from vidmem.render import mask_boxes
 from vidmem.search import Search
 from vidmem.status import StatusState
-from vidmem.types import FrameResult, Prompt, Status, resize_logits
+from vidmem.types import Cue, FrameResult, Prompt, Status, resize_logits
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,11 +70,28 @@ class Track:
         before = self.before.fork() if self.before else None
         return Track([hypothesis.fork() for hypothesis in self.hypotheses], self.search.fork(), before)
 
-    def settle(self, frame_idx: int) -> None:
-        """Let go of this frame and all before it, on every branch."""
-        for hypothesis in self.hypotheses:
-            at = next((i for i, (f, _) in enumerate(hypothesis.past) if f == frame_idx), -1)
-            hypothesis.past = hypothesis.past[at + 1 :]
+
+def settle(tracks: dict[int, Track], frame_idx: int) -> None:
+    """Let go of this frame and all before it, on every branch."""
+    for hypothesis in (h for track in tracks.values() for h in track.hypotheses):
+        at = next((i for i, (f, _) in enumerate(hypothesis.past) if f == frame_idx), -1)
+        hypothesis.past = hypothesis.past[at + 1 :]
+
+
+@dataclass(frozen=True, eq=False)
+class Snapshot:
+    """A session's state at one moment, for `restore`; holds references to immutable entries, so it is cheap."""
+
+    tracks: dict[int, Track]
+    queued: dict[int, dict[int, Prompt]]
+    frame_idx: int | None
+    size: tuple[int, int] | None
+    pts_seconds: float | None
+    features: object = field(repr=False)
+    cue: Cue | None = None
+    cut: bool = False
+    histogram: np.ndarray | None = field(default=None, repr=False)
+    unsettled: tuple[Meta, ...] = ()
 
 
 def collect(meta: Meta, outcomes: dict[int, Outcome], reports: tuple[dict[str, float], ...]) -> FrameResult:

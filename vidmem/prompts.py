@@ -3,23 +3,59 @@
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from vidmem.errors import PromptError
+from vidmem.errors import ObjectError, PromptError, UserError
+from vidmem.names import check_name, regular, shown
 from vidmem.types import Prompt
 
 
-def _numbers(name: str, value, shape_text: str) -> np.ndarray:
+MOST_POINTS = 256  # clicks of one object on one frame, corrections included; each is a token of the decoder's attention
+MOST_BYTES = 64 << 20  # of a prompts file
+MASK_PIXELS = 64 << 20
+MASK_BYTES = 1 << 30  # of all masks that one label map or one prompts file gives
+MASK_FORMATS = ("PNG", "JPEG", "BMP", "TIFF", "WEBP", "GIF", "PPM", "JPEG2000")  # Pillow would start Ghostscript for an EPS of any name
+
+
+def _short(value) -> str:
+    """As `repr`, for an error of one line: reading a number of thousands of digits is an error of its own."""
     try:
-        array = np.asarray(value, np.float32)
-    except (TypeError, ValueError):
-        raise PromptError(f"{name} is {value!r}; expected numbers, {shape_text}") from None
+        text = repr(value)
+    except (ValueError, RecursionError):
+        return f"a {type(value).__name__} beyond all bounds"
+    return text if len(text) <= 80 else text[:77] + "..."
+
+
+def _numbers(name: str, value, shape_text: str) -> np.ndarray:
+    """A copy as float32: the caller may use its buffer again."""
+    try:
+        array = np.asarray(value)
+    except (TypeError, ValueError, OverflowError, RecursionError):
+        array = np.empty(0, object)
+    if array.dtype.kind not in "buif":
+        raise PromptError(f"{name} is {_short(value)}; expected numbers, {shape_text}")
+    with np.errstate(over="ignore"):
+        array = array.astype(np.float32)
     if not np.isfinite(array).all():
         raise PromptError(f"{name} holds {array[~np.isfinite(array)][0]}; expected finite source pixels, {shape_text}")
+    array.setflags(write=False)
     return array
+
+
+def _check_count(count: int) -> None:
+    if count > MOST_POINTS:
+        raise PromptError(f"{count} points on one object and frame; expected at most {MOST_POINTS}; a mask says more")
+
+
+def check_id(obj_id) -> int:
+    """Raises `ObjectError` for what is no integer from 1 to 65535."""
+    if isinstance(obj_id, bool) or not isinstance(obj_id, (int, np.integer)) or not 1 <= obj_id <= 65535:
+        raise ObjectError(f"obj_id is {_short(obj_id)}; expected an integer from 1 to 65535")
+    return int(obj_id)
 
 
 def make_prompt(points=None, labels=None, box=None, mask=None) -> Prompt:
@@ -31,13 +67,16 @@ def make_prompt(points=None, labels=None, box=None, mask=None) -> Prompt:
     if points is None and box is None and mask is None:
         raise PromptError("a prompt without points, box or mask; give at least one")
     if points is not None:
+        if hasattr(points, "__len__"):
+            _check_count(len(points))
         points = np.atleast_2d(_numbers("points", points, "(N, 2) as [x, y]"))
         if points.ndim != 2 or points.shape[1] != 2 or not len(points):
             raise PromptError(f"points have shape {points.shape}; expected (N, 2): one [x, y] a click")
         labels = np.ones(len(points)) if labels is None else np.atleast_1d(_numbers("labels", labels, "(N,) of 1 and 0"))
         if labels.shape != (len(points),) or not np.isin(labels, (0, 1)).all():
-            raise PromptError(f"labels are {labels.tolist()} for {len(points)} points; expected one 1 or 0 for each")
+            raise PromptError(f"labels are {_short(labels.tolist())} for {len(points)} points; expected one 1 or 0 for each")
         labels = labels.astype(np.uint8)
+        labels.setflags(write=False)
     elif labels is not None:
         raise PromptError("labels came without points; give both, or neither")
     if box is not None:
@@ -49,11 +88,12 @@ def make_prompt(points=None, labels=None, box=None, mask=None) -> Prompt:
     if mask is not None:
         try:
             mask = np.asarray(mask)
-        except ValueError:
+        except (TypeError, ValueError, OverflowError, RecursionError):
             raise PromptError("mask has rows of different lengths; expected (H, W)") from None
-        if mask.ndim != 2:
-            raise PromptError(f"mask has shape {mask.shape}; expected (H, W)")
+        if mask.ndim != 2 or mask.dtype.kind not in "buif":
+            raise PromptError(f"mask has shape {mask.shape} and holds {mask.dtype}; expected (H, W) of numbers or bool")
         mask = mask != 0
+        mask.setflags(write=False)
         if not mask.any():
             raise PromptError("mask is empty; paint at least one pixel, or remove the object instead")
     return Prompt(points, labels, box, mask)
@@ -85,6 +125,7 @@ def merge(old: Prompt | None, new: Prompt) -> Prompt:
         return new
     if old.points is None or new.points is None:
         return Prompt(new.points, new.labels, old.box, None)
+    _check_count(len(old.points) + len(new.points))
     return Prompt(np.concatenate([old.points, new.points]), np.concatenate([old.labels, new.labels]), old.box, None)
 
 
@@ -120,34 +161,58 @@ def load_mask(path: str | Path) -> dict[int, np.ndarray]:
     An image with two values is one object, 1. An indexed or grey image with more is a label map: each value an object, 0
     the background, 255 ignored. Colour images count as one object where they are not black.
     """
-    from PIL import Image, UnidentifiedImageError
+    from PIL import Image
 
+    if not regular(path):
+        why = "cannot be read: it is no regular file" if os.path.lexists(path) else "does not exist"
+        raise PromptError(f"mask file {shown(str(path))} {why}; expected an image")
     try:
-        image = Image.open(path)
-        labels = np.array(image if image.mode in ("P", "L", "I;16", "I", "1") else image.convert("L"))
-        label_map = image.mode in ("P", "L", "I;16", "I")
-    except FileNotFoundError:
-        raise PromptError(f"mask file {path} does not exist") from None
-    except (UnidentifiedImageError, Image.DecompressionBombError, OSError) as error:
-        raise PromptError(f"mask file {path} cannot be read as an image: {error}") from None
+        with Image.open(path, formats=MASK_FORMATS) as image:
+            if image.width * image.height > MASK_PIXELS:
+                raise PromptError(f"mask file {path} is {image.width}x{image.height}; expected at most {MASK_PIXELS >> 20} megapixels")
+            label_map = image.mode in ("P", "L", "I;16", "I")
+            labels = np.array(image if label_map or image.mode == "1" else image.convert("L"))
+    except PromptError:
+        raise
+    except Exception as error:  # a damaged image gives whatever its decoder trips over: struct.error, SyntaxError, OverflowError ...
+        raise PromptError(f"mask file {path} cannot be read as an image: {shown(str(error))[:200]}") from None
     values = sorted(set(np.unique(labels).tolist()) - {0})
     if not values:
         raise PromptError(f"mask file {path} is empty (all pixels are 0); paint the object with any other value")
     if len(values) == 1 or not label_map:
         return {1: labels != 0}
+    if len(values) * labels.size > MASK_BYTES:
+        raise PromptError(f"mask file {path} has {len(values)} values on {labels.shape[1]}x{labels.shape[0]} pixels; expected a label map, in which each is an object")
     return {int(v): labels == v for v in values if v != 255}
+
+
+def read_text(path: Path, expected: str) -> str:
+    """A file of prompts, of at most `MOST_BYTES`. Raises `PromptError`."""
+    try:
+        with Path(path).open("rb") as file:
+            data = file.read(MOST_BYTES + 1)
+        if len(data) > MOST_BYTES:
+            raise PromptError(f"{path} has more than {MOST_BYTES >> 20} MB; expected {expected}, of prompts alone")
+        return data.decode("utf-8-sig")
+    except FileNotFoundError:
+        raise PromptError(f"{path} does not exist and cannot be read; expected {expected}") from None
+    except (OSError, ValueError) as error:
+        raise PromptError(f"{path} cannot be read ({error}); expected {expected}, in UTF-8") from None
+
+
+def read_json(path: Path, expected: str):
+    """What a file of prompts holds. Raises `PromptError`."""
+    try:
+        return json.loads(read_text(path, expected))
+    except (ValueError, RecursionError) as error:  # numbers of thousands of digits, and brackets in thousands, are no JSON of ours
+        raise PromptError(f"{path} is not JSON: {str(error)[:200]}") from None
 
 
 def load_prompts(path: str | Path) -> list[PromptAt]:
     """Read a prompts file: a JSON list of {"obj_id", "frame" (default: the first), and "points" with "labels", "box" or
-    "mask" (an image file beside the JSON)}; coordinates in source pixels. Raises `PromptError` that names the item."""
+    "mask" (an image file beside the JSON, or below)}; coordinates in source pixels. Raises `PromptError` that names the item."""
     path = Path(path)
-    try:
-        items = json.loads(path.read_text())
-    except FileNotFoundError:
-        raise PromptError(f"prompts file {path} does not exist") from None
-    except (json.JSONDecodeError, UnicodeDecodeError, OSError) as error:
-        raise PromptError(f"prompts file {path} is not JSON: {error}") from None
+    items = read_json(path, "a JSON list of prompts")
     if not isinstance(items, list) or not items:
         raise PromptError(f'prompts file {path} holds {type(items).__name__}; expected a list such as [{{"obj_id": 1, "box": ...}}]')
     return parse_prompts(items, str(path), path.parent)
@@ -155,24 +220,30 @@ def load_prompts(path: str | Path) -> list[PromptAt]:
 
 def parse_prompts(items: list, source: str, folder: Path) -> list[PromptAt]:
     """What a prompts file holds, from anywhere. source: what errors call it; folder: where the masks' names begin."""
-    known, prompts = {"obj_id", "frame", "points", "labels", "box", "mask"}, []
+    known, prompts, held = {"obj_id", "frame", "points", "labels", "box", "mask"}, [], 0
     for number, item in enumerate(items):
         where = f"{source}, item {number}"
         if not isinstance(item, dict) or "obj_id" not in item or item.keys() - known:
             raise PromptError(f"{where} is {json.dumps(item)[:80]}; expected obj_id and any of {', '.join(sorted(known - {'obj_id'}))}")
         frame_idx = item.get("frame")
         if frame_idx is not None and (type(frame_idx) is not int or frame_idx < 0):
-            raise PromptError(f"{where} has frame {frame_idx!r}; expected an index from 0")
+            raise PromptError(f"{where} has frame {_short(frame_idx)}; expected an index from 0")
         if type(item["obj_id"]) is not int:
-            raise PromptError(f"{where} has obj_id {item['obj_id']!r}; expected an integer from 1 to 65535")
+            raise PromptError(f"{where} has obj_id {_short(item['obj_id'])}; expected an integer from 1 to 65535")
         mask = item.get("mask")
         if mask is not None:
             if not isinstance(mask, str):
                 raise PromptError(f"{where} has mask {json.dumps(mask)[:80]}; expected the name of an image file")
-            masks = load_mask(folder / mask)
+            try:
+                masks = load_mask(folder / check_name(mask, "a mask"))
+            except UserError as error:
+                raise PromptError(f"{where}: {error}") from None
             mask = masks.get(item["obj_id"], next(iter(masks.values())) if len(masks) == 1 else None)
             if mask is None:
                 raise PromptError(f"{where}: {item['mask']} has the objects {sorted(masks)}, not {item['obj_id']}")
+            held += mask.nbytes
+            if held > MASK_BYTES:
+                raise PromptError(f"{where}: the masks until here take more than {MASK_BYTES >> 20} MB; give boxes, or fewer masks at a time")
         try:
             make_prompt(item.get("points"), item.get("labels"), item.get("box"), mask)
         except PromptError as error:

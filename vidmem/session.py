@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import NamedTuple
 
 import numpy as np
@@ -13,9 +13,9 @@ from vidmem.candidates import agreement
 from vidmem.competition import compete
 from vidmem.cuts import CutRule
 from vidmem.errors import ObjectError, PromptError, SessionClosed
-from vidmem.hypotheses import Hypothesis, Meta, Outcome, Track, collect
+from vidmem.hypotheses import Hypothesis, Meta, Outcome, Snapshot, Track, collect, settle
 from vidmem.memory import MemoryBank
-from vidmem.prompts import check_inside, make_prompt, merge
+from vidmem.prompts import check_id, check_inside, make_prompt, merge
 from vidmem.render import mask_boxes
 from vidmem.runtime.base import Ask, Network
 from vidmem.runtime.timed import Timed
@@ -24,22 +24,6 @@ from vidmem.status import StatusRule, StatusState
 from vidmem.types import Candidates, Chosen, Cue, Entry, Frame, FrameResult, Prompt, Status, Verdict
 
 UNDO_DEPTH = 64  # edits of one frame that can be taken back
-
-
-@dataclass(frozen=True, eq=False)
-class Snapshot:
-    """A session's state at one moment, for `restore`; holds references to immutable entries, so it is cheap."""
-
-    tracks: dict[int, Track]
-    queued: dict[int, dict[int, Prompt]]
-    frame_idx: int | None
-    size: tuple[int, int] | None
-    pts_seconds: float | None
-    features: object = field(repr=False)
-    cue: Cue | None = None
-    cut: bool = False
-    histogram: np.ndarray | None = field(default=None, repr=False)
-    unsettled: tuple[Meta, ...] = ()
 
 
 class Reading(NamedTuple):
@@ -83,7 +67,9 @@ class Session:
         """Take the next frame and follow every object on it.
 
         frame: `Frame`, or a (H, W, 3) uint8 RGB array (then it counts as the next index). Raises `PromptError` when a
-        prompt that was queued for this frame does not fit its size; the prompt is dropped and the session stays usable.
+        prompt that was queued for this frame does not fit its size; the prompt is dropped and the session stays usable. Raises
+        `ValueError` for what is no frame, comes out of order or has another size than those before it. Whatever else fails, in the
+        network for instance: the session is what it was before, so the frame can be stepped again.
         """
         began = self._open()
         if not isinstance(frame, Frame):
@@ -93,28 +79,36 @@ class Session:
         if self._frame_idx is not None and not self._precedes(self._frame_idx, frame.index):
             order = "falling order (a reversed session)" if self._reverse else "order"
             raise ValueError(f"frame {frame.index} came after frame {self._frame_idx}; frames must come in {order}")
+        if self._size is not None and frame.size != self._size:
+            came, had = (f"{width}x{height}" for height, width in (frame.size, self._size))
+            raise ValueError(f"frame {frame.index} is {came}, and those before it were {had}; scale it, or make a new session for another stream")
         prompts = self._due(frame)
-        self._network.take()
+        with self._all_or_nothing():
+            self._queued = {key: queue for key, queue in self._queued.items() if key not in (-1, frame.index)}
+            self._network.take()
+            self._features, self._cue = self._network.encode(frame.image), None
+            self._look_for_cut(frame.image)
+            self._frame_idx, self._size, self._pts = int(frame.index), frame.size, frame.pts_seconds
+            for obj_id in prompts:
+                self._tracks.setdefault(obj_id, self._new_track())
+            for track in self._tracks.values():
+                track.before = None
+                track.before = track.fork()
+                for hypothesis in track.hypotheses:
+                    hypothesis.outcome = None
+            self._advance({obj_id: prompts.get(obj_id) for obj_id in sorted(self._tracks)})
+            result = self._result(began)
         self._undo.clear()
-        self._features, self._cue = self._network.encode(frame.image), None
-        self._look_for_cut(frame.image)
-        self._frame_idx, self._size, self._pts = frame.index, frame.size, frame.pts_seconds
-        for obj_id in prompts:
-            self._tracks.setdefault(obj_id, self._new_track())
-        for track in self._tracks.values():
-            track.before = None
-            track.before = track.fork()
-            for hypothesis in track.hypotheses:
-                hypothesis.outcome = None
-        self._advance({obj_id: prompts.get(obj_id) for obj_id in sorted(self._tracks)})
-        result = self._result(began)
         self._unsettled.append(Meta(self._frame_idx, self._size, self._pts, result.timings, self._cut))
         if self._lag is not None and len(self._unsettled) > self._lag + 1:  # nobody asks for settled answers
-            self._settle(self._unsettled.pop(0).frame_idx)
+            settle(self._tracks, self._unsettled.pop(0).frame_idx)
         return result
 
     def expect(self, frame: Frame) -> None:
-        """Say which frame comes next, so that it can be encoded beside the one that is stepped, where the engine gains by it."""
+        """Say which frame comes next, so that it can be encoded beside the one that is stepped, where the engine gains by it; its image
+        must not change until it is stepped."""
+        if not isinstance(frame, Frame):
+            raise ValueError(f"expect() was given {type(frame).__name__}; expected a Frame")
         self._network.expect(frame.image)
 
     def settled(self, end: bool = False) -> list[FrameResult]:
@@ -135,12 +129,8 @@ class Session:
             return [self.result()]
         said = {obj_id: dict(track.best.past) for obj_id, track in sorted(self._tracks.items())}
         results = [self._collect(meta, {o: past[meta.frame_idx] for o, past in said.items() if meta.frame_idx in past}) for meta in due]
-        self._settle(due[-1].frame_idx)
+        settle(self._tracks, due[-1].frame_idx)
         return results
-
-    def _settle(self, frame_idx: int) -> None:
-        for track in self._tracks.values():
-            track.settle(frame_idx)
 
     def add(self, obj_id: int, *, points=None, labels=None, box=None, mask=None, frame_idx=None) -> FrameResult | None:
         """Say where an object is: a new one, or a correction of one that is there.
@@ -168,17 +158,20 @@ class Session:
             return None
         prompt = check_inside(prompt, self._size)
         self._network.take()
-        self._remember_for_undo()
-        if obj_id not in self._tracks:
-            track = self._new_track()
-            track.before = track.fork()
-            self._tracks[obj_id] = track
-        self._advance({obj_id: prompt})
-        return self._result(began)
+        with self._all_or_nothing() as before:
+            if obj_id not in self._tracks:
+                track = self._new_track()
+                track.before = track.fork()
+                self._tracks[obj_id] = track
+            self._advance({obj_id: prompt})
+            result = self._result(began)
+        self._remember_for_undo(before)
+        return result
 
     def remove(self, obj_id: int) -> None:
         """Stop following an object and free its memory; the others do not notice. Raises `ObjectError` if unknown."""
         self._open()
+        obj_id = check_id(obj_id)
         waiting = [queue for queue in self._queued.values() if obj_id in queue]
         if obj_id not in self._tracks and not waiting:
             raise ObjectError(f"object {obj_id} is not in the session; it has {self.obj_ids or 'none'}")
@@ -390,12 +383,10 @@ class Session:
         return time.perf_counter()
 
     def _check_id(self, obj_id) -> int:
-        if isinstance(obj_id, bool) or not isinstance(obj_id, (int, np.integer)) or not 1 <= obj_id <= 65535:
-            raise ObjectError(f"obj_id is {obj_id!r}; expected an integer from 1 to 65535")
-        known = self.obj_ids
+        obj_id, known = check_id(obj_id), self.obj_ids
         if self._max_objects is not None and obj_id not in known and len(known) >= self._max_objects:
             raise ObjectError(f"object {obj_id} would be number {len(known) + 1}; max_objects is {self._max_objects}")
-        return int(obj_id)
+        return obj_id
 
     def _new_track(self) -> Track:
         return Track([Hypothesis(self._make_bank(), StatusState(self._status))], self._make_search())
@@ -414,11 +405,20 @@ class Session:
                 except PromptError as error:
                     del self._queued[key][obj_id]  # this one alone: the others still wait when the frame comes again
                     raise PromptError(f"object {obj_id}: {error}") from None
-        self._queued = {key: queue for key, queue in self._queued.items() if key not in (-1, frame.index)}
         return due
 
-    def _remember_for_undo(self) -> None:
-        self._undo = [*self._undo[1 - UNDO_DEPTH :], self.snapshot()]
+    @contextmanager
+    def _all_or_nothing(self) -> Iterator[Snapshot]:
+        """What fails, or is interrupted, leaves the session as it was; -> its state before."""
+        before = self.snapshot()
+        try:
+            yield before
+        except BaseException:
+            self._set(before)
+            raise
+
+    def _remember_for_undo(self, state: Snapshot | None = None) -> None:
+        self._undo = [*self._undo[1 - UNDO_DEPTH :], state or self.snapshot()]
 
     def _set(self, snapshot: Snapshot) -> None:
         self._tracks = {obj_id: track.fork() for obj_id, track in snapshot.tracks.items()}

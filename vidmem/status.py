@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+from vidmem.bounds import check, number
 from vidmem.types import Status
 
 
@@ -11,9 +12,12 @@ from vidmem.types import Status
 class StatusRule:
     """When the status changes. Counts are consecutive frames."""
 
-    hidden_after: int = 1  # frames unseen before a tracked object counts as occluded
-    lost_after: int = 30  # frames unseen before it counts as lost
-    found_after: int = 2  # frames seen again before a lost object counts as tracked
+    hidden_after: int = number(1, 1)  # frames unseen before a tracked object counts as occluded
+    lost_after: int = number(30, 1)  # frames unseen before it counts as lost
+    found_after: int = number(2, 1)  # frames seen again before a lost object counts as tracked
+
+    def __post_init__(self):
+        check(self)
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ from vidmem.search import SEARCHES, Search
 from vidmem.session import Session
 from vidmem.status import StatusRule
 
+MOST_THREADS = 1024
 NANO_NUMBERS = {"slots": 3, "prompts": 3, "pointers": 0, "absent": False}
 """What every bank starts from on `nano`: it has no pointers, an empty mask as its newest memory would blind its local read, and
 plain reads of more memories than it was trained with cost time and find nothing."""
@@ -114,8 +115,8 @@ def load(
     card = pick(MODELS, "model", model)
     if runtime not in RUNTIMES:
         raise ModelError(f"there is no runtime {runtime!r}; choose from: {', '.join(RUNTIMES)}")
-    if threads is not None and threads < 1:
-        raise ModelError(f"threads={threads}; expected 1 or more, or none for every core")
+    if threads is not None and not 1 <= threads <= MOST_THREADS:
+        raise ModelError(f"threads={threads}; expected 1 or more, at most {MOST_THREADS}, or none for every core")
     make_bank, make_search = card.make_bank(bank), pick(SEARCHES, "search", search)()
     asked = Request(model, runtime, precision, device, threads, None if weights is None else Path(weights), image_size)
     network, why = open_network(asked)

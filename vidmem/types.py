@@ -30,6 +30,13 @@ class Frame:
         if not isinstance(image, np.ndarray) or image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
             came = f"{getattr(image, 'dtype', type(image).__name__)} {getattr(image, 'shape', '')}"
             raise ValueError(f"a frame's image is {came}; expected uint8 (H, W, 3) in RGB order")
+        if not image.size:
+            raise ValueError(f"a frame's image is {image.shape[1]}x{image.shape[0]}, without a pixel; expected at least 1x1")
+        if isinstance(self.index, bool) or not isinstance(self.index, (int, np.integer)) or self.index < 0:
+            raise ValueError(f"a frame's index is {self.index!r}; expected its place in decode order, an integer from 0")
+        pts = self.pts_seconds
+        if pts is not None and (isinstance(pts, bool) or not isinstance(pts, (int, float, np.number)) or not np.isfinite(pts)):
+            raise ValueError(f"a frame's pts_seconds is {pts!r}; expected seconds, or None where the source has no clock")
 
     @property
     def size(self) -> tuple[int, int]:
@@ -248,7 +255,8 @@ def resize_logits(mask_logits: np.ndarray, size: tuple[int, int]) -> np.ndarray:
 
 @dataclass(frozen=True, eq=False)
 class FrameResult:
-    """What one `Session.step` says: N objects in ascending order of `obj_id`; N may be 0."""
+    """What one `Session.step` says: N objects in ascending order of `obj_id`; N may be 0. Arrays cannot be written to, for the session
+    shows the same result again; copy what you want to change."""
 
     frame_idx: int
     pts_seconds: float | None
@@ -274,6 +282,10 @@ class FrameResult:
     """(N,) what each object's search did: `hypotheses` alive, `switches` of the best branch so far, and its own."""
     cut: bool = False
     """Event: the frame is the first of another scene (see `vidmem.cuts`)."""
+
+    def __post_init__(self):
+        for array in (self.obj_ids, self.masks, self.boxes, self.scores, self.object_logits, self.mask_logits):
+            array.setflags(write=False)
 
     def label_map(self) -> np.ndarray:
         """(H, W) uint16: 0 background, else `obj_id`; where masks overlap, the object with the greater logit wins."""

@@ -46,11 +46,17 @@ def load_nano(path: Path):
         raise ModelError(f"{path} is not a whole safetensors file ({error}); fetch it again") from error
     if metadata.get("model") != "nano" or "config" not in metadata:
         raise ModelError(f"{path} says model={metadata.get('model')!r}; expected 'nano' and its config in the metadata")
-    model = Nano(NanoConfig.from_dict(json.loads(metadata["config"])))
-    expected = model.state_dict()
+    try:
+        config = NanoConfig.from_dict(json.loads(metadata["config"]))
+    except (ValueError, RecursionError) as error:
+        raise ModelError(f"{path} has an architecture that cannot be read ({str(error)[:200]}); fetch it again") from None
+    with torch.device("meta"):  # so that nothing is allocated for a file that does not fit
+        expected = {key: tensor.shape for key, tensor in Nano(config).state_dict().items()}
     missing, extra = sorted(expected.keys() - tensors.keys()), sorted(tensors.keys() - expected.keys())
-    if missing or extra:
-        raise ModelError(f"{path} does not fit its architecture: missing {missing[:3]}, unexpected {extra[:3]}")
+    wrong = sorted(key for key in expected.keys() & tensors.keys() if expected[key] != tensors[key].shape)
+    if missing or extra or wrong:
+        raise ModelError(f"{path} does not fit its architecture: missing {missing[:3]}, unexpected {extra[:3]}, of another shape {wrong[:3]}")
+    model = Nano(config)
     model.load_state_dict({k: v.to(torch.float32) if v.is_floating_point() else v for k, v in tensors.items()})
     return model
 

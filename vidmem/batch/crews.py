@@ -11,10 +11,12 @@ from multiprocessing.connection import wait
 from typing import Protocol
 
 from vidmem.batch.plan import Item
-from vidmem.batch.work import Settings, Worker
+from vidmem.batch.work import Settings, Worker, failure
 from vidmem.errors import RuntimeMissing, VidmemError
 
 GRACE = 1.0  # seconds that a worker has to leave by itself
+STALL = 600.0  # seconds without a frame after which a worker counts as dead
+PULSE = 1.0  # seconds between a worker's signs of life
 
 
 class Crew(Protocol):
@@ -33,24 +35,25 @@ class Crew(Protocol):
 
 class LocalCrew:
     """Processes that were started afresh: no thread or lock of ours is copied into them. streams: items at a time in each, which share
-    its model; on a GPU one stream's host work then hides behind another's kernels, on a CPU it saves memory."""
+    its model; on a GPU one stream's host work then hides behind another's kernels, on a CPU it saves memory. stall: seconds without a
+    frame, or while the model loads, after which a worker counts as dead."""
 
-    def __init__(self, settings: Settings, workers: int, streams: int = 1):
-        self.count, self._streams, self._settings = workers * streams, streams, settings
+    def __init__(self, settings: Settings, workers: int, streams: int = 1, stall: float = STALL):
+        self.count, self._streams, self._settings, self._stall = workers * streams, streams, settings, stall
         self._context = multiprocessing.get_context("spawn")
-        self._busy: set[int] = set()
+        self._busy: dict[int, float] = {}  # place -> when it was last heard of, on the monotonic clock
         self._died: list[tuple[int, str]] = []
         self._workers = [self._start() for _ in range(workers)]
 
     def _start(self):
         ours, theirs = self._context.Pipe()
-        process = self._context.Process(target=_serve, args=(theirs, self._settings, self._streams), name="vidmem-worker", daemon=True)
+        process = self._context.Process(target=_serve, args=(theirs, self._settings, self._streams, os.getpid()), name="vidmem-worker", daemon=True)
         process.start()
         theirs.close()
         return process, ours
 
     def give(self, place: int, item: Item) -> None:
-        self._busy.add(place)
+        self._busy[place] = time.monotonic()
         try:
             self._workers[place // self._streams][1].send((place, item))
         except OSError:
@@ -68,21 +71,31 @@ class LocalCrew:
                 return self._died.pop() if self._died else None
             if isinstance(said, VidmemError):  # the model cannot be loaded: no worker ever will
                 raise said
-            self._busy.discard(said[0])
-            return said
-        return None
+            place, record = said
+            if record is not None:
+                self._busy.pop(place, None)
+                return said
+            if place in self._busy:
+                self._busy[place] = time.monotonic()
+        late = [place for place, heard in self._busy.items() if time.monotonic() - heard > self._stall]
+        if late:
+            number = late[0] // self._streams
+            self._workers[number][0].kill()
+            self._replace(number, f"no frame for {self._stall:g} s")
+        return self._died.pop() if self._died else None
 
-    def _replace(self, number: int) -> None:
+    def _replace(self, number: int, why: str = "") -> None:
         """A dead worker by a new one; what it was at goes back."""
         process, pipe = self._workers[number]
         process.join()
         pipe.close()
         self._workers[number] = self._start()
         code = process.exitcode
-        why = f"signal {-code}" + (" (killed: perhaps the machine ran out of memory)" if code == -9 else "") if code < 0 else f"exit code {code}"
-        lost = {place for place in self._busy if place // self._streams == number}
-        self._busy -= lost
-        self._died += [(place, why) for place in sorted(lost)]
+        died = f"signal {-code}" + (" (killed: perhaps the machine ran out of memory)" if code == -9 else "") if code < 0 else f"exit code {code}"
+        lost = sorted(place for place in self._busy if place // self._streams == number)
+        self._died += [(place, why or died) for place in lost]
+        for place in lost:
+            del self._busy[place]
 
     def close(self) -> None:
         for _, pipe in self._workers:
@@ -90,15 +103,17 @@ class LocalCrew:
         for process, _ in self._workers:
             process.join(GRACE)
             process.terminate()
+            process.join(GRACE)
+            process.kill()  # a decoder that hangs lets no signal handler run
             process.join()
 
 
-def _serve(pipe, settings: Settings, streams: int) -> None:
+def _serve(pipe, settings: Settings, streams: int, driver: int) -> None:
     """A worker's life. Ctrl-C reaches the whole group of processes; the driver decides what it means."""
     import signal
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    threading.Thread(target=_die_with, args=(os.getppid(),), daemon=True).start()
+    threading.Thread(target=_die_with, args=(driver,), daemon=True).start()
     try:
         worker = Worker(settings)
     except VidmemError as error:
@@ -106,10 +121,23 @@ def _serve(pipe, settings: Settings, streams: int) -> None:
         return
     speaking = threading.Lock()
 
-    def work(place: int, item: Item) -> None:
-        record = worker.do(item)
+    def say(place: int, record: dict | None) -> None:
         with speaking:
             pipe.send((place, record))
+
+    def work(place: int, item: Item) -> None:
+        said = [time.monotonic()]
+
+        def alive() -> None:
+            if time.monotonic() - said[0] > PULSE:
+                said[0] = time.monotonic()
+                say(place, None)
+
+        try:
+            record = worker.do(item, alive)
+        except BaseException as error:  # nobody else hears of it: every item gets an answer
+            record = {"video": item.name, "stamp": item.stamp} | failure(error)
+        say(place, record)
 
     with ThreadPoolExecutor(streams) as pool:
         while True:
@@ -119,9 +147,10 @@ def _serve(pipe, settings: Settings, streams: int) -> None:
                 return
 
 
-def _die_with(parent: int) -> None:
-    """A driver that is killed cannot stop its workers; they must not go on beside those of the next run."""
-    while os.getppid() == parent:
+def _die_with(driver: int) -> None:
+    """A driver that is killed cannot stop its workers; they must not go on beside those of the next run. It says its own number:
+    by the time a worker can ask who its parent is, that may be another."""
+    while os.getppid() == driver:
         time.sleep(0.2)
     os._exit(1)
 

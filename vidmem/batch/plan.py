@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
-from vidmem.errors import PromptError, VidmemError
-from vidmem.prompts import PromptAt, load_mask, parse_prompts
+from vidmem.errors import PromptError, UserError, VidmemError
+from vidmem.names import check_name
+from vidmem.prompts import PromptAt, load_mask, parse_prompts, read_json, read_text
 from vidmem.video.source import IMAGE_SUFFIXES
 
 VIDEO_SUFFIXES = set(".mp4 .m4v .mov .avi .mkv .webm .mpg .mpeg .ts .mts .m2ts .wmv .flv .3gp .ogv .gif .vob .mxf .y4m".split())
@@ -65,9 +67,19 @@ def find_items(files: dict[str, str], said: dict[str, dict]) -> list[Item]:
         size = sum(int(stamp.split(":")[0] or 0) for stamp in stamps)
         stamp = stamps[0] if len(stamps) == 1 else f"{len(stamps)} images, {hash_text(stamps)}"
         known = said.get(key) or {"problem": f"no prompts for {name}; add a line with this name, or a mask {stem}.png"}
-        items.append(Item(name, stamp, size, **known))
+        if name in videos and not stamps[0]:
+            known = {"problem": f"{name} is no regular file, but a pipe, a device or a broken link; expected a video file"}
+        items.append(Item(name, stamp, size, **(_name_problem(name) or known)))
     missing = [name for name in said if name not in used]
-    return items + [Item(name, problem=f"{name} has prompts, but there is no such video; check the name") for name in missing]
+    return items + [Item(name, **(_name_problem(name) or {"problem": f"{name} has prompts, but there is no such video; check the name"})) for name in missing]
+
+
+def _name_problem(name: str) -> dict[str, str]:
+    try:
+        check_name(name, "a video")
+    except UserError as error:
+        return {"problem": str(error)}
+    return {}
 
 
 def hash_text(texts) -> str:
@@ -87,16 +99,12 @@ def load_table(path: Path) -> dict[str, dict]:
     try:
         if path.is_dir():
             return _masks(path)
-        text = path.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        raise PromptError(f"{path} cannot be read: {error}; expected a .csv or .json file, or a folder of masks") from None
+    except OSError as error:
+        raise PromptError(f"{path} cannot be read: {error.strerror}; expected a .csv or .json file, or a folder of masks") from None
     base = str(path.absolute().parent)
     if path.suffix.lower() == ".csv":
-        return _csv(path, text, base)
-    try:
-        table = json.loads(text)
-    except ValueError as error:
-        raise PromptError(f"{path} is not JSON: {error}") from None
+        return _csv(path, read_text(path, "a .csv or .json file, or a folder of masks"), base)
+    table = read_json(path, "a .csv or .json file, or a folder of masks")
     if not isinstance(table, dict) or not table:
         raise PromptError(f'{path} holds {type(table).__name__}; expected {{"clip.mp4": [{{"obj_id": 1, "box": [...]}}], ...}}')
     said = {}
@@ -121,7 +129,14 @@ def _masks(folder: Path) -> dict[str, dict]:
 
 
 def _csv(path: Path, text: str, base: str) -> dict[str, dict]:
-    reader = csv.DictReader(text.splitlines(), skipinitialspace=True)
+    reader = csv.DictReader(io.StringIO(text, newline=""), skipinitialspace=True)
+    try:
+        return _rows(path, reader, base)
+    except csv.Error as error:
+        raise PromptError(f"{path}, line {reader.line_num}, is not CSV: {error}") from None
+
+
+def _rows(path: Path, reader: csv.DictReader, base: str) -> dict[str, dict]:
     columns = {(name or "").strip() for name in reader.fieldnames or []}
     if "video" not in columns or columns - COLUMNS:
         raise PromptError(f"{path} has the columns {', '.join(sorted(columns)) or 'of nothing'}; expected video, obj_id and any of "

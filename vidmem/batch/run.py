@@ -12,10 +12,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from vidmem.batch.crews import Crew
-from vidmem.batch.places import DONE, Folder
+from vidmem.batch.places import Folder
 from vidmem.batch.plan import Item
 from vidmem.batch.work import Settings, failed_name, keep_failed
 from vidmem.errors import OutputError
+from vidmem.names import cell, shown
+from vidmem.video.ledger import DONE
 
 ATTEMPTS = 2  # of an item whose worker dies; what is wrong with a file itself is not tried again
 COLUMNS = ("video", "state", "frames", "objects", "fps", "seconds", "error")
@@ -28,9 +30,14 @@ class Report:
     records: dict[str, dict] = field(default_factory=dict)
     """video -> its record; `state` is done, failed or waiting."""
     seconds: float = 0.0
-    now: int = 0
-    """Items done in this run."""
+    did: list[str] = field(default_factory=list)
+    """Videos done in this run."""
     interrupted: bool = False
+
+    @property
+    def now(self) -> int:
+        """Items done in this run."""
+        return sum(self.records[name]["state"] == "done" for name in self.did)
 
     @property
     def states(self) -> Counter:
@@ -38,7 +45,7 @@ class Report:
 
     def table(self) -> str:
         """A line for each failure, then the sums."""
-        lines = [f"failed  {r['video']}: {r['error']}" for r in self.records.values() if r["state"] == "failed"]
+        lines = [f"failed  {shown(r['video'])}: {shown(r['error'])}" for r in self.records.values() if r["state"] == "failed"]
         states, frames = self.states, sum(r.get("frames", 0) for r in self.records.values())
         lines.append(f"{states['done']} done ({self.now} in this run), {states['failed']} failed, {states['waiting']} waiting; {frames} frames, {self.seconds:.1f} s")
         return "\n".join(lines)
@@ -53,8 +60,21 @@ class Report:
         text = io.StringIO()
         table = csv.DictWriter(text, COLUMNS, extrasaction="ignore", lineterminator="\n")
         table.writeheader()
-        table.writerows(self.records.values())
+        table.writerows({key: cell(value) for key, value in record.items()} for record in self.records.values())
         out.write("report.csv", text.getvalue().encode())
+
+    @staticmethod
+    def check(out) -> None:
+        """Raises `OutputError` where a file of another kind has the report's name: it would be lost."""
+        try:
+            known = json.loads(out.read("report.json") or b"{}")
+        except ValueError:
+            known = None
+        table = out.read("report.csv") or b""
+        if not isinstance(known, dict) or (known and not {"videos", "states"} <= known.keys()):
+            raise OutputError("report.json in --out is no report of ours, and stays; choose another folder, or move it away")
+        if table and not table.startswith(",".join(COLUMNS).encode()):
+            raise OutputError("report.csv in --out is no report of ours, and stays; choose another folder, or move it away")
 
 
 def run(
@@ -67,11 +87,12 @@ def run(
     settings change, or with retry_failed not at all. Ctrl-C ends the run with what was done. The report is written in any case.
     """
     with _alone(out):
+        Report.check(out)
         out.clean()
-        began, report = time.time(), Report()
+        began, report = time.perf_counter(), Report()
         left: deque[Item] = deque()
         for item in items:
-            known = _known(item, settings, out, retry_failed)
+            known = _refused(item) if item.problem else _known(item, settings, out, retry_failed)
             report.records[item.name] = known or {"video": item.name, "state": "waiting"}
             if known is None:
                 left.append(item)
@@ -81,10 +102,24 @@ def run(
         except KeyboardInterrupt:
             report.interrupted = True
         finally:
-            out.clean()
-            report.seconds = time.time() - began
+            for item in items:
+                _look_again(report, item, out)
+            report.seconds = time.perf_counter() - began
             report.write(out, settings)
+            out.clean()
     return report
+
+
+def _refused(item: Item) -> dict:
+    """What is known to be impossible needs no worker."""
+    return {"video": item.name, "state": "failed", "stamp": item.stamp, "error": shown(item.problem)}
+
+
+def _look_again(report: Report, item: Item, out) -> None:
+    """Done is what is there now, not what was said to be."""
+    record = report.records[item.name]
+    if record["state"] == "done" and (lost := out.missing(item.name)):
+        report.records[item.name] = record | {"state": "failed", "error": f"{item.name}/{lost} is gone from the results; run the same command again"}
 
 
 def _known(item: Item, settings: Settings, out, retry_failed: bool) -> dict | None:
@@ -128,7 +163,8 @@ def _hand_out(left: deque[Item], total: int, items: list[Item], report: Report, 
                           "error": f"the worker died {ATTEMPTS} times on this video, {record}"}  # fmt: skip
                 keep_failed(out, record)
             report.records[item.name] = record
-            report.now += record["state"] == "done"
+            if record["state"] == "done":
+                report.did.append(item.name)
             if progress:
                 progress(sum(sizes[name] for name, r in report.records.items() if r["state"] != "waiting"), total, report)
     finally:
@@ -148,7 +184,7 @@ def _alone(out):
         return
     try:
         out.path.mkdir(parents=True, exist_ok=True)
-        file = (out.path / ".lock").open("w")
+        file = (out.path / ".lock").open("a")
     except OSError as error:
         raise OutputError(f"{out.path} cannot be written ({error.strerror or error}); choose another folder") from error
     with file:

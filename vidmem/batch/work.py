@@ -7,13 +7,18 @@ import json
 import os
 import shutil
 import time
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from vidmem.batch.places import DONE, place
+from vidmem.batch.places import place
 from vidmem.batch.plan import Item
 from vidmem.errors import VidmemError
+from vidmem.names import regular, shown
+from vidmem.video import Ledger, Sink
+from vidmem.video.ledger import DONE
+from vidmem.weights import file_hash
 
 FAILED = ".failed"  # a folder of records of what could not be done
 
@@ -38,7 +43,7 @@ class Settings:
         load = {k: str(v) for k, v in self.load.items() if k not in ("threads", "device") and v is not None}
         masks = [Path(item.base) / p["mask"] for p in item.prompts if isinstance(p.get("mask"), str)] + ([Path(item.mask)] if item.mask else [])
         said |= {"load": load, "bank": repr(self.bank), "search": repr(self.search), "prompts": item.prompts}
-        said["masks"] = [hashlib.sha256(m.read_bytes()).hexdigest() if m.is_file() else "none" for m in masks]
+        said["masks"] = [_mask_hash(mask) for mask in masks]
         return hashlib.sha256(json.dumps(said, sort_keys=True, default=str).encode()).hexdigest()[:16]
 
 
@@ -54,37 +59,39 @@ class Worker:
         self.settings = settings
         self.source, self.out = place(settings.source), place(settings.out)
 
-    def do(self, item: Item) -> dict:
-        """-> the item's record, which is also in its `done.json`, or below `.failed`."""
-        began = time.time()
-        record = {"video": item.name, "state": "done", "stamp": item.stamp, "settings": self.settings.of(item), "worker": os.getpid()}
-        work = None
+    def do(self, item: Item, alive: Callable[[], None] = lambda: None) -> dict:
+        """-> the item's record, which is also in its `done.json`, or below `.failed`. alive: called again and again while it goes on."""
+        began, work = time.perf_counter(), None
+        record = {"video": item.name, "state": "done", "stamp": item.stamp, "worker": os.getpid()}
         try:
+            record["settings"] = self.settings.of(item)
             work = self.out.work()
-            record |= self._track(item, work)
-            record["seconds"] = round(time.time() - began, 3)
-            (work / "results" / DONE).write_text(json.dumps(record, indent=1))
-            self.out.publish(work / "results", item.name)
+            record |= self._track(item, work, alive)
+            record["seconds"] = round(time.perf_counter() - began, 3)
+            results = work / "results"
+            Ledger(results).add(results / DONE)
+            (results / DONE).write_text(json.dumps(record, indent=1))
+            self.out.publish(results, item.name)
             self.out.remove(failed_name(item.name))
-        except (Exception, MemoryError) as error:
-            said = str(error) if isinstance(error, VidmemError) else f"internal error, {type(error).__name__}: {error}"
-            record |= {"state": "failed", "error": " ".join(said.split()), "seconds": round(time.time() - began, 3)}
+        except Exception as error:
+            record |= failure(error) | {"seconds": round(time.perf_counter() - began, 3)}
             keep_failed(self.out, record)
         finally:
             if work is not None:
                 shutil.rmtree(work, ignore_errors=True)
         return record
 
-    def _track(self, item: Item, work: Path) -> dict:
+    def _track(self, item: Item, work: Path, alive: Callable[[], None]) -> dict:
         from vidmem.pipeline import track
         from vidmem.video import open_sinks, open_video
 
         prompts = item.load()
         path = self.source.fetch(item.name, work)
         with open_video(path, max_size=self.settings.max_size) as video:
-            sinks = open_sinks(list(self.settings.save), work / "results", video.frame_rate)
+            results = work / "results"
+            sinks = [*open_sinks(list(self.settings.save), results, video.frame_rate, Ledger(results)), Pulse(alive)]
             with self.tracker.session() as session:
-                report = track(video, session, [p.scaled(video.scale) for p in prompts], sinks, progress=False)
+                report = track(Watched(video, alive), session, [p.scaled(video.scale) for p in prompts], sinks, progress=False)
         if report.interrupted:
             raise KeyboardInterrupt
         return {
@@ -92,6 +99,50 @@ class Worker:
             "statuses": {str(o): {s.value: n for s, n in counts.items()} for o, counts in report.statuses.items()},
             "sha256": content_hash(path), "runtime": self.tracker.network.runtime,
         }  # fmt: skip
+
+
+class Pulse(Sink):
+    """Tells that a frame was written."""
+
+    def __init__(self, alive: Callable[[], None]):
+        self._alive = alive
+
+    def write(self, frame, result) -> None:
+        self._alive()
+
+    def close(self) -> None:
+        pass
+
+
+class Watched:
+    """A source that tells of each frame it gives: a search that answers at the end of a video writes none until then."""
+
+    def __init__(self, source, alive: Callable[[], None]):
+        self._source, self._alive = source, alive
+
+    def __iter__(self):
+        for frame in self._source:
+            self._alive()
+            yield frame
+
+    def __getattr__(self, name: str):
+        return getattr(self._source, name)
+
+
+def failure(error: BaseException) -> dict:
+    """What a record says of an error."""
+    said = str(error) if isinstance(error, VidmemError) else f"internal error, {type(error).__name__}: {error}"
+    if isinstance(error, MemoryError):
+        said = "out of memory; use fewer --workers or --streams, or a smaller --max-size"
+    return {"state": "failed", "error": shown(" ".join(said.split()))}
+
+
+def _mask_hash(path: Path) -> str:
+    """Part of the settings. A mask that cannot be read is the item's own problem, said when it is tried."""
+    try:
+        return file_hash(path) if regular(path) else "none"
+    except OSError:
+        return "none"
 
 
 def failed_name(video: str) -> str:

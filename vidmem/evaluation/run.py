@@ -9,7 +9,7 @@ from pathlib import Path
 
 from vidmem.evaluation.davis import Sequence, SequenceScore, first_prompts, load_labels, score_sequence
 from vidmem.tracker import Tracker
-from vidmem.video import PngSink, open_video
+from vidmem.video import Ledger, PngSink, open_video
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,11 @@ def evaluate(sequence: Sequence, tracker: Tracker, prompt: str, masks_out: Path 
     prompt: mask, box or click (see `first_prompts`). masks_out: a folder for the label maps.
     """
     predicted, spent = [], 0.0
-    sink = PngSink(masks_out) if masks_out else None
+    sink = None
+    if masks_out:
+        ledger = Ledger(masks_out.parent)
+        ledger.claim(masks_out.name)
+        sink = PngSink(masks_out, ledger.add)
     with tracker.session() as session, open_video(sequence.frames[0].parent) as video:
         for obj_id, p in first_prompts(load_labels(sequence.masks[0]), prompt).items():
             session.add(obj_id, points=p.points, labels=p.labels, box=p.box, mask=p.mask)

@@ -6,8 +6,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from statistics import median
 
+from vidmem.bounds import number
 from vidmem.memory import parts
-from vidmem.memory.policy import Held, Policy, number
+from vidmem.memory.policy import Held, Policy
 from vidmem.types import Cue, Entry, Pointer, Recall, Verdict
 
 AREAS = 10  # newest areas that a frame's own is compared with

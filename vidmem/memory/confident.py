@@ -7,8 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from vidmem.bounds import choice, number
 from vidmem.memory import parts
-from vidmem.memory.policy import Bank, Held, Policy, choice, number
+from vidmem.memory.policy import Bank, Held, Policy
 from vidmem.types import Cue, Entry, Pointer, ReadPlan, Recall, Verdict
 
 

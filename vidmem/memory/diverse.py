@@ -6,8 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from vidmem.bounds import choice, number
 from vidmem.memory import parts
-from vidmem.memory.policy import Held, Policy, choice, number
+from vidmem.memory.policy import Held, Policy
 from vidmem.types import Cue, Entry, Recall
 
 

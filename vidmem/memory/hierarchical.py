@@ -8,8 +8,9 @@ from itertools import groupby
 
 import numpy as np
 
+from vidmem.bounds import number
 from vidmem.memory import parts
-from vidmem.memory.policy import ByContent, Held, number
+from vidmem.memory.policy import ByContent, Held
 from vidmem.types import Cue, Entry, Recall
 
 

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from vidmem.bounds import number
 from vidmem.memory import parts
-from vidmem.memory.policy import Held, Policy, number
+from vidmem.memory.policy import Held, Policy
 from vidmem.types import Cue, Entry, Recall
 
 PIECES = 24  # entries that the bag's tokens may come from
@@ -26,7 +27,7 @@ class Keyset(Policy):
     stride: int = number(2, 1)  # frames between additions to the bag
     bag: float = number(3.0, 0.1)  # capacity, in whole frames' tokens
     keys: float = number(1.0, 0.1)  # of a key set, in whole frames' tokens
-    seed: int = number(0, 0)
+    seed: int = number(0, 0, 2**31)
 
     @property
     def short(self) -> int:

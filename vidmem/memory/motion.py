@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from vidmem.bounds import number
 from vidmem.memory import parts
-from vidmem.memory.policy import Held, Policy, number
+from vidmem.memory.policy import Held, Policy
 from vidmem.types import Cue, Entry, Recall, Verdict
 
 

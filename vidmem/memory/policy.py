@@ -8,42 +8,12 @@ reference, a snapshot costs nothing, and reading cannot change anything.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass
 from typing import Any, ClassVar, NamedTuple
 
+from vidmem.bounds import check, number
 from vidmem.memory import parts
 from vidmem.types import Cue, Entry, Pointer, ReadPlan, Recall, Usage, Verdict
-
-
-def number(default, least=None, most=None):
-    """A dataclass field with bounds, both inclusive; an integer default takes integers only."""
-    return field(default=default, metadata={"least": least, "most": most})
-
-
-def check(policy) -> None:
-    """Raises `ValueError` for a field of another type than its default's, or beyond its bounds."""
-    for f in fields(policy):
-        value, least, most = getattr(policy, f.name), f.metadata.get("least"), f.metadata.get("most")
-        if isinstance(f.default, bool):
-            if not isinstance(value, bool):
-                raise ValueError(f"{f.name}={value!r}; expected true or false")
-            continue
-        if isinstance(f.default, str):
-            if value not in f.metadata["choices"]:
-                raise ValueError(f"{f.name}={value!r}; expected one of {', '.join(f.metadata['choices'])}")
-            continue
-        if f.default is None and value is None:
-            continue
-        whole = f.default is None or isinstance(f.default, int)
-        fits = isinstance(value, int if whole else (int, float)) and not isinstance(value, bool)
-        if not fits or (least is not None and value < least) or (most is not None and value > most):
-            bounds = f"{least} or more" if most is None else f"from {least} to {most}"
-            raise ValueError(f"{f.name}={value!r}; expected {'an integer' if whole else 'a number'}, {bounds}")
-
-
-def choice(default: str, *others: str):
-    """A dataclass field that takes one of a few words."""
-    return field(default=default, metadata={"choices": (default, *others)})
 
 
 class Held(NamedTuple):
@@ -76,6 +46,9 @@ class Held(NamedTuple):
         return Held(*(tuple(e for e in part if e.frame_idx != t) for part in parts_), self.notes)
 
 
+MOST_ENTRIES = 4096  # that one object may keep: of SAM 2's, two gigabytes
+
+
 @dataclass(frozen=True)
 class Policy:
     """The numbers that every policy has; calling it makes an empty bank."""
@@ -89,6 +62,8 @@ class Policy:
 
     def __post_init__(self):
         check(self)
+        if self.capacity > MOST_ENTRIES:
+            raise ValueError(f"these numbers let an object keep {self.capacity} memories; expected at most {MOST_ENTRIES}")
 
     def __call__(self) -> Bank:
         return Bank(self)

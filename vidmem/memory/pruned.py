@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from vidmem.memory.policy import Held, Policy, number
+from vidmem.bounds import number
+from vidmem.memory.policy import Held, Policy
 from vidmem.types import Cue, Entry, Recall
 
 

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from vidmem.bounds import number
 from vidmem.memory import parts
-from vidmem.memory.policy import Held, Policy, number
+from vidmem.memory.policy import Held, Policy
 from vidmem.types import Cue, Entry, Recall
 
 

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from vidmem.memory.policy import Held, Policy, number
+from vidmem.bounds import number
+from vidmem.memory.policy import Held, Policy
 from vidmem.types import ReadPlan, Usage
 
 

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from vidmem.bounds import number
 from vidmem.memory import parts
-from vidmem.memory.policy import ByContent, Held, number
+from vidmem.memory.policy import ByContent, Held
 from vidmem.types import Cue, Entry, Recall
 
 

@@ -7,7 +7,8 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
-from vidmem.errors import ModelError
+from vidmem.errors import ModelError, UserError
+from vidmem.names import check_name
 from vidmem.weights import file_hash
 
 FORMAT = 1
@@ -43,11 +44,18 @@ class Manifest:
         path = Path(folder) / NAME
         try:
             given = json.loads(path.read_text())
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, RecursionError) as error:
             raise ModelError(f"{path} cannot be read ({error}); expected what `vidmem export` writes") from error
         names = {f.name for f in dataclasses.fields(cls)}
         if not isinstance(given, dict) or given.get("format") != FORMAT or set(given) != names:
             raise ModelError(f"{path} is of another version of vidmem; export the model again")
+        if not isinstance(given["files"], dict):
+            raise ModelError(f"{path} lists no files; export the model again")
+        for name in given["files"]:
+            try:
+                check_name(name, f"a file in {path}")
+            except UserError as error:
+                raise ModelError(str(error)) from None
         return cls(**given)
 
     def check(self, folder: Path) -> None:

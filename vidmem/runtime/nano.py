@@ -80,9 +80,9 @@ class Conditioned:
 
 
 def input_size(height: int, width: int, area: int = AREA) -> tuple[int, int]:
-    """The network's (H, W) for a frame: its shape, about `area` pixels, multiples of 32."""
-    scale = (area / (height * width)) ** 0.5
-    return tuple(max(2, round(side * scale / STRIDE)) * STRIDE for side in (height, width))
+    """The network's (H, W) for a frame: its shape, about `area` pixels, multiples of 32. The longest strips are squeezed to that area."""
+    scale, most = (area / (height * width)) ** 0.5, max(2, area // (2 * STRIDE * STRIDE))
+    return tuple(min(most, max(2, round(side * scale / STRIDE))) * STRIDE for side in (height, width))
 
 
 class NanoNetwork:

@@ -54,7 +54,7 @@ def open_sessions(folder: Path, threads: int | None, provider: str = "cpu") -> d
             how = [(wanted, tensorrt_options(path)), PROVIDERS["cuda"]] if provider == "tensorrt" else [wanted]
             sessions[name] = ort.InferenceSession(str(path), options, providers=how)
         except Exception as error:  # onnxruntime raises many kinds, none of them documented
-            raise ModelError(f"{path} cannot be loaded: {error}") from error
+            raise ModelError(f"{path} cannot be loaded: {' '.join(str(error).split())[:500]}") from error
         if sessions[name].get_providers()[0] != wanted:
             raise ModelError(f"{path} was to run on {wanted}, and ONNX Runtime chose {sessions[name].get_providers()[0]}; see its log")
     return sessions

@@ -54,7 +54,7 @@ class OpenVinoEngine(HostEngine):
             try:
                 self._models[name] = core.read_model(str(path))
             except RuntimeError as error:
-                raise ModelError(f"{path} cannot be loaded: {error}") from error
+                raise ModelError(f"{path} cannot be loaded: {' '.join(str(error).split())[:500]}") from error
 
     def run(self, graph: str, *arrays) -> tuple:
         request, busy = self._request(graph, arrays)

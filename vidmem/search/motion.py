@@ -7,6 +7,7 @@ from typing import ClassVar
 
 import numpy as np
 
+from vidmem.bounds import check, number
 from vidmem.search.base import Choice, View
 
 POSITION, VELOCITY = 1 / 20, 1 / 160  # standard deviations of the filter's noise, in heights of the box
@@ -22,17 +23,12 @@ class MotionAware:
     frames, and masks are shown for object logits above 0, not -1 (that gate is the network's).
     """
 
-    stable_frames: int = 15
-    stable_iou: float = 0.3
-    motion_weight: float = 0.15
+    stable_frames: int = number(15, 1)
+    stable_iou: float = number(0.3, 0, 1)
+    motion_weight: float = number(0.15, 0, 1)
 
     def __post_init__(self):
-        if type(self.stable_frames) is not int or self.stable_frames < 1:
-            raise ValueError(f"stable_frames={self.stable_frames!r}; expected an integer, 1 or more")
-        for name in ("stable_iou", "motion_weight"):
-            value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value <= 1:
-                raise ValueError(f"{name}={value!r}; expected a number from 0 to 1")
+        check(self)
 
     def __call__(self) -> MotionSearch:
         return MotionSearch(self)

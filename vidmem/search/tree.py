@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
+from vidmem.bounds import check, number
 from vidmem.search.base import Choice, View
 
 EPSILON = 1e-5  # added to a predicted IoU before its logarithm
@@ -25,17 +26,12 @@ class Tree:
     as published. SAM2Long's filter of memories (its iou 0.1 and key weights) is the bank `confident`.
     """
 
-    width: int = 3
-    lag: int | None = None
-    uncertainty: float = 2.0
+    width: int = number(3, 1, 64)
+    lag: int | None = number(None, 0)
+    uncertainty: float = number(2.0, 0)
 
     def __post_init__(self):
-        if type(self.width) is not int or self.width < 1:
-            raise ValueError(f"width={self.width!r}; expected an integer, 1 or more")
-        if self.lag is not None and (type(self.lag) is not int or self.lag < 0):
-            raise ValueError(f"lag={self.lag!r}; expected a number of frames, 0 or more, or nothing for the end of the video")
-        if isinstance(self.uncertainty, bool) or not isinstance(self.uncertainty, (int, float)) or self.uncertainty < 0:
-            raise ValueError(f"uncertainty={self.uncertainty!r}; expected a number, 0 or more")
+        check(self)
 
     def __call__(self) -> TreeSearch:
         return TreeSearch(self)

@@ -1,6 +1,7 @@
 """Frames in, results out; nothing here knows a network."""
 
 from vidmem.video.formats import SINKS, open_sinks
+from vidmem.video.ledger import Ledger
 from vidmem.video.rle import rle_decode, rle_encode
 from vidmem.video.sink import BoxSink, OverlaySink, PngSink, RleSink, Sink
 from vidmem.video.source import Source, open_video
@@ -9,6 +10,7 @@ from vidmem.video.threads import WriteBehind, prefetch
 __all__ = [
     "SINKS",
     "BoxSink",
+    "Ledger",
     "OverlaySink",
     "PngSink",
     "RleSink",

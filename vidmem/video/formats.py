@@ -11,15 +11,13 @@ import numpy as np
 from vidmem.errors import OutputError
 from vidmem.render import PALETTE
 from vidmem.types import Frame, FrameResult
+from vidmem.video.ledger import Ledger, check_apart
 from vidmem.video.rle import rle_encode
-from vidmem.video.sink import BoxSink, LineSink, OverlaySink, PngSink, RleSink, Sink, folder_sink, writing
+from vidmem.video.sink import BoxSink, FolderSink, LineSink, OverlaySink, PngSink, RleSink, Sink, writing
 
 
-class ObjectPngSink(Sink):
+class ObjectPngSink(FolderSink):
     """SA-V's: a folder for each object, `003/00012.png` by object and frame index, values 0 and 1; masks may overlap."""
-
-    def __init__(self, folder: Path):
-        self.folder = folder_sink(folder)
 
     def write(self, frame: Frame, result: FrameResult) -> None:
         from PIL import Image
@@ -27,13 +25,7 @@ class ObjectPngSink(Sink):
         for obj_id, mask in zip(result.obj_ids, result.masks):
             image = Image.fromarray(mask.astype(np.uint8))
             image.putpalette(PALETTE.tobytes())
-            path = self.folder / f"{obj_id:03d}" / f"{result.frame_idx:05d}.png"
-            with writing(path):
-                path.parent.mkdir(exist_ok=True)
-                image.save(path, compress_level=1)
-
-    def close(self) -> None:
-        pass
+            self.save(image, f"{obj_id:03d}/{result.frame_idx:05d}.png")
 
 
 class TrackSink(Sink):
@@ -101,48 +93,58 @@ class CutoutSink(OverlaySink):
         return cut_out(frame, result)
 
 
-class CutoutPngSink(Sink):
+class CutoutPngSink(FolderSink):
     """The same as RGBA images, `00000.png` by frame index."""
-
-    def __init__(self, folder: Path):
-        self.folder = folder_sink(folder)
 
     def write(self, frame: Frame, result: FrameResult) -> None:
         from PIL import Image
 
-        path = self.folder / f"{result.frame_idx:05d}.png"
-        with writing(path):
-            Image.fromarray(cut_out(frame, result)).save(path, compress_level=1)
-
-    def close(self) -> None:
-        pass
+        self.save(Image.fromarray(cut_out(frame, result)), f"{result.frame_idx:05d}.png")
 
 
-SINKS = {
-    "overlay": lambda folder, rate: OverlaySink(folder / "overlay.mp4", rate),
-    "png": lambda folder, rate: PngSink(folder / "masks"),
-    "rle": lambda folder, rate: RleSink(folder / "masks.jsonl"),
-    "csv": lambda folder, rate: BoxSink(folder / "boxes.csv"),
-    "sav": lambda folder, rate: ObjectPngSink(folder / "objects"),
-    "vos": lambda folder, rate: TrackSink(folder / "tracks.json"),
-    "mot": lambda folder, rate: MotSink(folder / "mot.txt"),
-    "webm": lambda folder, rate: CutoutSink(folder / "cutout.webm", rate),
-    "rgba": lambda folder, rate: CutoutPngSink(folder / "cutout"),
+SINKS: dict[str, tuple[str, type[Sink]]] = {
+    "overlay": ("overlay.mp4", OverlaySink),
+    "png": ("masks", PngSink),
+    "rle": ("masks.jsonl", RleSink),
+    "csv": ("boxes.csv", BoxSink),
+    "sav": ("objects", ObjectPngSink),
+    "vos": ("tracks.json", TrackSink),
+    "mot": ("mot.txt", MotSink),
+    "webm": ("cutout.webm", CutoutSink),
+    "rgba": ("cutout", CutoutPngSink),
 }
+"""Name -> the file or folder that it writes, and how."""
 
 
-def open_sinks(names: list[str], folder: Path, frame_rate: Fraction | None = None) -> list[Sink]:
-    """Sinks by name, in `folder`, which is made. Raises `OutputError` for an unknown name or a folder that cannot be
-    written; nothing stays open then."""
+def open_sinks(
+    names: list[str], folder: Path, frame_rate: Fraction | None = None, ledger: Ledger | None = None, source: Path | None = None
+) -> list[Sink]:
+    """Sinks by name, in `folder`, which is made.
+
+    ledger: of this folder; with it, results of an earlier run make way for new ones of the same kind, and nothing else does. source: what
+    is read, which must not be written over. Raises `OutputError` for an unknown name, for a file that is in the way, or for a folder that
+    cannot be written; nothing stays open then.
+    """
     unknown = [name for name in names if name not in SINKS]
     if unknown:
         raise OutputError(f"cannot save {unknown[0]!r}; choose from: {', '.join(SINKS)}")
     folder, sinks = Path(folder), []
+    targets = [SINKS[name][0] for name in names]
+    if source is not None:
+        check_apart(source, folder, targets)
     with writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
+    if ledger is not None:
+        ledger.claim(*targets)
+    begin = ledger.add if ledger is not None else lambda path: None
     try:
         for name in names:
-            sinks.append(SINKS[name](folder, frame_rate))
+            target, kind = SINKS[name]
+            if issubclass(kind, FolderSink):
+                sinks.append(kind(folder / target, begin))
+                continue
+            begin(folder / target)
+            sinks.append(kind(folder / target, frame_rate) if issubclass(kind, OverlaySink) else kind(folder / target))
     except OutputError:
         for sink in sinks:
             sink.close()

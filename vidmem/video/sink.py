@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import errno
 import json
+import tempfile
+from collections.abc import Callable
 from contextlib import contextmanager
 from fractions import Fraction
 from pathlib import Path
@@ -49,17 +51,6 @@ class Sink:
         self.close()
 
 
-def folder_sink(folder: Path) -> Path:
-    """The folder, made, and known to take files before the work begins."""
-    folder = Path(folder)
-    with writing(folder):
-        folder.mkdir(parents=True, exist_ok=True)
-        probe = folder / ".probe"
-        probe.touch()
-        probe.unlink()
-    return folder
-
-
 class OverlaySink(Sink):
     """H.264 in MP4 that browsers play, masks drawn over the frames; keeps the source's timestamps where it has them.
 
@@ -90,7 +81,8 @@ class OverlaySink(Sink):
     def _open(self, image: np.ndarray) -> None:
         import av
 
-        self._container = av.open(str(self.path), "w", format=self.container, options=self.muxing)
+        # An absolute path: FFmpeg takes what stands before a colon for a protocol.
+        self._container = av.open(str(self.path.absolute()), "w", format=self.container, options=self.muxing)
         self._stream = self._container.add_stream(self.codec, rate=self._rate, options=self.options)
         self._stream.height, self._stream.width = image.shape[0] + image.shape[0] % 2, image.shape[1] + image.shape[1] % 2
         self._stream.pix_fmt = self.pixels
@@ -139,11 +131,28 @@ class OverlaySink(Sink):
                 container.close()
 
 
-class PngSink(Sink):
-    """Label maps as indexed PNGs with the DAVIS palette, `00000.png` by frame index; 16-bit grey beyond object 255."""
+class FolderSink(Sink):
+    """A folder of images, known to take files before the work begins. begin: told of each file before it is written."""
 
-    def __init__(self, folder: Path):
-        self.folder = folder_sink(folder)
+    def __init__(self, folder: Path, begin: Callable[[Path], None] = lambda path: None):
+        self.folder, self._begin = Path(folder), begin
+        with writing(self.folder):
+            self.folder.mkdir(parents=True, exist_ok=True)
+            tempfile.TemporaryFile(dir=self.folder).close()
+
+    def save(self, image, name: str) -> None:
+        path = self.folder / name
+        self._begin(path)
+        with writing(path):
+            path.parent.mkdir(exist_ok=True)
+            image.save(path, compress_level=1)
+
+    def close(self) -> None:
+        pass
+
+
+class PngSink(FolderSink):
+    """Label maps as indexed PNGs with the DAVIS palette, `00000.png` by frame index; 16-bit grey beyond object 255."""
 
     def write(self, frame: Frame, result: FrameResult) -> None:
         from PIL import Image
@@ -154,12 +163,7 @@ class PngSink(Sink):
         else:
             image = Image.fromarray(labels.astype(np.uint8))
             image.putpalette(PALETTE.tobytes())
-        path = self.folder / f"{result.frame_idx:05d}.png"
-        with writing(path):
-            image.save(path, compress_level=1)
-
-    def close(self) -> None:
-        pass
+        self.save(image, f"{result.frame_idx:05d}.png")
 
 
 class LineSink(Sink):

@@ -7,6 +7,7 @@ FFmpeg and cannot read live streams; all decode at the same speed.
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator
 from fractions import Fraction
@@ -15,8 +16,15 @@ from pathlib import Path
 import numpy as np
 
 from vidmem.errors import SourceError
+from vidmem.names import shown
 from vidmem.types import Frame
 
+# What FFmpeg may take a file for, whatever its name. Playlists (HLS, DASH, concat, SDP ...) would open other files and addresses, and
+# FFmpeg draws any text as a terminal's screen.
+FORMATS = (
+    "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpegts,mpeg,mpegvideo,ogg,flv,asf,gif,apng,mxf,m4v,h264,hevc,av1,obu,ivf,vc1,yuv4mpegpipe,"
+    "dv,nut,rm,swf,wtv,nsv,roq,bink,mjpeg,dnxhd,dirac,h263,h261,cavsvideo,vvc,mp3,aac,wav,flac,ac3"
+)
 IMAGE_SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".ppm", ".pgm", ".jp2"}
 
 
@@ -124,12 +132,11 @@ class VideoFile(Source):
         import av
 
         try:
-            container = av.open(str(self.path))
+            # An absolute path: FFmpeg takes what stands before a colon for a protocol.
+            container = av.open(str(self.path.absolute()), options={"format_whitelist": FORMATS, "protocol_whitelist": "file"})
         except (av.error.FFmpegError, OSError) as error:
             raise SourceError(f"{self.path} is not a video that FFmpeg can read ({_reason(error)}); expected a video file") from None
         with container:
-            if container.format.name == "tty":  # FFmpeg draws any .txt as a terminal's screen
-                raise SourceError(f"{self.path} is a text, not a video; expected a video file")
             if not _moving(container):
                 kinds = ", ".join(sorted({s.type for s in container.streams} - {"video"})) or "a still cover"
                 raise SourceError(f"{self.path} has no picture, only {kinds}; expected a file with a video stream")
@@ -203,7 +210,8 @@ class VideoFile(Source):
         elif not listed and seconds is not None and container.duration and len(container.streams) == 1:
             # With sound the container's length is no measure, for sound may go on after the picture.
             announced = container.duration / 1_000_000
-            if announced - seconds > 0.5:
+            last = float(1 / stream.average_rate) if stream.average_rate else 0.0  # a frame is shown for a while: at 1 fps, for a second
+            if announced - seconds - last > 0.5:
                 self.problems.append(
                     f"{self.path.name}: the file was cut off: it announces {announced:.2f} s, "
                     f"and ends after {seconds:.2f} s"
@@ -217,6 +225,9 @@ class VideoFile(Source):
 class ImageFolder(Source):
     def __init__(self, path: Path, start: int, end: int | None, max_size: int | None):
         files = [path] if path.is_file() else [p for p in path.iterdir() if _is_image(p)]
+        moving = next((file for file in files[:1] if path.is_file() and frames_in(file) > 1), None)
+        if moving:
+            raise SourceError(f"{path} is an animation of {frames_in(moving)} frames; save them as a video, or as a folder of images")
         self.files = sorted(files, key=natural_key)
         if not self.files:
             raise SourceError(f"{path} holds no images; expected files such as {', '.join(sorted(IMAGE_SUFFIXES)[:5])}")
@@ -230,6 +241,8 @@ class ImageFolder(Source):
             if image is None:
                 self.problems.append(f"{file.name}: not a readable image, skipped")
                 continue
+            if frames_in(file) > 1:
+                self.problems.append(f"{file.name}: an animation, of which only the first picture is read")
             self._check(str(file), image)
             yield Frame(index, None, image)
 
@@ -237,6 +250,19 @@ class ImageFolder(Source):
 def _is_image(path: Path) -> bool:
     """Hidden files are left out: macOS puts a "._1.jpg" beside a "1.jpg"."""
     return path.suffix.lower() in IMAGE_SUFFIXES and not path.name.startswith(".") and path.is_file()
+
+
+def frames_in(file: Path) -> int:
+    """Pictures in an image file; 1 where there is no telling. WebP and PNG may be animations, which OpenCV reads without a word."""
+    if file.suffix.lower() not in (".webp", ".png"):
+        return 1
+    from PIL import Image
+
+    try:
+        with Image.open(file, formats=("PNG", "WEBP")) as image:
+            return getattr(image, "n_frames", 1)
+    except Exception:  # damaged in one of many ways; whoever decodes it will say so
+        return 1
 
 
 def _moving(container) -> list:
@@ -280,9 +306,14 @@ def open_video(source, *, start: int = 0, end: int | None = None, max_size: int 
     stretches that cannot be decoded are skipped while iterating and listed in `Source.problems`.
     """
     path = Path(source)
-    if not path.exists():
-        raise SourceError(f"{path} does not exist; expected a video file or a folder of images")
-    if path.is_file() and path.stat().st_size == 0:
+    try:
+        kind = os.stat(path)
+    except (OSError, ValueError) as error:
+        why = "does not exist" if isinstance(error, FileNotFoundError) else f"cannot be opened ({getattr(error, 'strerror', error)})"
+        raise SourceError(f"{shown(str(path))} {why}; expected a video file or a folder of images") from None
+    if not path.is_dir() and not path.is_file():
+        raise SourceError(f"{path} is a pipe or a device, which may never end; expected a video file or a folder of images")
+    if path.is_file() and kind.st_size == 0:
         raise SourceError(f"{path} is empty (0 bytes); expected a video file")
     kind = ImageFolder if path.is_dir() or path.suffix.lower() in IMAGE_SUFFIXES else VideoFile
     return kind(path, start, end, max_size)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 
 import torch
 from torch import Tensor, nn
@@ -10,6 +10,8 @@ from torch import Tensor, nn
 from vidmem.nn.nano.decoder import MaskDecoder
 from vidmem.nn.nano.encoder import Encoder
 from vidmem.nn.nano.memory import MemoryAttention, MemoryEncoder
+
+MOST_CHANNELS = 1024  # of any width: a file may ask for no more than some hundred megabytes
 
 
 @dataclass(frozen=True)
@@ -34,6 +36,13 @@ class NanoConfig:
 
     @classmethod
     def from_dict(cls, values: dict) -> "NanoConfig":
+        """Raises `ValueError` for what is no architecture of ours; nothing of that size exists yet."""
+        names = {f.name for f in fields(cls)}
+        if not isinstance(values, dict) or set(values) != names:
+            raise ValueError(f"expected {', '.join(sorted(names))}")
+        for name, width in values.items():
+            if type(width) is not int or not 1 <= width <= MOST_CHANNELS:
+                raise ValueError(f"{name} holds {str(width)[:40]}; expected an integer from 1 to {MOST_CHANNELS}")
         return cls(**values)
 
 

@@ -31,9 +31,9 @@ class Sam2Config:
         return self.image_size // 16
 
     def at(self, image_size: int) -> Sam2Config:
-        """The same network on another input size. Raises `ValueError` unless it is a multiple of 32, at least 64."""
-        if image_size % 32 or image_size < 64:
-            raise ValueError(f"image_size={image_size}; expected a multiple of 32, at least 64 (it was trained at 1024)")
+        """The same network on another input size. Raises `ValueError` unless it is a multiple of 32, from 64 to 4096."""
+        if image_size % 32 or not 64 <= image_size <= 4096:
+            raise ValueError(f"image_size={image_size}; expected a multiple of 32, at least 64 and at most 4096 (it was trained at 1024)")
         return replace(self, image_size=image_size)
 
 
