@@ -14,7 +14,7 @@ PACKAGE = ROOT / "vidmem"
 LAYERS = [
     ["errors"],
     ["types", "names", "bounds"],
-    ["nn", "memory", "search", "status", "render", "prompts", "candidates", "cuts"],
+    ["nn", "memory", "search", "status", "render", "prompts", "candidates", "competition", "cuts"],
     ["hypotheses"],
     ["weights"],
     ["download"],
