@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Write the README's table of figures (and the model card's) from the committed JSON in assets/figures.
+"""Write the tables of the README, the docs and the model card from the committed JSON in assets/figures.
 
     python scripts/readme_figures.py            # --check: fail when a page differs from the JSON
 """
@@ -174,7 +174,7 @@ def main(argv=None) -> int:
     parser.add_argument("--check", action="store_true")
     args = parser.parse_args(argv)
     stale = 0
-    blocks = (("README.md", "figures", table()), ("README.md", "memory", memory()), ("README.md", "sam2", sam2()), ("README.md", "engines", engines()), ("models/nano/README.md", "figures", sequences()))
+    blocks = (("README.md", "figures", table()), ("docs/memory.md", "memory", memory()), ("docs/sam2.md", "sam2", sam2()), ("docs/engines.md", "engines", engines()), ("models/nano/README.md", "figures", sequences()))
     for name, block, text in blocks:
         page, begin, end = ROOT / name, BEGIN.format(block), END.format(block)
         old = page.read_text()
