@@ -100,7 +100,7 @@ def bad_frame(chance: random.Random, at: int | None) -> Callable[[], Any]:
     """Makes what is no frame for this session; some of it cannot even be made."""
     return chance.choice([
         lambda: Frame(at or 0, None, image(0)) if at is not None else None, lambda: np.zeros((5, 5), np.uint8), lambda: np.zeros((H, W, 3)), lambda: "x", lambda: None,
-        lambda: np.zeros((H, W, 4), np.uint8), lambda: np.zeros((0, 0, 3), np.uint8), lambda: Frame(-1, None, image(0)), lambda: Frame(1.5, None, image(0)),
+        lambda: np.zeros((H, W, 4), np.uint8), lambda: np.zeros((0, 0, 3), np.uint8), lambda: Frame(True, None, image(0)), lambda: Frame(1.5, None, image(0)),
         lambda: Frame((at or 0) + 1, float("nan"), image(0)), lambda: Frame((at or 0) + 1, None, np.zeros((W, H, 3), np.uint8)) if at is not None else None,
     ])  # fmt: skip
 
