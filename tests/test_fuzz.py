@@ -37,3 +37,12 @@ def test_the_fuzzer_finds_a_session_that_does_not_go_back(monkeypatch, capsys):
 def test_damaged_files_are_read_or_refused():
     said = fuzz_files.fuzz(250, seed=7)
     assert said["bad"] == [] and said["ends"].keys() <= {"read", "refused"} and said["most_mb"] < fuzz_files.MOST_MB and said["longest_s"] < fuzz_files.PATIENCE
+
+
+def test_a_track_that_is_killed_and_run_again_gives_what_an_undisturbed_one_gives(tmp_path):
+    import random
+
+    import kill_runs
+
+    said = kill_runs.killed_tracks(tmp_path, 2, random.Random(7))
+    assert said == {"kills": 2, "half_written": [], "lost": [], "left_behind": [], "different": []}
