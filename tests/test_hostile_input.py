@@ -71,7 +71,7 @@ def test_a_frame_of_another_size_is_refused_and_the_stream_goes_on(shape):
 
 @pytest.mark.parametrize("what, says", [
     (dict(index=1.5), "index is 1.5"), (dict(index="x"), "index is 'x'"), (dict(index=None), "index is None"), (dict(index=True), "index is True"),
-    (dict(index=-1), "an integer from 0"), (dict(index=float("nan")), "index is nan"), (dict(pts_seconds=float("nan")), "pts_seconds is nan"),
+    (dict(index=float("nan")), "index is nan"), (dict(pts_seconds=float("nan")), "pts_seconds is nan"),
     (dict(pts_seconds="1"), "pts_seconds is '1'"), (dict(image=np.zeros((0, 0, 3), np.uint8)), "0x0, without a pixel"),
     (dict(image=np.zeros((0, 10, 3), np.uint8)), "10x0"),
 ])  # fmt: skip
@@ -290,6 +290,35 @@ def test_a_slow_video_is_not_called_cut_off(tmp_path, rate):
     encode(tmp_path / "lapse.avi", [grey(i) for i in range(5)], codec="mjpeg", rate=rate)
     with open_video(tmp_path / "lapse.avi") as video:
         assert len(list(video)) == 5 and video.problems == []
+
+
+def test_a_picture_larger_than_any_is_refused_before_it_takes_memory(tmp_path):
+    import resource
+
+    from PIL import Image
+
+    small = tmp_path / "a.gif"
+    Image.fromarray(grey(0)).save(small)
+    data = bytearray(small.read_bytes())
+    data[6:10] = struct.pack("<HH", 9000, 9000)
+    small.write_bytes(data)
+    (tmp_path / "f").mkdir()
+    (tmp_path / "f/0.png").write_bytes(png(9000, 9000))
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with pytest.raises(SourceError, match="holds no frame that can be decoded"):
+        open_video(small)
+    with pytest.raises(SourceError, match="an image of 81000000 pixels, more than 67108864"):
+        open_video(tmp_path / "f")
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 200_000  # kB
+
+
+def test_a_damaged_title_is_no_reason_to_give_up_a_video(tmp_path):
+    numbered(tmp_path / "a.mkv", 3, codec="ffv1")
+    data = (tmp_path / "a.mkv").read_bytes()
+    assert b"Lavf" in data
+    (tmp_path / "a.mkv").write_bytes(data.replace(b"Lavf", b"\xff\xfe\xb2\x80"))
+    with open_video(tmp_path / "a.mkv") as video:
+        assert numbers(video) == [0, 1, 2]
 
 
 @pytest.mark.parametrize("suffix", [".webp", ".png"])

@@ -18,6 +18,7 @@ from results import frame, rectangle, result
 from vidmem.errors import OutputError
 from vidmem.types import Frame, Status
 from vidmem.video import SINKS, BoxSink, OverlaySink, PngSink, RleSink, WriteBehind, open_sinks, open_video, rle_decode
+from vidmem.video.sink import PART
 
 FULL = "/dev/full"  # Linux: every write to it fails as on a full disk
 needs_full = pytest.mark.skipif(not os.path.exists(FULL), reason="no /dev/full here")
@@ -384,9 +385,10 @@ def test_a_disk_that_fills_up_keeps_the_label_maps_before(tmp_path, monkeypatch)
 
 @needs_full
 def test_a_half_written_label_map_is_not_left(tmp_path):
-    os.symlink(FULL, tmp_path / "00000.png")
+    os.symlink(FULL, tmp_path / PART)
     with pytest.raises(OutputError, match="the disk is full"):
         PngSink(tmp_path).write(frame(0), result(frame(0), {1: rectangle(BOX)}))
+    assert not (tmp_path / "00000.png").exists()
 
 
 def test_a_sinks_error_reaches_the_caller_and_every_other_sink_is_closed(tmp_path, monkeypatch):

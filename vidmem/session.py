@@ -398,7 +398,7 @@ class Session:
             del self._queued[late[0]]
             raise PromptError(f"a prompt waits for frame {late[0]}, but frame {frame.index} came; step every frame")
         due: dict[int, Prompt] = {}
-        for key in (-1, frame.index):
+        for key in dict.fromkeys((-1, frame.index)):
             for obj_id, prompt in list(self._queued.get(key, {}).items()):
                 try:
                     due[obj_id] = merge(due.get(obj_id), check_inside(prompt, frame.size))

@@ -32,8 +32,8 @@ class Frame:
             raise ValueError(f"a frame's image is {came}; expected uint8 (H, W, 3) in RGB order")
         if not image.size:
             raise ValueError(f"a frame's image is {image.shape[1]}x{image.shape[0]}, without a pixel; expected at least 1x1")
-        if isinstance(self.index, bool) or not isinstance(self.index, (int, np.integer)) or self.index < 0:
-            raise ValueError(f"a frame's index is {self.index!r}; expected its place in decode order, an integer from 0")
+        if isinstance(self.index, bool) or not isinstance(self.index, (int, np.integer)):
+            raise ValueError(f"a frame's index is {self.index!r}; expected its place in decode order, an integer")
         pts = self.pts_seconds
         if pts is not None and (isinstance(pts, bool) or not isinstance(pts, (int, float, np.number)) or not np.isfinite(pts)):
             raise ValueError(f"a frame's pts_seconds is {pts!r}; expected seconds, or None where the source has no clock")

@@ -13,7 +13,7 @@ from vidmem.render import PALETTE
 from vidmem.types import Frame, FrameResult
 from vidmem.video.ledger import Ledger, check_apart
 from vidmem.video.rle import rle_encode
-from vidmem.video.sink import BoxSink, FolderSink, LineSink, OverlaySink, PngSink, RleSink, Sink, writing
+from vidmem.video.sink import PART, BoxSink, FolderSink, LineSink, OverlaySink, PngSink, RleSink, Sink, writing
 
 
 class ObjectPngSink(FolderSink):
@@ -53,8 +53,10 @@ class TrackSink(Sink):
             scores = [said[3] for said in seen.values()]
             tracks.append({"video_id": 1, "category_id": 1, "obj_id": obj_id, "score": round(float(np.mean(scores)), 4) if scores else 0.0,
                            "segmentations": columns[0], "bboxes": columns[1], "areas": columns[2]})  # fmt: skip
+        part = self.path.with_name(PART)
         with writing(self.path):
-            self.path.write_text(json.dumps(tracks), encoding="utf-8")
+            part.write_text(json.dumps(tracks), encoding="utf-8")
+            part.replace(self.path)
 
 
 class MotSink(LineSink):

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from vidmem.errors import OutputError, UserError
 from vidmem.names import check_name
-from vidmem.video.sink import writing
+from vidmem.video.sink import PART, writing
 
 LEDGER = ".vidmem-files"
 DONE = "done.json"  # says that the results beside it are whole, so it goes as soon as one of them does
@@ -29,11 +29,12 @@ class Ledger:
         Raises `OutputError`, before anything is touched, where there is a file that no run of ours wrote.
         """
         there = {name: target for target in targets for name in files_at(self.folder, target)}
+        parts = {name for name in (PART, f"{LEDGER}.part") if (self.folder / name).is_file()}
         for name, target in there.items():
-            if name not in self.names:
+            if name not in self.names and PurePosixPath(name).name != PART:
                 what = "is" if name == target else f"holds {name.removeprefix(target + '/')}, which is"
                 raise OutputError(f"{self.folder / target} {what} no result of an earlier run, and stays; choose another --out, or move it away")
-        going = set(there) | ({DONE} & self.names)
+        going = set(there) | ({DONE} & self.names) | parts
         if going:
             for name in sorted(going):
                 remove(self.folder, name)

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import errno
 import json
+import os
 import tempfile
 from collections.abc import Callable
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from fractions import Fraction
 from pathlib import Path
 
@@ -21,6 +22,7 @@ from vidmem.types import Frame, FrameResult
 from vidmem.video.rle import rle_encode
 
 CLOCK = 90_000  # ticks a second: the video stream's time base
+PART = ".vidmem-part"  # a file that is being written
 FRAGMENT = 48  # frames between key frames, which begin a fragment: what a kill may cost
 
 
@@ -141,11 +143,13 @@ class FolderSink(Sink):
             tempfile.TemporaryFile(dir=self.folder).close()
 
     def save(self, image, name: str) -> None:
-        path = self.folder / name
+        """Whole or not at all: what a kill leaves is the part, which the next run takes for its own."""
+        path, part = self.folder / name, self.folder / PART
         self._begin(path)
         with writing(path):
             path.parent.mkdir(exist_ok=True)
-            image.save(path, compress_level=1)
+            image.save(part, "PNG", compress_level=1)
+            part.replace(path)
 
     def close(self) -> None:
         pass
@@ -167,23 +171,33 @@ class PngSink(FolderSink):
 
 
 class LineSink(Sink):
-    """A text file, written line by line, so that it is whole at any moment."""
+    """A text file that is whole at any moment: what there is to say of a frame goes into it in one piece, or not at all."""
 
     header = ""
 
     def __init__(self, path: Path):
         self.path = Path(path)
         with writing(self.path):
-            self._file = self.path.open("w", buffering=1, encoding="utf-8", newline="\n")
-            self._file.write(self.header)
+            self._file = self.path.open("wb", buffering=0)
+        self._add(self.header)
 
     def lines(self, result: FrameResult) -> list[str]:
         raise NotImplementedError
 
     def write(self, frame: Frame, result: FrameResult) -> None:
+        self._add("".join(line + "\n" for line in self.lines(result)))
+
+    def _add(self, text: str) -> None:
+        data, whole = text.encode(), self._file.tell()
         with writing(self.path):
-            for line in self.lines(result):
-                self._file.write(line + "\n")
+            try:
+                if self._file.write(data) != len(data):
+                    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            except OSError:
+                with suppress(OSError):  # a device
+                    self._file.truncate(whole)
+                    self._file.seek(whole)
+                raise
 
     def close(self) -> None:
         with writing(self.path):

@@ -25,6 +25,8 @@ FORMATS = (
     "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpegts,mpeg,mpegvideo,ogg,flv,asf,gif,apng,mxf,m4v,h264,hevc,av1,obu,ivf,vc1,yuv4mpegpipe,"
     "dv,nut,rm,swf,wtv,nsv,roq,bink,mjpeg,dnxhd,dirac,h263,h261,cavsvideo,vvc,mp3,aac,wav,flac,ac3"
 )
+MOST_PIXELS = 1 << 26  # of a frame: 8192x8192, 200 MB in RGB
+IMAGE_FORMATS = ("PNG", "JPEG", "BMP", "TIFF", "WEBP", "PPM", "JPEG2000")
 IMAGE_SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".ppm", ".pgm", ".jp2"}
 
 
@@ -133,7 +135,7 @@ class VideoFile(Source):
 
         try:
             # An absolute path: FFmpeg takes what stands before a colon for a protocol.
-            container = av.open(str(self.path.absolute()), options={"format_whitelist": FORMATS, "protocol_whitelist": "file"})
+            container = av.open(str(self.path.absolute()), options={"format_whitelist": FORMATS, "protocol_whitelist": "file"}, metadata_errors="replace")
         except (av.error.FFmpegError, OSError) as error:
             raise SourceError(f"{self.path} is not a video that FFmpeg can read ({_reason(error)}); expected a video file") from None
         with container:
@@ -141,7 +143,10 @@ class VideoFile(Source):
                 kinds = ", ".join(sorted({s.type for s in container.streams} - {"video"})) or "a still cover"
                 raise SourceError(f"{self.path} has no picture, only {kinds}; expected a file with a video stream")
             stream = _moving(container)[0]
+            if stream.codec_context is None:
+                raise SourceError(f"{self.path} has pictures in a format that this FFmpeg does not know; convert it to H.264")
             stream.thread_type = "AUTO"
+            stream.codec_context.options = {"max_pixels": str(MOST_PIXELS)}  # a damaged header may announce any size
             self.frame_rate = rate = stream.average_rate or stream.guessed_rate
             self._announced = stream.frames
             if not self._announced and container.duration and rate:
@@ -225,9 +230,8 @@ class VideoFile(Source):
 class ImageFolder(Source):
     def __init__(self, path: Path, start: int, end: int | None, max_size: int | None):
         files = [path] if path.is_file() else [p for p in path.iterdir() if _is_image(p)]
-        moving = next((file for file in files[:1] if path.is_file() and frames_in(file) > 1), None)
-        if moving:
-            raise SourceError(f"{path} is an animation of {frames_in(moving)} frames; save them as a video, or as a folder of images")
+        if path.is_file() and (count := look(path)[1]) > 1:
+            raise SourceError(f"{path} is an animation of {count} frames; save them as a video, or as a folder of images")
         self.files = sorted(files, key=natural_key)
         if not self.files:
             raise SourceError(f"{path} holds no images; expected files such as {', '.join(sorted(IMAGE_SUFFIXES)[:5])}")
@@ -237,11 +241,13 @@ class ImageFolder(Source):
     def _read(self, start: int) -> Iterator[Frame]:
         self._seen = len(self.files)
         for index, file in enumerate(self.files[start:], start):
-            image = _load_image(file)
+            pixels, pictures = look(file)
+            image = _load_image(file) if 0 < pixels <= MOST_PIXELS else None
             if image is None:
-                self.problems.append(f"{file.name}: not a readable image, skipped")
+                why = "not a readable image" if pixels <= MOST_PIXELS else f"an image of {pixels} pixels, more than {MOST_PIXELS}"
+                self.problems.append(f"{file.name}: {why}, skipped")
                 continue
-            if frames_in(file) > 1:
+            if pictures > 1:
                 self.problems.append(f"{file.name}: an animation, of which only the first picture is read")
             self._check(str(file), image)
             yield Frame(index, None, image)
@@ -252,17 +258,16 @@ def _is_image(path: Path) -> bool:
     return path.suffix.lower() in IMAGE_SUFFIXES and not path.name.startswith(".") and path.is_file()
 
 
-def frames_in(file: Path) -> int:
-    """Pictures in an image file; 1 where there is no telling. WebP and PNG may be animations, which OpenCV reads without a word."""
-    if file.suffix.lower() not in (".webp", ".png"):
-        return 1
+def look(file: Path) -> tuple[int, int]:
+    """An image file's pixels and pictures, from its header; (0, 0) where it has none. WebP and PNG may be animations, of which OpenCV
+    reads the first picture without a word, and any header may announce more pixels than there is memory."""
     from PIL import Image
 
     try:
-        with Image.open(file, formats=("PNG", "WEBP")) as image:
-            return getattr(image, "n_frames", 1)
-    except Exception:  # damaged in one of many ways; whoever decodes it will say so
-        return 1
+        with Image.open(file, formats=IMAGE_FORMATS) as image:
+            return image.width * image.height, getattr(image, "n_frames", 1) if image.format in ("PNG", "WEBP") else 1
+    except Exception:  # damaged in one of many ways
+        return 0, 0
 
 
 def _moving(container) -> list:
