@@ -11,23 +11,25 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import math
 import struct
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from concurrent.futures import Executor
+from functools import partial
 
 import numpy as np
 from fastapi import WebSocket, WebSocketDisconnect
-from starlette.concurrency import run_in_threadpool
 
-from vidmem.errors import VidmemError
 from vidmem.types import Frame
 from vidmem.video import rle_encode
 
-from .limits import Refused
+from .limits import FRAME_BYTES, FRAME_SCANS, POINTS, TEXT_BYTES, WAITING, Refused
+from .said import arguments, obj_id, parse, shown
 
-MOST_BYTES = 2 << 20  # of one frame
 LONGER_SIDE = 1280
+MOST_PIXELS = 4096 * 4096  # of a network camera's picture, before it is shrunk
 
 
 class Live:
@@ -36,6 +38,7 @@ class Live:
     def __init__(self, tracker, turn, max_objects: int):
         self._session = tracker.session(max_objects=max_objects)
         self._turn, self._size, self._index = turn, None, 0
+        self._room = POINTS  # points that may still be said about the newest frame
         self.dropped = 0
 
     def step(self, jpeg: bytes) -> dict:
@@ -43,27 +46,36 @@ class Live:
         return self.follow(picture(jpeg))
 
     def follow(self, image: np.ndarray) -> dict:
-        """The same for (H, W, 3) uint8 RGB."""
+        """The same for an image (H, W, 3) uint8 RGB."""
         began = time.perf_counter()
         if self._size not in (None, image.shape[:2]):
             raise Refused(f"the camera changed from {self._size[1]}x{self._size[0]} to {image.shape[1]}x{image.shape[0]}; start it again")
         self._size = image.shape[:2]
         with self._turn:
             result = self._session.step(Frame(self._index, None, image))
-        self._index += 1
+        self._index, self._room = self._index + 1, POINTS
         return self._said(result, began)
 
     def say(self, said: dict) -> dict | None:
-        """A prompt for the newest frame -> what to send down; None before the first frame."""
+        """A prompt for the newest frame -> what to send down; None for a `remove` or `clear` before the first frame. Raises `Refused` or
+        `PromptError` for what cannot be used; then nothing has changed."""
         began = time.perf_counter()
+        if said.get("clear"):
+            change = self._session.clear
+        elif "remove" in said:
+            change = partial(self._session.remove, obj_id(said, "remove"))
+        else:
+            if self._size is None:
+                raise Refused("no frame has come yet; send one, then say what is on it")
+            given = arguments(said | {"mask": None}, self._size)
+            self._room -= max(1, len(given["points"] or ()))
+            if self._room < 0:
+                raise Refused(f"more than {POINTS} points on one frame; send the next frame first")
+            change = partial(self._session.add, obj_id(said), **given)
         with self._turn:
-            if said.get("clear"):
-                self._session.clear()
-            elif said.get("remove"):
-                self._session.remove(said["remove"])
-            else:
-                self._session.add(said.get("obj_id"), **{key: said.get(key) for key in ("points", "labels", "box")})
-            return self._said(self._session.result(), began) if self._index else None
+            change()
+            result = self._session.result() if self._index else None
+        return self._said(result, began) if result is not None else None
 
     def _said(self, result, began: float) -> dict:
         objects = {
@@ -82,12 +94,14 @@ def picture(jpeg: bytes) -> np.ndarray:
 
     from PIL import Image, UnidentifiedImageError
 
+    if jpeg.count(b"\xff\xda") > FRAME_SCANS:  # a marker, which cannot come up in what it marks
+        raise Refused(f"a frame in more than {FRAME_SCANS} scans; expected a plain JPEG")
     try:
         image = Image.open(io.BytesIO(jpeg), formats=["JPEG"])
         if max(image.size) > LONGER_SIDE or min(image.size) < 16:
             raise Refused(f"a frame of {image.size[0]}x{image.size[1]}; expected 16 to {LONGER_SIDE} pixels a side")
         return np.array(image.convert("RGB"))
-    except (UnidentifiedImageError, OSError, ValueError, Image.DecompressionBombError) as error:
+    except (UnidentifiedImageError, OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         raise Refused(f"a frame that is no JPEG ({type(error).__name__})") from None
 
 
@@ -98,7 +112,7 @@ class NetworkCamera:
 
     def __init__(self, url: str, came: Callable[[], None]):
         if url.partition("://")[0].lower() not in ("http", "https", "rtsp"):
-            raise Refused(f"{url[:80]!r} is no address of a camera; expected rtsp://, http:// or https://")
+            raise Refused(f"{shown(url)} is no address of a camera; expected rtsp://, http:// or https://")
         self.dropped, self.error, self._url, self._came = 0, "", url, came
         self._newest, self._lock, self._end = None, threading.Lock(), threading.Event()
         threading.Thread(target=self._read, name="vidmem-app-camera", daemon=True).start()
@@ -109,7 +123,9 @@ class NetworkCamera:
 
         try:
             with av.open(self._url, options={"protocol_whitelist": self.PROTOCOLS, "rtsp_transport": "tcp"}, timeout=(5.0, 5.0)) as container:
-                for frame in container.decode(video=0):
+                for frame in self._frames(container):
+                    if frame.width * frame.height > MOST_PIXELS:
+                        raise ValueError(f"its pictures are {frame.width}x{frame.height}; expected at most {MOST_PIXELS} pixels")
                     scale = min(1.0, LONGER_SIDE / max(frame.width, frame.height))
                     image = frame.to_ndarray(format="rgb24")
                     if scale < 1:
@@ -118,12 +134,17 @@ class NetworkCamera:
                         self.dropped += self._newest is not None
                         self._newest = image
                     self._came()
-                    if self._end.is_set():
-                        return
             self.error = "the camera's stream has ended"
         except (av.FFmpegError, OSError, ValueError, IndexError) as error:
             self.error = f"the camera cannot be read: {getattr(error, 'strerror', None) or error}"
         self._came()
+
+    def _frames(self, container) -> Iterator:
+        """Until `close`, which is noticed at each packet: they come also where pictures do not."""
+        for packet in container.demux(video=0):
+            if self._end.is_set():
+                return
+            yield from packet.decode()
 
     def take(self) -> np.ndarray | None:
         with self._lock:
@@ -134,8 +155,8 @@ class NetworkCamera:
         self._end.set()
 
 
-async def serve(socket: WebSocket, live: Live, allow_url: bool = False) -> None:
-    """Until the socket closes. Two tasks: one takes what comes, the other does the newest of it."""
+async def serve(socket: WebSocket, live: Live, pool: Executor, heard: Callable[[], None], leave: asyncio.Event, allow_url: bool = False) -> None:
+    """Until the socket closes, or `leave` is set. Two tasks: one takes what comes, and calls `heard`; the other does the newest of it, in the pool."""
     await socket.accept()
     newest: dict = {"frame": None, "prompts": []}
     came, cameras, loop = asyncio.Event(), [], asyncio.get_running_loop()
@@ -145,13 +166,17 @@ async def serve(socket: WebSocket, live: Live, allow_url: bool = False) -> None:
             message = await socket.receive()
             if message["type"] == "websocket.disconnect":
                 raise WebSocketDisconnect
-            if (data := message.get("bytes")) is not None:
-                if not 8 < len(data) <= MOST_BYTES:
-                    raise Refused(f"a frame of {len(data)} bytes; expected at most {MOST_BYTES}")
+            heard()
+            data, text = message.get("bytes"), message.get("text") or ""
+            if data is not None:
+                if not 8 < len(data) <= FRAME_BYTES:
+                    raise Refused(f"a frame of {len(data)} bytes; expected at most {FRAME_BYTES}")
                 live.dropped += newest["frame"] is not None
                 newest["frame"] = data
-            elif len(newest["prompts"]) < 50:
-                newest["prompts"].append(message.get("text") or "")
+            elif len(text) > TEXT_BYTES:
+                raise Refused(f"a prompt of {len(text)} letters; expected at most {TEXT_BYTES}")
+            elif len(newest["prompts"]) < WAITING:
+                newest["prompts"].append(text)
             came.set()
 
     async def work():
@@ -160,21 +185,25 @@ async def serve(socket: WebSocket, live: Live, allow_url: bool = False) -> None:
             came.clear()
             while newest["prompts"] or newest["frame"] is not None:
                 if newest["prompts"]:
-                    said = parsed(newest["prompts"].pop(0))
-                    await answer(watch if "url" in said else live.say, said, None)
+                    await answer(say, newest["prompts"].pop(0), None)
                 elif (data := newest["frame"]) is not None:
                     newest["frame"] = None
-                    await answer(live.step, data[8:], struct.unpack("<d", data[:8])[0])
+                    (clock,) = struct.unpack("<d", data[:8])
+                    await answer(live.step, data[8:], clock if math.isfinite(clock) else 0)
             for camera in cameras:
                 if (image := camera.take()) is not None:
                     live.dropped = camera.dropped
-                    await socket.send_bytes(await run_in_threadpool(as_jpeg, image))
+                    await socket.send_bytes(await loop.run_in_executor(pool, as_jpeg, image))
                     await answer(live.follow, image, 0)
                     came.set()  # there may be another one by now
                 elif camera.error:
                     await socket.send_text(json.dumps({"error": camera.error, "clock": None}))
                     cameras.remove(camera)
                     break
+
+    def say(text: str) -> dict | None:
+        said = parse(text)
+        return watch(said) if "url" in said else live.say(said)
 
     def watch(said: dict) -> None:
         if not allow_url:
@@ -189,13 +218,13 @@ async def serve(socket: WebSocket, live: Live, allow_url: bool = False) -> None:
 
     async def answer(function, what, clock):
         try:
-            said = await run_in_threadpool(function, what)
-        except (VidmemError, TypeError, ValueError) as error:
-            said = {"error": str(error)}
+            said = await loop.run_in_executor(pool, function, what)
+        except Exception as error:  # shown to its visitor
+            said = {"error": str(error) or type(error).__name__}
         if said is not None:
             await socket.send_text(json.dumps(said | {"clock": clock}))
 
-    tasks = [asyncio.create_task(listen()), asyncio.create_task(work())]
+    tasks = [asyncio.create_task(task) for task in (listen(), work(), leave.wait())]
     try:
         await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
     finally:
@@ -206,7 +235,7 @@ async def serve(socket: WebSocket, live: Live, allow_url: bool = False) -> None:
                 await task
         for camera in cameras:
             camera.close()
-        live.close()
+        await loop.run_in_executor(pool, live.close)
         with contextlib.suppress(RuntimeError):
             await socket.close()
 
@@ -215,11 +244,3 @@ def as_jpeg(image: np.ndarray) -> bytes:
     import cv2
 
     return cv2.imencode(".jpg", image[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 80])[1].tobytes()
-
-
-def parsed(text: str) -> dict:
-    try:
-        said = json.loads(text)
-    except ValueError:
-        said = None
-    return said if isinstance(said, dict) else {}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from .limits import Limits, check_host
+from .limits import FRAME_BYTES, Limits, check_host
 from .server import STATIC, make_app
 from .visits import Visits
 
@@ -41,11 +41,16 @@ def serve(tracker, limits: Limits, host: str = "127.0.0.1", port: int = 7860, au
     import uvicorn
     import websockets  # noqa: F401  without it uvicorn refuses every socket, and says so in a log at most
 
+    from .door import Door
+
     check_host(host, auth)
     names = {"127.0.0.1", "localhost", "::1"} if auth is None else set()
     visits = Visits(limits)
     try:
         print(f"vidmem: http://{'localhost' if host == '127.0.0.1' else host}:{port}  (Ctrl-C ends it)", flush=True)
-        uvicorn.run(build(tracker, limits, visits, auth, names, model), host=host, port=port, log_level="warning", server_header=False)
+        uvicorn.run(
+            build(tracker, limits, visits, auth, names, model), host=host, port=port, http=Door, log_level="warning", server_header=False,
+            ws_max_size=FRAME_BYTES, ws_max_queue=4, ws_per_message_deflate=False, timeout_graceful_shutdown=3,
+        )  # fmt: skip
     finally:
         visits.close()

@@ -14,7 +14,9 @@ from vidmem.render import mask_boxes
 from vidmem.types import Frame, FrameResult, Status
 from vidmem.video import rle_decode, rle_encode
 
-from .limits import Refused
+from .limits import POINTS, PROMPTS, UNDO, Refused
+from .said import arguments, shown
+from .said import obj_id as checked_id
 
 EVERY = 10  # frames between states that a correction can go back to
 AHEAD = 3 * EVERY  # frames that are caught up with where nothing was tracked yet; a click further on is answered without them
@@ -54,7 +56,7 @@ class Project:
     """frames: reads frame i as (H, W, 3) uint8 RGB. turn: a context manager around each use of the network.
 
     The edits are the truth; sessions and results are made from them. A session is at one frame at a time: going elsewhere means going on from the
-    nearest state before it, with the same edits, which gives the same masks.
+    nearest state before it, with the same edits, which gives the same masks. Whatever a person said is read before `turn` is taken.
     """
 
     tracker: Any
@@ -64,6 +66,7 @@ class Project:
     fps: float
     turn: Any
     max_objects: int = 20
+    max_pathways: int = 40
     things: dict[int, Thing] = field(default_factory=dict)
     edits: list[Edit] = field(default_factory=list)
     undone: list[tuple[list[Edit], dict[int, Thing]]] = field(default_factory=list)
@@ -75,21 +78,38 @@ class Project:
 
     def __post_init__(self):
         self._lock = threading.RLock()
-        self._session, self._states, self._jumped = None, {}, False
+        self._session, self._states, self._jumped, self.closed = None, {}, False, False
 
     # What a person does ----------------------------------------------------------------------------------------------
     def say(self, frame_idx: int, obj_id: int, prompt: dict[str, Any]) -> None:
         """A prompt (points with labels, box or mask) -> the frame's new results. Raises `VidmemError`; then nothing has changed."""
+        checked_id({"obj_id": obj_id})
+        given = arguments(prompt, self.size)
         with self._lock:
-            if obj_id not in self.things and len(self.things) >= self.max_objects:
-                raise Refused(f"there are {len(self.things)} objects already, which is the limit here; delete one first")
+            self._room(frame_idx, obj_id, prompt)
             self._go(frame_idx)
             with self.turn:
-                result = self._session.add(obj_id, **arguments(prompt, self.size))
+                result = self._session.add(obj_id, **given)
             self._remember()
             self.things.setdefault(obj_id, Thing(f"object {obj_id}", ""))
             self._edit([*self.edits, Edit(frame_idx, obj_id, prompt)], frame_idx)
             self._keep(result)
+
+    def _room(self, frame_idx: int, obj_id: int, prompt: dict[str, Any]) -> None:
+        """Raises `Refused` where one prompt more is too many."""
+        if obj_id not in self.things and len(self.things) >= self.max_objects:
+            raise Refused(f"there are {len(self.things)} objects already, which is the limit here; delete one first")
+        self._affordable(len({*self.things, obj_id}), self.tracker.search)
+        if len(self.edits) >= PROMPTS:
+            raise Refused(f"there are {len(self.edits)} prompts already, which is the limit here; delete an object that has many")
+        here = [e.prompt for e in self.edits if (e.frame_idx, e.obj_id) == (frame_idx, obj_id)]
+        if sum(len(p.get("points") or ()) for p in [*here, prompt]) > POINTS:
+            raise Refused(f"more than {POINTS} points of one object on one frame; a box or a painted mask says more")
+
+    def _affordable(self, objects: int, search) -> None:
+        width = getattr(search, "width", 1)
+        if objects * width > self.max_pathways:
+            raise Refused(f"{objects} objects with a search of width {width} are {objects * width} pathways; the limit here is {self.max_pathways}: follow fewer, or search less broadly")
 
     def look(self, frame_idx: int) -> None:
         """Somebody looks at this frame: bring the session there, so that a click is answered at once."""
@@ -138,6 +158,7 @@ class Project:
 
     def track(self, start: int, heard: Callable[[int], bool]) -> None:
         """Follow everything from `start` to the end; heard: called with each frame done, False stops."""
+        self._affordable(len(self.things), self.tracker.search)
         frame_idx = max(start, min((e.frame_idx for e in self.edits), default=0))
         while frame_idx < self.count:
             with self._lock:
@@ -153,6 +174,7 @@ class Project:
     def configure(self, bank, search) -> None:
         """Other memories from now on; everything is to be tracked again."""
         with self._lock:
+            self._affordable(len(self.things), search)
             self.tracker = replace(self.tracker, bank=bank, search=search)
             self.fresh_until = -1
             self._forget(0)
@@ -160,7 +182,8 @@ class Project:
     # What comes out --------------------------------------------------------------------------------------------------
     def result(self, frame_idx: int) -> FrameResult:
         """As a session would have returned it, but that mask logits are only +-8 inside and outside."""
-        seen = {o: s for o, s in sorted(self.results.get(frame_idx, {}).items()) if self.things[o].visible}
+        things = self.things  # which may lose one meanwhile
+        seen = {o: s for o, s in sorted(self.results.get(frame_idx, {}).items()) if o in things and things[o].visible}
         masks = np.stack([rle_decode(s.rle) for s in seen.values()]) if seen else np.zeros((0, *self.size), bool)
         return FrameResult(
             frame_idx, frame_idx / self.fps, self.size, np.array(list(seen), np.int64), masks, mask_boxes(masks),
@@ -185,16 +208,19 @@ class Project:
         height, width = self.size
         with self.tracker.session() as session:
             for i in range(min(3, self.count)):
+                frame = Frame(i, None, self.frames(i))
                 with self.turn:
-                    session.step(Frame(i, None, self.frames(i)))
+                    session.step(frame)
                     if i == 0:
                         session.add(1, points=[[width / 2, height / 2]])
 
     # The session -----------------------------------------------------------------------------------------------------
     def _go(self, frame_idx: int) -> None:
         """Bring the session to a frame, with all edits until there. No object before the first edit: nothing to do before it."""
+        if self.closed:
+            raise Refused("this video is closed; load the page again", 404)
         if not 0 <= frame_idx < self.count:
-            raise Refused(f"there is no frame {frame_idx}; the video has {self.count}")
+            raise Refused(f"there is no frame {shown(frame_idx)}; the video has {self.count}")
         at = self._session.frame_idx if self._session else None
         if at == frame_idx:
             return
@@ -215,11 +241,16 @@ class Project:
         self._jumped = jump or (self._jumped and at is not None)
 
     def _step(self, i: int) -> None:
-        with self.turn:
-            self._session.step(Frame(i, i / self.fps, self.frames(i)))
-            for edit in self.edits:
-                if edit.frame_idx == i:
-                    self._session.add(edit.obj_id, **arguments(edit.prompt, self.size))
+        frame = Frame(i, i / self.fps, self.frames(i))
+        given = [(e.obj_id, arguments(e.prompt, self.size)) for e in self.edits if e.frame_idx == i]
+        try:
+            with self.turn:
+                self._session.step(frame)
+                for obj_id, prompt in given:
+                    self._session.add(obj_id, **prompt)
+        except BaseException:
+            self._forget(i)  # half of what was said on this frame is worse than coming here again
+            raise
         if i % EVERY == EVERY - 1:
             self._states[i] = replace(self._session.snapshot(), features=None)  # only ever stepped on from
 
@@ -236,7 +267,7 @@ class Project:
             self._session = None
 
     def _remember(self) -> None:
-        self.done.append((self.edits, dict(self.things)))
+        self.done = [*self.done[1 - UNDO :], (self.edits, dict(self.things))]
         self.undone.clear()
 
     def _keep(self, result: FrameResult) -> None:
@@ -251,7 +282,9 @@ class Project:
         self.revisions[frame_idx] = self.revision
 
     def close(self) -> None:
+        """Frees what it holds; whoever still waits to say something gets `Refused`."""
         with self._lock:
+            self.closed = True
             self._forget(0)
             self.results.clear()
 
@@ -266,18 +299,6 @@ def remembered(bank, frame_idx: int, cue) -> list[dict]:
         why = "you prompted it" if v.prompted else f"predicted IoU {v.iou:.2f}" + (", present" if v.object_logit > 0 else ", absent")
         said.append({"frame_idx": entry.frame_idx, "why": why, "prompted": bool(v.prompted), "read": entry.frame_idx in read})
     return said
-
-
-def arguments(prompt: dict[str, Any], size: tuple[int, int]) -> dict[str, Any]:
-    """Raises `Refused` for a mask that is none of this video."""
-    if prompt.get("mask") is None:
-        return prompt
-    try:
-        if tuple(prompt["mask"]["size"]) != size:  # first: what claims to be huge is never made
-            raise Refused(f"the mask is {prompt['mask']['size']}, the video {list(size)} (height, width)")
-        return prompt | {"mask": rle_decode(prompt["mask"])}
-    except (ValueError, TypeError, KeyError, IndexError):
-        raise Refused("the mask cannot be read; expected COCO RLE with size and counts") from None
 
 
 def read_jpeg(folder: Path) -> Callable[[int], np.ndarray]:

@@ -19,7 +19,8 @@ from fastapi.testclient import TestClient  # noqa: E402
 import vidmem  # noqa: E402
 from app.limits import Limits  # noqa: E402
 from app.page import build  # noqa: E402
-from app.visits import Turns, Visits  # noqa: E402
+from app.turns import Turns  # noqa: E402
+from app.visits import Visits  # noqa: E402
 from vidmem.memory import Recent  # noqa: E402
 from vidmem.runtime.fake import FakeNetwork  # noqa: E402
 from vidmem.search import Greedy  # noqa: E402
@@ -54,7 +55,9 @@ def visits():
 @pytest.fixture
 def client(visits):
     """The whole ASGI app, Gradio's page included."""
-    return TestClient(build(Tracker(FakeNetwork(tolerance=90.0), Recent(), Greedy()), visits.limits, visits, hosts=HERE), raise_server_exceptions=False)
+    app = build(Tracker(FakeNetwork(tolerance=90.0), Recent(), Greedy()), visits.limits, visits, hosts=HERE)
+    with TestClient(app, raise_server_exceptions=False) as made:
+        yield made
 
 
 class Visitor:
@@ -276,7 +279,7 @@ def test_a_camera_is_followed_through_the_socket_and_the_newest_frame_wins(clien
             socket.send_bytes(struct.pack("<d", t) + jpeg(4 * t))
             said = socket.receive_json()
         assert rle_decode(said["objects"]["1"]["rle"])[14:26, 20:32].all() and said["clock"] == 3
-        with visits.turn:  # nobody may compute: frames pile up, and all but the newest are dropped
+        with visits.turns.place():  # nobody may compute: frames pile up, and all but the newest are dropped
             for t in range(5, 9):
                 socket.send_bytes(struct.pack("<d", t) + jpeg(12))
             time.sleep(0.3)
@@ -382,10 +385,11 @@ def test_work_can_be_cancelled_and_what_was_done_is_kept(visitor, visits):
 def test_a_turn_goes_round():
     """Somebody with a thousand frames lets another's click in after each of them."""
     turns, order, begun = Turns(), [], threading.Event()
+    mine, another = turns.place(), turns.place()
 
     def long():
         for _ in range(20):
-            with turns:
+            with mine:
                 begun.set()
                 time.sleep(0.01)
                 order.append("long")
@@ -394,7 +398,7 @@ def test_a_turn_goes_round():
     thread.start()
     begun.wait()
     for _ in range(3):
-        with turns:
+        with another:
             order.append("click")
     thread.join()
     places = [i for i, who in enumerate(order) if who == "click"]

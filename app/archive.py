@@ -1,0 +1,136 @@
+"""A project as a file: a zip of frames and of `project.json`, what was said and found. Reading one is done in the process that decodes uploads,
+which has little memory; the app itself gets records that are checked, one by one."""
+
+from __future__ import annotations
+
+import json
+import zipfile
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+
+from vidmem.errors import VidmemError
+from vidmem.types import Status
+
+from .limits import FASTEST, PROJECT_BYTES, PROMPTS, SLOWEST, Limits, Refused
+from .project import Edit, Project, Seen, Thing
+from .said import PROMPT, arguments, decoded, finite, obj_id, printable, shown, whole
+
+VERSION = 1
+
+
+def save(project: Project, video: dict, frames: Path, path: Path) -> Path:
+    """Frames as they are, and everything that was said and found. Raises `Refused` for more than can be opened again."""
+    said = 0
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as archive:
+        info = zipfile.ZipInfo("project.json")
+        info.compress_type = zipfile.ZIP_DEFLATED
+        with archive.open(info, "w") as file:
+            for text in told(project, video):
+                said += file.write(text.encode())
+                if said > PROJECT_BYTES:
+                    raise Refused(f"the masks are more than {PROJECT_BYTES >> 20} MB, which no app opens again; export them as rle or png")
+        for i in range(project.count):
+            archive.write(frames / f"{i:05d}.jpg", f"frames/{i:05d}.jpg")
+    return path
+
+
+def told(project: Project, video: dict) -> Iterator[str]:
+    """`project.json` in pieces: the others' requests are answered between them."""
+    results = dict(project.results)
+    head = {"version": VERSION, "video": video, "things": {o: vars(t) for o, t in dict(project.things).items()},
+            "edits": [vars(e) for e in project.edits], "fresh_until": project.fresh_until}  # fmt: skip
+    yield json.dumps(head)[:-1] + ', "results": {'
+    for n, (i, seen) in enumerate(results.items()):
+        yield f'{", " if n else ""}"{i}": ' + json.dumps({o: vars(s) for o, s in seen.items()})
+    yield "}}"
+
+
+def unpack(path: Path, folder: Path, limits: Limits) -> dict:
+    """The frames of a saved project into `folder`, to be decoded as any upload -> what was said. Raises `Refused` for what is no project."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            names = [f"frames/{i:05d}.jpg" for i in range(min(len(archive.namelist()), limits.frames))]
+            infos = [archive.getinfo(name) for name in names if name in archive.NameToInfo]
+            if any(info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED) for info in archive.infolist()):
+                raise Refused("the project is packed in a way that this app does not write; export it again")
+            if sum(info.file_size for info in infos) > limits.upload_mb << 20:
+                raise Refused(f"the project's frames are larger than {limits.upload_mb} MB, which is the limit here")
+            said = unpack_said(archive, limits)
+            for info in infos:  # names are ours, not the archive's: nothing is written elsewhere
+                (folder / Path(info.filename).name).write_bytes(archive.read(info))
+        return said
+    except (zipfile.BadZipFile, zlib.error, EOFError, KeyError, ValueError, TypeError, OSError, RuntimeError) as error:
+        raise Refused(f"this is no project of vidmem ({type(error).__name__}); expected what export > project gave") from None
+
+
+def unpack_said(archive: zipfile.ZipFile, limits: Limits) -> dict:
+    size = archive.getinfo("project.json").file_size
+    text = archive.read("project.json") if size <= PROJECT_BYTES else b""
+    most = 8 * limits.frames * limits.objects + 4 * 100 * PROMPTS  # values a result has, and a prompt; RLE has no commas
+    if size > PROJECT_BYTES or text.count(b",") > most:  # counted, before a byte of it becomes twenty
+        raise Refused(f"the project's list of masks has {size} bytes; this app opens {PROJECT_BYTES >> 20} MB and {most} values")
+    said = json.loads(text)
+    if not isinstance(said, dict) or said.get("version") != VERSION:
+        raise Refused(f"the project is of version {shown(said.get('version') if isinstance(said, dict) else None)}; this app opens version {VERSION}")
+    return said
+
+
+def records(said: dict, count: int, size: tuple[int, int], limits: Limits) -> Iterator[dict]:
+    """A saved project that has `count` frames of `size` (H, W), in pieces as `restore` takes them; everything in it checked as what a visitor
+    says is. Raises `Refused` for the first thing that cannot be meant."""
+    try:
+        fps, fresh = said["video"]["fps"], said.get("fresh_until", -1)
+        if not finite(fps) or not SLOWEST <= fps <= FASTEST:
+            raise Refused(f"the project's frame rate is {shown(fps)}; expected a number from {SLOWEST} to {FASTEST}")
+        yield {"fps": float(fps), "fresh_until": min(max(whole({"fresh_until": fresh}, "fresh_until"), -1), count - 1)}
+        things = {obj_id({"obj_id": int(o)}): t for o, t in said["things"].items()}
+        if len(things) > limits.objects:
+            raise Refused(f"the project has {len(things)} objects; the limit here is {limits.objects}")
+        for o, thing in things.items():
+            yield {"thing": [o, printable(str(thing["name"])), bool(thing["visible"])]}
+        if len(said["edits"]) > PROMPTS:
+            raise Refused(f"the project has {len(said['edits'])} prompts; the limit here is {PROMPTS}")
+        for edit in said["edits"]:
+            prompt = {key: edit["prompt"].get(key) for key in PROMPT}
+            arguments(prompt, size)
+            yield {"edit": [whole(edit, "frame_idx", 0, count - 1), known(obj_id(edit), things), prompt]}
+        for i, seen in said["results"].items():
+            i = whole({"frame": int(i)}, "frame", 0, count - 1)
+            for o, one in seen.items():
+                decoded(one["rle"], size)
+                rle = {"size": list(size), "counts": one["rle"]["counts"]}
+                yield {"seen": [i, known(int(o), things), rle, score(one, "score"), score(one, "object_logit"), Status(one["status"]).value]}
+    except Refused:
+        raise
+    except (KeyError, ValueError, TypeError, AttributeError, VidmemError) as error:
+        raise Refused(f"the project does not fit its own frames ({str(error)[:200]}); export it again") from None
+
+
+def known(o: int, things: dict) -> int:
+    if o not in things:
+        raise Refused(f"the project speaks of object {shown(o)}, which it has not")
+    return o
+
+
+def score(one: dict, name: str) -> float:
+    if not finite(one[name]):
+        raise Refused(f"a result's {name} is {shown(one[name])}; expected a number")
+    return float(one[name])
+
+
+def restore(project: Project, saved: list[dict]) -> None:
+    """What a saved project knew, into a new one with its frames. saved: as `records` gives it."""
+    for record in saved:
+        if "fps" in record:
+            project.fps, project.fresh_until = record["fps"], record["fresh_until"]
+        elif "thing" in record:
+            o, name, visible = record["thing"]
+            project.things[o] = Thing(name, "", visible)
+        elif "edit" in record:
+            project.edits.append(Edit(*record["edit"]))
+        else:
+            i, o, *seen = record["seen"]
+            project.results.setdefault(i, {})[o] = Seen(*seen)
+    for i in project.results:
+        project.touch(i)
