@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from vidmem.render import mask_boxes
-from vidmem.types import Frame, FrameResult, Status
+from vidmem.types import Frame, FrameResult, Remembered, Status
 from vidmem.video import rle_decode, rle_encode
 
 from .limits import POINTS, PROMPTS, UNDO, Refused
@@ -200,8 +200,7 @@ class Project:
         with self._lock:
             if self._session is None or self._session.frame_idx is None:
                 return {"frame_idx": None, "objects": {}}
-            now = self._session.snapshot()
-            return {"frame_idx": now.frame_idx, "objects": {o: remembered(t.best.bank, now.frame_idx + 1, now.cue) for o, t in now.tracks.items()}}
+            return {"frame_idx": self._session.frame_idx, "objects": {o: remembered(self._session.memories(o)) for o in self._session.followed}}
 
     def warm_up(self) -> None:
         """The first frames compile graphs and fill caches; better while the video is read than at the first click."""
@@ -252,7 +251,7 @@ class Project:
             self._forget(i)  # half of what was said on this frame is worse than coming here again
             raise
         if i % EVERY == EVERY - 1:
-            self._states[i] = replace(self._session.snapshot(), features=None)  # only ever stepped on from
+            self._states[i] = self._session.snapshot().light()  # only ever stepped on from
 
     def _edit(self, edits: list[Edit], frame_idx: int) -> None:
         self.edits = edits
@@ -289,15 +288,12 @@ class Project:
             self.results.clear()
 
 
-def remembered(bank, frame_idx: int, cue) -> list[dict]:
-    """A bank's entries, the oldest first, and why each is there."""
-    able = "cue" not in bank.needs or cue is not None
-    read = {r.entry.frame_idx for r in bank.read(frame_idx, cue if "cue" in bank.needs else None).recalls} if able else set()
+def remembered(memories: list[Remembered]) -> list[dict]:
+    """An object's memories, the oldest first, and why each is there."""
     said = []
-    for entry in bank.entries():
-        v = entry.verdict
-        why = "you prompted it" if v.prompted else f"predicted IoU {v.iou:.2f}" + (", present" if v.object_logit > 0 else ", absent")
-        said.append({"frame_idx": entry.frame_idx, "why": why, "prompted": bool(v.prompted), "read": entry.frame_idx in read})
+    for frame_idx, verdict, prompted, _, read in memories:
+        why = "you prompted it" if prompted else f"predicted IoU {verdict.iou:.2f}" + (", present" if verdict.visible else ", absent")
+        said.append({"frame_idx": frame_idx, "why": why, "prompted": bool(prompted), "read": read})
     return said
 
 

@@ -50,7 +50,7 @@ def memory(session: Session, obj_id: int) -> list[tuple]:
     """All that an object remembers, comparable bit for bit."""
     return [
         (entry.verdict, None if entry.payload is None else entry.payload.tobytes())
-        for bank in session._tracks[obj_id].banks
+        for bank in session._state.tracks[obj_id].banks
         for entry in bank.entries()
     ]
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from vidmem.competition import compete
+from vidmem.session.competition import compete
 from vidmem.memory import Recent
 from vidmem.runtime.fake import FakeNetwork
 from vidmem.search import Greedy

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from tests.scenes import click, new_session, scene
-from vidmem.candidates import agreement
-from vidmem.cuts import CutRule
+from vidmem.session.distractors import agreement
+from vidmem.session.cuts import CutRule
 from vidmem.types import Frame
 
 
@@ -40,7 +40,7 @@ def test_a_session_reports_the_cut_and_tells_banks_and_snapshots():
     for t, image in enumerate([red, red, picture(2), picture(2)], 1):
         cuts.append(session.step(Frame(t, None, image)).cut)
     assert cuts == [True, False, True, False]
-    entries = {e.frame_idx: e.verdict.cut for e in session._tracks[1].best.bank.entries()}
+    entries = {e.frame_idx: e.verdict.cut for e in session._state.tracks[1].best.bank.entries()}
     assert entries == {0: False, 1: True, 2: False, 3: True, 4: False}
     session.restore(before)
     assert session.step(Frame(1, None, scene(1).image)).cut is False

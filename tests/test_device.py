@@ -54,7 +54,7 @@ def test_memories_stay_on_the_device_and_say_the_same(bank, weights, fixed, imag
     with Tracker(network, policy, Greedy()).session() as session:
         session.add(1, box=(20, 20, 80, 90))
         session.step(images[0])
-        payload = session._tracks[1].best.bank.entries()[0].payload
+        payload = session._state.tracks[1].best.bank.entries()[0].payload
         assert isinstance(payload.keys, torch.Tensor) and payload.nbytes == session.nbytes
 
 

@@ -57,7 +57,7 @@ def test_a_sample_of_queries_finds_the_tokens_that_all_of_them_find(weights, fol
                 session.step(image)
             network = tracker.network
             features = network.encode(images[2])
-            plan = session._tracks[1].best.bank.read(2)
+            plan = session._state.tracks[1].best.bank.read(2)
             used.append(network.usage(features, network.attend(features, [plan]), [plan])[0])
     for sampled, whole in zip(*used):
         assert sampled.tokens.shape == whole.tokens.shape and abs(sampled.share - whole.share) < 0.1

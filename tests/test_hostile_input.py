@@ -17,7 +17,7 @@ from vidmem.names import cell, check_name, shown
 from vidmem.prompts import MOST_POINTS, load_mask, load_prompts
 from vidmem.runtime.fake import FakeNetwork
 from vidmem.search import MotionAware, Tree
-from vidmem.status import StatusRule
+from vidmem.session.status import StatusRule
 from vidmem.types import Frame
 from vidmem.video import Ledger, open_sinks, open_video, rle_decode, rle_encode
 
@@ -110,7 +110,7 @@ def test_a_correction_that_fails_can_be_said_again(monkeypatch):
     session.add(1, box=BOX)
     session.step(picture())
     with monkeypatch.context() as patch:
-        patch.setattr(session, "_memorize", lambda *a: 1 / 0)
+        patch.setattr("vidmem.session.session.frame_step", lambda *a: 1 / 0)
         with pytest.raises(ZeroDivisionError):
             session.add(2, points=[[48, 48]])
     assert session.obj_ids == [1] and session.undo() is False
@@ -175,12 +175,12 @@ def test_every_number_of_every_bank_has_one(bank):
 
 def test_run_lengths_are_decoded_in_linear_time_and_bounded_memory():
     mask = np.random.default_rng(0).random((1000, 1000)) < 0.5
-    began = time.perf_counter()
+    began = time.process_time()
     assert (rle_decode(rle_encode(mask), mask.shape) == mask).all()
     for counts in ("o" * 5_000_000, "0" * 5_000_000, "P" * 5_000_000):
         with pytest.raises(ValueError):
             rle_decode({"size": [1000, 1000], "counts": counts})
-    assert time.perf_counter() - began < 5
+    assert time.process_time() - began < 5
 
 
 @pytest.mark.parametrize("rle", [

@@ -14,8 +14,7 @@ PACKAGE = ROOT / "vidmem"
 LAYERS = [
     ["errors"],
     ["types", "names", "bounds"],
-    ["nn", "memory", "search", "status", "render", "prompts", "candidates", "competition", "cuts"],
-    ["hypotheses"],
+    ["nn", "memory", "search", "render", "prompts"],
     ["weights"],
     ["download"],
     ["checkpoints"],

@@ -191,7 +191,7 @@ def test_every_bank_runs_on_both_networks(network, name):
     for t in range(14):
         result = session.step(np.roll(picture(0), 2 * t, 1))
         assert np.isfinite(result.mask_logits).all() and session.nbytes > 0
-    (bank,) = session._tracks[1].banks
+    (bank,) = session._state.tracks[1].banks
     assert len(bank.entries()) <= bank.capacity and bank.read(14).recalls
     # A view would keep the whole batch.
     assert session.nbytes == sum({id(e): e.held for e in bank.entries()}.values())

@@ -9,8 +9,8 @@ from scenes import click, iou, memory, new_session, place, scene, shot, truth
 
 from vidmem.errors import ObjectError
 from vidmem.memory import Recent
-from vidmem.session import UNDO_DEPTH
-from vidmem.status import StatusRule
+from vidmem.session.session import UNDO_DEPTH
+from vidmem.session.status import StatusRule
 from vidmem.types import Status
 
 
@@ -119,7 +119,7 @@ def test_further_clicks_on_a_frame_merge():
     together = three.add(1, points=click(2, 0) + click(3, 0))
     assert shot(last, 1) == shot(together, 1) and memory(one, 1) == memory(three, 1)
     assert last.masks[0][truth(1, 0) & truth(1, 0)].any() and last.masks[0][truth(3, 0)].any()
-    assert len(one._tracks[1].best.outcome.prompt.points) == 3
+    assert len(one._state.tracks[1].best.outcome.prompt.points) == 3
 
 
 def test_a_new_box_starts_over_instead_of_merging():
@@ -136,7 +136,7 @@ def test_clicks_of_an_earlier_frame_do_not_merge_with_this_one():
     session.step(scene(0))
     session.step(scene(1))
     session.add(1, points=click(1, 1))
-    assert len(session._tracks[1].best.outcome.prompt.points) == 1
+    assert len(session._state.tracks[1].best.outcome.prompt.points) == 1
 
 
 def test_the_corrected_memory_is_what_later_frames_recall():
@@ -200,7 +200,7 @@ def test_a_second_correction_is_undone_to_the_first():
     session.add(1, points=click(3, 0))
     session.undo()
     assert shot(session.result(), 1) == shot(first, 1)
-    assert len(session._tracks[1].best.outcome.prompt.points) == 2  # and the next click merges with those
+    assert len(session._state.tracks[1].best.outcome.prompt.points) == 2  # and the next click merges with those
 
 
 def test_a_step_ends_what_can_be_undone():

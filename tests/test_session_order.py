@@ -118,13 +118,13 @@ def test_three_thousand_frames_never_hold_more_than_the_capacity():
         session.step(Frame(t, None, frames[t % 10].image))
         if t % 100 == 7:
             session.add(t // 100 % 3 + 1, points=click(t // 100 % 3 + 1, t))
-        banks = [bank for track in session._tracks.values() for bank in track.banks]
+        banks = [bank for track in session._state.tracks.values() for bank in track.banks]
         assert len(banks) == 3 and all(len(bank.entries()) <= capacity for bank in banks)
         if t % 50 == 49:
             largest = max(largest, session.nbytes)
-        assert all(track.before.before is None for track in session._tracks.values())  # no chain of pasts
+        assert all(track.before.before is None for track in session._state.tracks.values())  # no chain of pasts
     assert largest <= 3 * capacity * 12  # a colour is 3 float32
-    assert not session._queued and len(session._undo) <= 1
+    assert not session._state.queued and len(session._undo) <= 1
 
 
 def test_timings_name_every_stage():

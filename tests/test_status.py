@@ -2,7 +2,7 @@
 
 import pytest
 
-from vidmem.status import StatusRule, StatusState
+from vidmem.session.status import StatusRule, StatusState
 from vidmem.types import Status
 
 

@@ -127,7 +127,7 @@ def test_the_tree_is_sam2long_over_sixty_frames(seed, stretch):
     _, log, reads = published(Scripted(uncertain, seed), 60)
     for t in range(1, 60):
         session.step(scene(t))
-        track = session._tracks[1]
+        track = session._state.tracks[1]
         search, copies = track.search, track.search.copies
         ours = [score for score, n in zip(search.scores, copies) for _ in range(n)]
         memories = [h.bank.held.recent[-1].payload.value for h, n in zip(track.hypotheses, copies) for _ in range(n)]
@@ -191,7 +191,7 @@ def test_settled_answers_are_those_of_the_offline_run_unless_the_branch_changed_
 def test_offline_answers_are_one_branch():
     """The masks that the winning branch's own memories were made of."""
     _, _, offline, session = run(Tree(3))
-    best = session._tracks[1].best.bank
+    best = session._state.tracks[1].best.bank
     for e in best.entries()[1:]:
         assert offline[e.frame_idx].mask_logits[0, 0, 0] == 1 + e.payload.value % 97
 
@@ -204,9 +204,9 @@ def test_a_lag_bounds_what_is_kept(asks):
         session.step(scene(t))
         if asks:
             session.settled()
-        for hypothesis in session._tracks[1].hypotheses:
+        for hypothesis in session._state.tracks[1].hypotheses:
             assert len(hypothesis.past) <= 9
-    assert len(session._unsettled) <= 9
+    assert len(session._state.unsettled) <= 9
 
 
 def test_greedy_settles_at_once():
@@ -224,7 +224,7 @@ def test_a_correction_leaves_one_hypothesis_that_is_settled_as_corrected():
         session.step(scene(t))
         session.settled()
     session.add(1, box=(4, 4, 16, 16))
-    assert len(session._tracks[1].hypotheses) == 1
+    assert len(session._state.tracks[1].hypotheses) == 1
     final = session.settled(end=True)
     assert [r.frame_idx for r in final] == [26, 27, 28, 29]
 
@@ -244,7 +244,7 @@ def test_a_snapshot_brings_the_branches_back():
         for t in range(20, 40):
             session.step(scene(t))
             out += [shown(r) for r in session.settled()]
-        runs.append((out + [shown(r) for r in session.settled(end=True)], session._tracks[1].search.report()))
+        runs.append((out + [shown(r) for r in session.settled(end=True)], session._state.tracks[1].search.report()))
     assert runs[0] == runs[1] and len(runs[0][0]) == 25
 
 

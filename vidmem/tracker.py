@@ -13,7 +13,7 @@ from vidmem.runtime.base import Network
 from vidmem.runtime.choose import RUNTIMES, Request, open_network
 from vidmem.search import SEARCHES, Search
 from vidmem.session import Session
-from vidmem.status import StatusRule
+from vidmem.session.status import StatusRule
 
 MOST_THREADS = 1024
 NANO_NUMBERS = {"slots": 3, "prompts": 3, "pointers": 0, "absent": False}

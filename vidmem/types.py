@@ -93,7 +93,7 @@ class Verdict:
     """What a search decided about one row on one frame; banks look at it before anything is memorized."""
 
     frame_idx: int
-    """The frame's index; minus the index in a reversed session."""
+    """The banks' clock: the first frame's index (minus it in a reversed session), then one more for each frame that was stepped."""
     iou: float
     """Predicted IoU of the chosen mask, 0..1."""
     object_logit: float
@@ -109,9 +109,11 @@ class Verdict:
     """The frame is the first of another scene."""
     distractor: float | None = None
     """How far the alternative masks lie from the chosen one, 0 (elsewhere) .. 1 (the same place): see
-    `vidmem.candidates.agreement`. None where the bank does not ask for it."""
+    `vidmem.session.distractors.agreement`. None where the bank does not ask for it."""
     motion: float | None = None
     """IoU of the chosen mask's box with the box that a search predicted from the motion; None where none did."""
+    source_idx: int | None = None
+    """The source's index of the frame, which has gaps where a live source dropped some."""
 
     @property
     def visible(self) -> bool:
@@ -246,6 +248,20 @@ class ReadPlan:
     """The bank wants to know how the recalled entries were attended to; see `MemoryBank.observe`."""
 
 
+class Remembered(NamedTuple):
+    """One entry of an object's memory, for people who want to see it; see `Session.memories`."""
+
+    frame_idx: int
+    """The source's index of the frame that it was made on."""
+    verdict: Verdict
+    prompted: bool
+    """A person's prompt shaped its mask."""
+    whole: bool
+    """It has a spatial memory, not a pointer alone."""
+    read: bool
+    """The next frame would read it."""
+
+
 def resize_logits(mask_logits: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     """(h, w) float32 -> (H, W) float32, bilinear with half-pixel centres."""
     import cv2
@@ -281,7 +297,7 @@ class FrameResult:
     search: tuple[dict[str, float], ...] = ()
     """(N,) what each object's search did: `hypotheses` alive, `switches` of the best branch so far, and its own."""
     cut: bool = False
-    """Event: the frame is the first of another scene (see `vidmem.cuts`)."""
+    """Event: the frame is the first of another scene (see `vidmem.session.cuts`)."""
 
     def __post_init__(self):
         for array in (self.obj_ids, self.masks, self.boxes, self.scores, self.object_logits, self.mask_logits):

@@ -57,7 +57,7 @@ class Network(Protocol):
     overlaps: bool
     """`encode` may run in one thread while the other functions run in another, and that gains time."""
     competes: bool
-    """Objects of one session compete for pixels (see `vidmem.competition`); SAM 2's, as published, do not."""
+    """Objects of one session compete for pixels (see `vidmem.session.competition`); SAM 2's, as published, do not."""
 
     def encode(self, image: np.ndarray) -> Any:
         """(H, W, 3) uint8 RGB -> features of the frame, once for all objects."""

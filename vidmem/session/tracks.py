@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import NamedTuple
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from vidmem.memory import MemoryBank
+from vidmem.prompts import merge
 from vidmem.render import mask_boxes
+from vidmem.runtime.base import Ask
 from vidmem.search import Search
-from vidmem.status import StatusState
-from vidmem.types import Cue, FrameResult, Prompt, Status, resize_logits
+from vidmem.session.status import StatusState
+from vidmem.types import Candidates, Chosen, FrameResult, Prompt, Status, resize_logits
+
+if TYPE_CHECKING:
+    from vidmem.session.frame_step import Now
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,6 +30,21 @@ class Outcome:
     mask: np.ndarray | None = None  # (H, W) bool, where a person gave the mask itself
     prompt: Prompt | None = None  # all that a person said on this frame
     fresh: bool = False  # the frame was not tracked before the first prompt on it
+
+    @classmethod
+    def of(cls, candidates: Candidates, chosen: Chosen, ask: Ask | None, status: Status, keep: bool) -> Outcome:
+        """keep: it outlives the frame, so it must not be a view that holds all candidates."""
+        prompt, row = ask and ask.prompt, chosen.row
+        mask_logits = candidates.mask_logits[row, chosen.candidate]
+        return cls(
+            mask_logits.copy() if keep else mask_logits,
+            float(candidates.iou[row, chosen.candidate]),
+            float(candidates.object_logit[row]),
+            status,
+            prompt.mask if prompt is not None and prompt.points is None and prompt.box is None else None,
+            prompt,
+            ask is not None and ask.fresh,
+        )
 
 
 class Meta(NamedTuple):
@@ -66,6 +86,24 @@ class Track:
     def banks(self) -> list[MemoryBank]:
         return [hypothesis.bank for hypothesis in self.hypotheses]
 
+    def begin(self) -> None:
+        """A new frame: what is so far is what came before it."""
+        self.before = None
+        self.before = self.fork()
+        for hypothesis in self.hypotheses:
+            hypothesis.outcome = None
+
+    def again(self, prompt: Prompt | None, size: tuple[int, int]) -> tuple[Track, Ask | None]:
+        """The state before the current frame, to do it with, and what to ask; a prompt merges with earlier ones here."""
+        earlier = self.best.outcome
+        track = self.before.fork()
+        track.before = self.before
+        if prompt is None:
+            return track, None
+        if earlier is None:
+            return track, Ask(prompt, size)
+        return track, Ask(merge(earlier.prompt, prompt), size, earlier.mask_logits, earlier.fresh)
+
     def fork(self) -> Track:
         before = self.before.fork() if self.before else None
         return Track([hypothesis.fork() for hypothesis in self.hypotheses], self.search.fork(), before)
@@ -82,16 +120,19 @@ def settle(tracks: dict[int, Track], frame_idx: int) -> None:
 class Snapshot:
     """A session's state at one moment, for `restore`; holds references to immutable entries, so it is cheap."""
 
-    tracks: dict[int, Track]
-    queued: dict[int, dict[int, Prompt]]
-    frame_idx: int | None
-    size: tuple[int, int] | None
-    pts_seconds: float | None
-    features: object = field(repr=False)
-    cue: Cue | None = None
-    cut: bool = False
-    histogram: np.ndarray | None = field(default=None, repr=False)
+    tracks: dict[int, Track] = field(default_factory=dict)
+    queued: dict[int, dict[int, Prompt]] = field(default_factory=dict)  # frame -> object -> prompt; -1: the next frame, whichever it is
+    now: Now | None = None
     unsettled: tuple[Meta, ...] = ()
+
+    def fork(self) -> Snapshot:
+        """The same, whose tracks and queues may be changed."""
+        tracks = {obj_id: track.fork() for obj_id, track in self.tracks.items()}
+        return replace(self, tracks=tracks, queued={frame_idx: dict(queue) for frame_idx, queue in self.queued.items()})
+
+    def light(self) -> Snapshot:
+        """The same without the current frame's features: it can be stepped on from, and not corrected where it is."""
+        return replace(self, now=self.now and replace(self.now, features=None))
 
 
 def collect(meta: Meta, outcomes: dict[int, Outcome], reports: tuple[dict[str, float], ...]) -> FrameResult:

@@ -1,0 +1,11 @@
+"""A session follows objects through one stream of frames: the only place where network, memory and search meet.
+
+`session.py` has what a user calls; `frame_step.py` is what happens on one frame, in the order of the data.
+"""
+
+from vidmem.session.cuts import CutRule
+from vidmem.session.session import Session
+from vidmem.session.status import StatusRule
+from vidmem.session.tracks import Snapshot
+
+__all__ = ["CutRule", "Session", "Snapshot", "StatusRule"]

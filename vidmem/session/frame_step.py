@@ -1,0 +1,135 @@
+"""What happens on one frame, in the order of the data: read, attend, decode, choose, compete, memorize."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from vidmem.memory import MemoryBank
+from vidmem.render import mask_boxes
+from vidmem.runtime.base import Ask, Network
+from vidmem.search import Choice, View
+from vidmem.session.competition import compete
+from vidmem.session.distractors import agreement
+from vidmem.session.tracks import Hypothesis, Outcome, Track
+from vidmem.types import Candidates, Chosen, Cue, Entry, Prompt, Status, Verdict
+
+
+@dataclass(frozen=True, eq=False)
+class Now:
+    """The frame that a session is at."""
+
+    frame_idx: int
+    """The source's index."""
+    clock: int
+    """The banks' time: it counts frames that were stepped, so that dropped frames leave no gaps; falling indices count as rising."""
+    size: tuple[int, int]
+    pts_seconds: float | None
+    features: Any
+    """What the network made of the frame; None where the frame is only ever stepped on from."""
+    describe: Callable[[Any], np.ndarray]
+    """`Network.describe`."""
+    cut: bool = False
+    """The first frame of another scene."""
+    histogram: np.ndarray | None = None
+
+    @cached_property
+    def cue(self) -> Cue:
+        return Cue(self.describe(self.features), self.cut)
+
+    def cue_for(self, bank: MemoryBank) -> Cue | None:
+        """Described only for banks that ask, and once."""
+        return self.cue if "cue" in bank.needs else None
+
+
+class Reading(NamedTuple):
+    """What a search chose for one object."""
+
+    track: Track
+    rows: slice  # of the batch: one for each hypothesis
+    ask: Ask | None
+    choices: list[Choice]
+
+    @property
+    def best(self) -> tuple[int, int]:
+        """Row and candidate of the best choice."""
+        return self.rows.start + self.choices[0].parent, self.choices[0].candidate
+
+
+def frame_step(network: Network, now: Now, tracks: dict[int, Track], prompts: dict[int, Prompt | None], lag: int | None) -> dict[int, Track]:
+    """Follow these objects on this frame, from their state before it -> what becomes of their tracks.
+
+    prompts: of each object to follow, what a person says about it here. lag: the search's.
+    """
+    begun = {obj_id: tracks[obj_id].again(prompt, now.size) for obj_id, prompt in prompts.items()}
+    rows = [(bank, ask) for track, ask in begun.values() for bank in track.banks]
+
+    plans = [bank.read(now.clock, now.cue_for(bank)) for bank, _ in rows]
+    conditioned = network.attend(now.features, plans)
+    if any(plan.watch for plan in plans):
+        for (bank, _), plan, used in zip(rows, plans, network.usage(now.features, conditioned, plans)):
+            if plan.watch:
+                bank.observe(plan, used)
+    candidates = network.decode(now.features, conditioned, [ask for _, ask in rows])
+
+    readings, first = [], 0
+    for track, ask in begun.values():
+        own = slice(first, first + len(track.hypotheses))
+        readings.append(choose(track, candidates, own, ask, now.cut))
+        first = own.stop
+    if network.competes:
+        share_out(candidates, readings)
+
+    kept = [one for reading in readings for one in take(reading, candidates, now, lag)]
+    wanted = [(bank, chosen, verdict) for bank, chosen, verdict in kept if bank.wants(verdict)]
+    if wanted:
+        memories = network.memorize(now.features, candidates, [chosen for _, chosen, _ in wanted])
+        for (bank, _, verdict), memory in zip(wanted, memories):
+            cue = now.cue_for(bank)
+            bank.write(Entry(verdict, memory.payload, memory.nbytes, memory.pointer, cue and cue.frame))
+    return {obj_id: track for obj_id, (track, _) in begun.items()}
+
+
+def choose(track: Track, candidates: Candidates, own: slice, ask: Ask | None, cut: bool) -> Reading:
+    """Let the object's search choose among its rows."""
+    logits = candidates.mask_logits[own]
+    view = View(
+        candidates.iou[own], candidates.object_logit[own], ask is not None, cut,
+        lambda: np.stack([mask_boxes(row > 0) for row in logits]),
+    )  # fmt: skip
+    return Reading(track, own, ask, track.search.advance(view))
+
+
+def share_out(candidates: Candidates, readings: list[Reading]) -> None:
+    """Where the best readings of two visible objects claim the same cells, one of them loses these."""
+    visible = [reading for reading in readings if candidates.object_logit[reading.best[0]] > 0]
+    won = compete([candidates.mask_logits[r.best] for r in visible], [r.ask is not None for r in visible])
+    for reading, logits in zip(visible, won):
+        candidates.mask_logits[reading.best] = logits
+
+
+def take(reading: Reading, candidates: Candidates, now: Now, lag: int | None) -> list[tuple[MemoryBank, Chosen, Verdict]]:
+    """What was chosen becomes the object's hypotheses -> of each its bank, what it took, and the verdict."""
+    track, own, ask, choices = reading
+    parents, kept = track.hypotheses, []
+    first_use = {c.parent: c for c in reversed(choices)}
+    track.hypotheses = []
+    for c in choices:
+        parent, chosen = parents[c.parent], Chosen(own.start + c.parent, c.candidate, ask is not None)
+        state = parent.state.advance(bool(candidates.object_logit[chosen.row] > 0), ask is not None)
+        outcome = Outcome.of(candidates, chosen, ask, state.status, keep=lag != 0)
+        bank = parent.bank if first_use[c.parent] is c else parent.bank.fork()
+        past = () if lag == 0 else (*parent.past, (now.frame_idx, outcome))
+        track.hypotheses.append(Hypothesis(bank, state, outcome, past))
+        area = float((outcome.mask_logits > 0).mean()) if outcome.object_logit > 0 else 0.0
+        apart = agreement(candidates.mask_logits[chosen.row], c.candidate) if "distractor" in bank.needs else None
+        verdict = Verdict(
+            now.clock, outcome.iou, outcome.object_logit, area, ask is not None, ask is not None and not ask.fresh,
+            state.status is Status.TRACKED, now.cut, apart, c.motion, now.frame_idx,
+        )  # fmt: skip
+        kept.append((bank, chosen, verdict))
+    return kept

@@ -1,0 +1,322 @@
+"""What a user does with a session: add, step, correct, remove, undo."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+
+import numpy as np
+
+from vidmem.errors import ObjectError, PromptError, SessionClosed
+from vidmem.memory import MemoryBank
+from vidmem.prompts import check_id, check_inside, make_prompt, merge
+from vidmem.runtime.base import Network
+from vidmem.runtime.timed import Timed
+from vidmem.search import Search
+from vidmem.session.cuts import CutRule
+from vidmem.session.frame_step import Now, frame_step
+from vidmem.session.status import StatusRule, StatusState
+from vidmem.session.tracks import Hypothesis, Meta, Snapshot, Track, collect, settle
+from vidmem.types import Frame, FrameResult, Prompt, Remembered
+
+UNDO_DEPTH = 64  # edits of one frame that can be taken back
+
+
+class Session:
+    """Objects are independent: each starts on any frame, is corrected on any later one, and is removed alone.
+
+    Bounded: holds one frame's features, and of each object what its bank's capacity allows.
+    """
+
+    def __init__(
+        self,
+        network: Network,
+        bank: Callable[[], MemoryBank],
+        search: Callable[[], Search],
+        status: StatusRule = StatusRule(),
+        max_objects: int | None = None,
+        reverse: bool = False,
+        cuts: CutRule | None = CutRule(),
+    ):
+        """reverse: frames come with falling indices, as in a finite file that is followed from its end to its beginning; banks then
+        count time as minus the index, and mirror what they recall. cuts: what counts as a cut between scenes; None: nothing does."""
+        self._network, self._make_bank, self._make_search = Timed(network), bank, search
+        self._status, self._max_objects, self._reverse, self._cuts, self._lag = status, max_objects, reverse, cuts, search().lag
+        self._state, self._undo = Snapshot(), []
+        self._shown: FrameResult | None = None  # of the current frame, while nothing changed it
+        self._closed = False
+
+    # What a user does ------------------------------------------------------------------------------------------------
+    def step(self, frame: Frame) -> FrameResult:
+        """Take the next frame and follow every object on it.
+
+        frame: `Frame`, or a (H, W, 3) uint8 RGB array (then it counts as the next index). Raises `PromptError` when a
+        prompt that was queued for this frame does not fit its size; the prompt is dropped and the session stays usable. Raises
+        `ValueError` for what is no frame, comes out of order or has another size than those before it. Whatever else fails, in the
+        network for instance: the session is what it was before, so the frame can be stepped again.
+        """
+        began, now = self._open(), self._state.now
+        if not isinstance(frame, Frame):
+            if self._reverse:
+                raise ValueError("a reversed session takes Frame objects: an array alone does not say its index")
+            frame = Frame(0 if now is None else now.frame_idx + 1, None, frame)
+        if now is not None and not self._precedes(now.frame_idx, frame.index):
+            order = "falling order (a reversed session)" if self._reverse else "order"
+            raise ValueError(f"frame {frame.index} came after frame {now.frame_idx}; frames must come in {order}")
+        if now is not None and frame.size != now.size:
+            came, had = (f"{width}x{height}" for height, width in (frame.size, now.size))
+            raise ValueError(f"frame {frame.index} is {came}, and those before it were {had}; scale it, or make a new session for another stream")
+        prompts = self._due(frame)
+        with self._all_or_nothing():
+            self._network.take()
+            queued = {key: queue for key, queue in self._state.queued.items() if key not in (-1, frame.index)}
+            self._state = replace(self._state, queued=queued, now=self._look(frame))
+            tracks = self._state.tracks
+            for obj_id in prompts:
+                tracks.setdefault(obj_id, self._new_track())
+            for track in tracks.values():
+                track.begin()
+            self._follow({obj_id: prompts.get(obj_id) for obj_id in sorted(tracks)})
+            result = self._result(began)
+        self._undo.clear()
+        unsettled = (*self._state.unsettled, Meta(result.frame_idx, result.size, result.pts_seconds, result.timings, result.cut))
+        if self._lag is not None and len(unsettled) > self._lag + 1:  # nobody asks for settled answers
+            settle(self._state.tracks, unsettled[0].frame_idx)
+            unsettled = unsettled[1:]
+        self._state = replace(self._state, unsettled=unsettled)
+        return result
+
+    def expect(self, frame: Frame) -> None:
+        """Say which frame comes next, so that it can be encoded beside the one that is stepped, where the engine gains by it; its image
+        must not change until it is stepped."""
+        if not isinstance(frame, Frame):
+            raise ValueError(f"expect() was given {type(frame).__name__}; expected a Frame")
+        self._network.expect(frame.image)
+
+    def settled(self, end: bool = False) -> list[FrameResult]:
+        """Answers that later frames cannot change any more, each once, in the order of frames.
+
+        With a search that decides at once that is the frame just stepped; with one that lags by L frames it is the frame L before
+        it, from the branch that is best now. `step` returns the newest frame's answer in any case. end: the video is over, so all is
+        settled. Objects that were removed meanwhile are not in it. A session whose caller never asks keeps no more than its lag;
+        with `lag=None` every frame's mask is kept until the end.
+        """
+        self._open()
+        unsettled, tracks = self._state.unsettled, self._state.tracks
+        keep = 0 if end else len(unsettled) if self._lag is None else self._lag
+        due = unsettled[: max(0, len(unsettled) - keep)]
+        if not due:
+            return []
+        self._state = replace(self._state, unsettled=unsettled[len(due) :])
+        if not self._lag and self._lag is not None:
+            return [self.result()]
+        said = {obj_id: dict(track.best.past) for obj_id, track in sorted(tracks.items())}
+        results = [self._collect(meta, {o: past[meta.frame_idx] for o, past in said.items() if meta.frame_idx in past}) for meta in due]
+        settle(tracks, due[-1].frame_idx)
+        return results
+
+    def add(self, obj_id: int, *, points=None, labels=None, box=None, mask=None, frame_idx=None) -> FrameResult | None:
+        """Say where an object is: a new one, or a correction of one that is there.
+
+        points (N, 2) [x, y] and labels (N,) 1 on the object, 0 beside it; box (4,) x0, y0, x1, y1; mask (H, W) bool; all in source
+        pixels. Before the first frame the prompt waits for the first frame stepped. Afterwards it belongs to the current frame: the
+        mask changes at once, the frame is remembered as a prompted one, and the new result is returned. `frame_idx` greater than the
+        current one lets it wait for that frame (then None is returned). Raises `PromptError` for a prompt that cannot be used and
+        `ObjectError` for an `obj_id` that is no integer from 1 to 65535, that waits for the same frame, or is beyond `max_objects`.
+        """
+        began = self._open()
+        obj_id = self._check_id(obj_id)
+        prompt = make_prompt(points, labels, box, mask)
+        now = self.frame_idx
+        if frame_idx is not None and (type(frame_idx) is bool or not isinstance(frame_idx, (int, np.integer)) or frame_idx < 0):
+            raise PromptError(f"frame_idx is {frame_idx!r}; expected the index of a frame, from 0")
+        if frame_idx is not None and now is not None and self._precedes(frame_idx, now):
+            raise PromptError(f"frame_idx {frame_idx} has passed (the session is at {now}); prompt frame {now} or later")
+        if now is None or (frame_idx is not None and self._precedes(now, frame_idx)):
+            when = -1 if frame_idx is None else frame_idx
+            if obj_id in self._state.queued.get(when, {}):
+                raise ObjectError(f"object {obj_id} was added twice for the same frame; put all its points in one call")
+            self._remember_for_undo()
+            self._state.queued.setdefault(when, {})[obj_id] = prompt
+            return None
+        prompt = check_inside(prompt, self._state.now.size)
+        self._network.take()
+        with self._all_or_nothing() as before:
+            if obj_id not in self._state.tracks:
+                self._state.tracks[obj_id] = self._new_track()
+                self._state.tracks[obj_id].begin()
+            self._follow({obj_id: prompt})
+            result = self._result(began)
+        self._remember_for_undo(before)
+        return result
+
+    def remove(self, obj_id: int) -> None:
+        """Stop following an object and free its memory; the others do not notice. Raises `ObjectError` if unknown."""
+        self._open()
+        obj_id = check_id(obj_id)
+        if obj_id not in self.obj_ids:
+            raise ObjectError(f"object {obj_id} is not in the session; it has {self.obj_ids or 'none'}")
+        self._remember_for_undo()
+        self._shown = None
+        for held in (self._state.tracks, *self._state.queued.values()):
+            held.pop(obj_id, None)
+
+    def clear(self) -> None:
+        """Remove every object and every waiting prompt; the stream goes on."""
+        self._open()
+        self._remember_for_undo()
+        self._state, self._shown = replace(self._state, tracks={}, queued={}), None
+
+    def undo(self) -> bool:
+        """Take back the last `add`, `remove` or `clear` since the last `step`; False when there is none."""
+        self._open()
+        if not self._undo:
+            return False
+        self._set(self._undo.pop())
+        return True
+
+    def result(self) -> FrameResult:
+        """The current frame's result again, after `remove` or `undo` for instance. Raises `ValueError` before a frame."""
+        began = self._open()
+        if self._state.now is None:
+            raise ValueError("no frame was stepped yet; call step(frame) first")
+        return self._shown or self._result(began)
+
+    def snapshot(self) -> Snapshot:
+        """The whole state, to come back to with `restore`. Costs references, not copies of memories."""
+        self._open()
+        return self._state.fork()
+
+    def restore(self, snapshot: Snapshot) -> None:
+        """Go back to a snapshot of this session; it can be restored any number of times."""
+        self._open()
+        self._undo.clear()
+        self._set(snapshot)
+
+    def close(self) -> None:
+        """Free everything; any later call raises `SessionClosed`. Closing twice is fine."""
+        self._state, self._undo, self._shown, self._closed = Snapshot(), [], None, True
+        self._network.close()
+
+    def __enter__(self) -> Session:
+        return self
+
+    def __exit__(self, *exc) -> None:
+        self.close()
+
+    @property
+    def obj_ids(self) -> list[int]:
+        """Objects followed or waiting for their frame, ascending."""
+        return sorted({*self._state.tracks, *(obj_id for queue in self._state.queued.values() for obj_id in queue)})
+
+    @property
+    def followed(self) -> list[int]:
+        """Objects that are followed on the current frame, ascending."""
+        return sorted(self._state.tracks)
+
+    @property
+    def frame_idx(self) -> int | None:
+        """Index of the current frame; None before the first."""
+        return None if self._state.now is None else self._state.now.frame_idx
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes that all memory banks hold now; what hypotheses share counts once."""
+        return sum({id(e): e.held for track in self._state.tracks.values() for bank in track.banks for e in bank.entries()}.values())
+
+    def memories(self, obj_id: int) -> list[Remembered]:
+        """What the object's bank holds, the oldest first, and which of it the next frame would read. Raises `ObjectError` if unknown."""
+        self._open()
+        track, now = self._state.tracks.get(check_id(obj_id)), self._state.now
+        if track is None:
+            raise ObjectError(f"object {obj_id} is not followed; the session follows {self.followed or 'none'}")
+        bank = track.best.bank
+        plan = bank.read(now.clock + 1, now.cue_for(bank)) if now.features is not None or "cue" not in bank.needs else None
+        read = {id(recall.entry) for recall in plan.recalls} if plan else set()
+        entries = sorted(bank.entries(), key=lambda entry: entry.frame_idx)
+        return [Remembered(e.verdict.source_idx, e.verdict, e.prompted, e.payload is not None, id(e) in read) for e in entries]
+
+    def waiting(self) -> dict[int, list[int]]:
+        """Frame index -> objects whose prompts still wait for that frame (-1: the next one)."""
+        return {frame_idx: sorted(queue) for frame_idx, queue in self._state.queued.items() if queue}
+
+    # One frame -------------------------------------------------------------------------------------------------------
+    def _look(self, frame: Frame) -> Now:
+        """Encode a frame and say whether it begins another scene."""
+        before, cut, histogram = self._state.now, False, None
+        features = self._network.encode(frame.image)
+        if self._cuts:
+            histogram = self._cuts.histogram(frame.image)
+            cut = self._cuts.is_cut(before and before.histogram, histogram)
+        clock = before.clock + 1 if before else -frame.index if self._reverse else frame.index
+        return Now(int(frame.index), int(clock), frame.size, frame.pts_seconds, features, self._network.describe, cut, histogram)
+
+    def _follow(self, prompts: dict[int, Prompt | None]) -> None:
+        self._state.tracks.update(frame_step(self._network, self._state.now, self._state.tracks, prompts, self._lag))
+        self._shown = None
+
+    def _result(self, began: float) -> FrameResult:
+        """What the current frame gave."""
+        now, tracks = self._state.now, self._state.tracks
+        outcomes = {obj_id: track.best.outcome for obj_id, track in sorted(tracks.items()) if track.best.outcome}
+        meta = Meta(now.frame_idx, now.size, now.pts_seconds, self._network.take(), now.cut)
+        self._shown = self._collect(meta, outcomes)
+        meta.timings["total"] = 1000 * (time.perf_counter() - began)
+        return self._shown
+
+    def _collect(self, meta: Meta, outcomes: dict) -> FrameResult:
+        return collect(meta, outcomes, tuple(self._state.tracks[obj_id].search.report() for obj_id in outcomes))
+
+    def _precedes(self, one: int, other: int) -> bool:
+        """Whether frame `one` comes before frame `other` in this session."""
+        return one > other if self._reverse else one < other
+
+    # Small parts -----------------------------------------------------------------------------------------------------
+    def _open(self) -> float:
+        if self._closed:
+            raise SessionClosed("the session is closed; make a new one with tracker.session()")
+        return time.perf_counter()
+
+    def _check_id(self, obj_id) -> int:
+        obj_id, known = check_id(obj_id), self.obj_ids
+        if self._max_objects is not None and obj_id not in known and len(known) >= self._max_objects:
+            raise ObjectError(f"object {obj_id} would be number {len(known) + 1}; max_objects is {self._max_objects}")
+        return obj_id
+
+    def _new_track(self) -> Track:
+        return Track([Hypothesis(self._make_bank(), StatusState(self._status))], self._make_search())
+
+    def _due(self, frame: Frame) -> dict[int, Prompt]:
+        """Take the prompts that wait for this frame, checked against its size; those of skipped frames are refused."""
+        queued = self._state.queued
+        late = [f for f, queue in queued.items() if f >= 0 and queue and self._precedes(f, frame.index)]
+        if late:
+            del queued[late[0]]
+            raise PromptError(f"a prompt waits for frame {late[0]}, but frame {frame.index} came; step every frame")
+        due: dict[int, Prompt] = {}
+        for key in dict.fromkeys((-1, frame.index)):
+            for obj_id, prompt in list(queued.get(key, {}).items()):
+                try:
+                    due[obj_id] = merge(due.get(obj_id), check_inside(prompt, frame.size))
+                except PromptError as error:
+                    del queued[key][obj_id]  # this one alone: the others still wait when the frame comes again
+                    raise PromptError(f"object {obj_id}: {error}") from None
+        return due
+
+    @contextmanager
+    def _all_or_nothing(self) -> Iterator[Snapshot]:
+        """What fails, or is interrupted, leaves the session as it was; -> its state before."""
+        before = self.snapshot()
+        try:
+            yield before
+        except BaseException:
+            self._set(before)
+            raise
+
+    def _remember_for_undo(self, state: Snapshot | None = None) -> None:
+        self._undo = [*self._undo[1 - UNDO_DEPTH :], state or self.snapshot()]
+
+    def _set(self, snapshot: Snapshot) -> None:
+        self._state, self._shown = snapshot.fork(), None
