@@ -373,6 +373,15 @@ def test_a_visit_has_one_camera_which_ends_with_it(client, visits):
     assert len(visits) == 0
 
 
+def test_the_next_camera_may_come_while_the_last_one_is_closing(client, visits):
+    visitor = Visitor(client)
+    for _ in range(5):
+        with client.websocket_connect(visitor.url("live")) as socket:
+            socket.send_bytes(bytes(8) + jpeg(0))
+            socket.send_text('{"obj_id": 1, "points": [[14, 20]]}')  # of the first frame, which is looked at first
+            assert socket.receive_json()["clock"] == 0 and socket.receive_json()["objects"]
+
+
 def test_a_camera_that_says_nothing_is_let_go_as_any_visitor(client, visits):
     visitor = Visitor(client)
     with client.websocket_connect(visitor.url("live")) as socket:
