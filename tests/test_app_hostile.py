@@ -521,3 +521,13 @@ def test_twenty_visitors_track_at_once_and_a_click_comes_between(clip):
             assert honest.click(0, obj_id=len(waits) % 5 + 1).status_code == 200
             waits.append(time.monotonic() - began)
         assert all(v.wait()["fresh_until"] == COUNT - 1 for v in tracking) and sorted(waits)[len(waits) // 2] < 1
+
+
+def test_the_fuzzer_of_the_app_runs(capsys):
+    """A few seconds of `scripts/fuzz_app.py`: nothing breaks, nothing swells, nothing stays. How long a click takes is measured by a longer run of it."""
+    import importlib.util
+
+    spec = importlib.util.spec_from_file_location("fuzz_app", Path(__file__).resolve().parents[1] / "scripts/fuzz_app.py")
+    fuzz = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(fuzz)
+    assert fuzz.main(["--seconds", "6", "--most", "30"]) == 0, capsys.readouterr().out
