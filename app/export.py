@@ -11,9 +11,11 @@ from pathlib import Path
 from vidmem.types import Frame
 from vidmem.video import open_sinks
 
-from .archive import save
+from .archive import save, unpack
 from .limits import Refused
 from .project import Project
+
+__all__ = ["KINDS", "export", "unpack"]  # the last: what takes an exported project apart again
 
 KINDS = {
     "overlay": "video with the masks drawn on it (MP4)", "webm": "cut-out with a transparent ground (WebM)", "rgba": "cut-out, a PNG each frame",

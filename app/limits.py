@@ -53,7 +53,7 @@ class Limits:
     longer_side: int = 1280
     """Pixels; larger videos are shrunk for the app. The command line works at full size."""
     objects: int = 20
-    pathways: int = 40
+    pathways: int = 24
     """Objects times the width of the search: what one frame may cost, for the other visitors wait for it."""
     visitors: int = 8
     idle_minutes: float = 30

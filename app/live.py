@@ -41,6 +41,11 @@ class Live:
         self._room = POINTS  # points that may still be said about the newest frame
         self.dropped = 0
 
+    @property
+    def started(self) -> bool:
+        """A frame has come, which a prompt can be about."""
+        return self._size is not None
+
     def step(self, jpeg: bytes) -> dict:
         """A frame -> what to send down. Raises `Refused` for what is no picture, or of another size than the ones before."""
         return self.follow(picture(jpeg))
@@ -65,7 +70,7 @@ class Live:
         elif "remove" in said:
             change = partial(self._session.remove, obj_id(said, "remove"))
         else:
-            if self._size is None:
+            if not self.started:
                 raise Refused("no frame has come yet; send one, then say what is on it")
             given = arguments(said | {"mask": None}, self._size)
             self._room -= max(1, len(given["points"] or ()))
@@ -184,7 +189,7 @@ async def serve(socket: WebSocket, live: Live, pool: Executor, heard: Callable[[
             await came.wait()
             came.clear()
             while newest["prompts"] or newest["frame"] is not None:
-                if newest["prompts"]:
+                if newest["prompts"] and (live.started or newest["frame"] is None):
                     await answer(say, newest["prompts"].pop(0), None)
                 elif (data := newest["frame"]) is not None:
                     newest["frame"] = None
@@ -236,7 +241,7 @@ async def serve(socket: WebSocket, live: Live, pool: Executor, heard: Callable[[
         for camera in cameras:
             camera.close()
         await loop.run_in_executor(pool, live.close)
-        with contextlib.suppress(RuntimeError):
+        with contextlib.suppress(RuntimeError, WebSocketDisconnect):
             await socket.close()
 
 

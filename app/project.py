@@ -66,7 +66,7 @@ class Project:
     fps: float
     turn: Any
     max_objects: int = 20
-    max_pathways: int = 40
+    max_pathways: int = 24
     things: dict[int, Thing] = field(default_factory=dict)
     edits: list[Edit] = field(default_factory=list)
     undone: list[tuple[list[Edit], dict[int, Thing]]] = field(default_factory=list)
@@ -87,9 +87,7 @@ class Project:
         given = arguments(prompt, self.size)
         with self._lock:
             self._room(frame_idx, obj_id, prompt)
-            self._go(frame_idx)
-            with self.turn:
-                result = self._session.add(obj_id, **given)
+            result = self._go(frame_idx, lambda: self._session.add(obj_id, **given))
             self._remember()
             self.things.setdefault(obj_id, Thing(f"object {obj_id}", ""))
             self._edit([*self.edits, Edit(frame_idx, obj_id, prompt)], frame_idx)
@@ -214,15 +212,17 @@ class Project:
                         session.add(1, points=[[width / 2, height / 2]])
 
     # The session -----------------------------------------------------------------------------------------------------
-    def _go(self, frame_idx: int) -> None:
-        """Bring the session to a frame, with all edits until there. No object before the first edit: nothing to do before it."""
+    def _go(self, frame_idx: int, then: Callable[[], Any] = lambda: None) -> Any:
+        """Bring the session to a frame, with all edits until there -> then(), called in the turn of the last step, for a click should wait for
+        one turn of others and no more. No object before the first edit: nothing to do before it."""
         if self.closed:
             raise Refused("this video is closed; load the page again", 404)
         if not 0 <= frame_idx < self.count:
             raise Refused(f"there is no frame {shown(frame_idx)}; the video has {self.count}")
         at = self._session.frame_idx if self._session else None
         if at == frame_idx:
-            return
+            with self.turn:
+                return then()
         if self._jumped and frame_idx - 1 != at:
             at = None
         first = min((e.frame_idx for e in self.edits), default=frame_idx)
@@ -235,11 +235,14 @@ class Project:
                 self._session.restore(self._states[state])
         start = min(first, frame_idx) if at is None else at + 1
         jump = frame_idx - start > AHEAD and frame_idx > self.fresh_until + 1
-        for i in [frame_idx] if jump else range(start, frame_idx + 1):
-            self._step(i)
+        if not jump:
+            for i in range(start, frame_idx):
+                self._step(i)
+        said = self._step(frame_idx, then)
         self._jumped = jump or (self._jumped and at is not None)
+        return said
 
-    def _step(self, i: int) -> None:
+    def _step(self, i: int, then: Callable[[], Any] = lambda: None) -> Any:
         frame = Frame(i, i / self.fps, self.frames(i))
         given = [(e.obj_id, arguments(e.prompt, self.size)) for e in self.edits if e.frame_idx == i]
         try:
@@ -247,11 +250,13 @@ class Project:
                 self._session.step(frame)
                 for obj_id, prompt in given:
                     self._session.add(obj_id, **prompt)
+                said = then()
         except BaseException:
             self._forget(i)  # half of what was said on this frame is worse than coming here again
             raise
         if i % EVERY == EVERY - 1:
             self._states[i] = self._session.snapshot().light()  # only ever stepped on from
+        return said
 
     def _edit(self, edits: list[Edit], frame_idx: int) -> None:
         self.edits = edits

@@ -264,7 +264,7 @@ def make_app(tracker: Tracker, limits: Limits, visits: Visits, auth: tuple[str, 
         leave, loop = asyncio.Event(), asyncio.get_running_loop()
         try:
             visit = visits.get(token)
-            with visit.camera(lambda: loop.call_soon_threadsafe(leave.set)):
+            async with visit.camera(lambda: loop.call_soon_threadsafe(leave.set)):
                 await live.serve(socket, live.Live(tracker, visit.turn, min(limits.objects, limits.pathways // getattr(tracker.search, "width", 1))), visits.pools.of["watching"], visit.here, leave, limits.allow_url)
         except Refused as error:
             if socket.client_state is WebSocketState.CONNECTING:

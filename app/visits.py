@@ -10,7 +10,7 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import Future, wait
-from contextlib import contextmanager
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 
 from .archive import restore
@@ -22,6 +22,7 @@ from .roots import Root, sweep
 from .turns import Place, Turns
 
 PATIENCE = 30  # seconds for a job to notice that it is to end; it asks before each frame
+CLOSING_SECONDS = 2  # in which a page may open the next socket while the one before is closing
 EMPTY_SECONDS = 120  # without a request, after which a visit with nothing in it makes room; an open page asks every minute
 
 
@@ -119,10 +120,13 @@ class Visit:
         finally:
             self._uploading = False
 
-    @contextmanager
-    def camera(self, leave: Callable[[], None]):
-        """While it is on. leave: called, from any thread, when the visit ends. Raises `Refused` when there is one."""
+    @asynccontextmanager
+    async def camera(self, leave: Callable[[], None]):
+        """While it is on. leave: called, from any thread, when the visit ends. Raises `Refused` when there is one, and not about to be over."""
         self.here()
+        until = time.monotonic() + CLOSING_SECONDS
+        while self._leave is not None and time.monotonic() < until:
+            await asyncio.sleep(0.05)
         if self._leave is not None:
             raise Refused("a camera of this visit is on; end it first", 429)
         self._leave = leave

@@ -145,7 +145,7 @@ def test_going_back_and_forth_gives_what_going_straight_gives(client, clip):
 def test_a_click_far_ahead_of_what_was_tracked_is_answered_without_tracking_there(visitor, visits, monkeypatch):
     project = visits.get(visitor.token).project
     steps, step = [], project._step
-    project._step = lambda i: (steps.append(i), step(i))[1]
+    project._step = lambda i, *then: (steps.append(i), step(i, *then))[1]
     visitor.click()
     monkeypatch.setattr("app.project.AHEAD", 5)
     visitor.click(20, obj_id=2, at=(30, 20))

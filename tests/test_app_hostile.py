@@ -373,6 +373,15 @@ def test_a_visit_has_one_camera_which_ends_with_it(client, visits):
     assert len(visits) == 0
 
 
+def test_the_next_camera_may_come_while_the_last_one_is_closing(client, visits):
+    visitor = Visitor(client)
+    for _ in range(5):
+        with client.websocket_connect(visitor.url("live")) as socket:
+            socket.send_bytes(bytes(8) + jpeg(0))
+            socket.send_text('{"obj_id": 1, "points": [[14, 20]]}')  # of the first frame, which is looked at first
+            assert socket.receive_json()["clock"] == 0 and socket.receive_json()["objects"]
+
+
 def test_a_camera_that_says_nothing_is_let_go_as_any_visitor(client, visits):
     visitor = Visitor(client)
     with client.websocket_connect(visitor.url("live")) as socket:
@@ -512,3 +521,13 @@ def test_twenty_visitors_track_at_once_and_a_click_comes_between(clip):
             assert honest.click(0, obj_id=len(waits) % 5 + 1).status_code == 200
             waits.append(time.monotonic() - began)
         assert all(v.wait()["fresh_until"] == COUNT - 1 for v in tracking) and sorted(waits)[len(waits) // 2] < 1
+
+
+def test_the_fuzzer_of_the_app_runs(capsys):
+    """A few seconds of `scripts/fuzz_app.py`: nothing breaks, nothing swells, nothing stays. How long a click takes is measured by a longer run of it."""
+    import importlib.util
+
+    spec = importlib.util.spec_from_file_location("fuzz_app", Path(__file__).resolve().parents[1] / "scripts/fuzz_app.py")
+    fuzz = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(fuzz)
+    assert fuzz.main(["--seconds", "6", "--most", "30"]) == 0, capsys.readouterr().out
