@@ -86,8 +86,8 @@ def listing(folder: Path) -> dict[str, bytes]:
     return {name: b"" if name.endswith((".mp4", "done.json")) else data for name, data in found.items()}
 
 
-def killed_tracks(scratch: Path, kills: int, chance: random.Random) -> dict:
-    make_clip(scratch / "clip.mp4", 150)
+def killed_tracks(scratch: Path, kills: int, chance: random.Random, frames: int = 150) -> dict:
+    make_clip(scratch / "clip.mp4", frames)
     arguments = ["track", scratch / "clip.mp4", "--box", "10,10,40,40", "--runtime", "onnx", "--threads", "1", "--save", KINDS[0], "--out"]
     began = time.perf_counter()
     assert start(*arguments, scratch / "calm").wait() == 0
@@ -111,13 +111,14 @@ def killed_tracks(scratch: Path, kills: int, chance: random.Random) -> dict:
 
 
 def children(pid: int) -> list[int]:
+    """Its workers, as far as they live."""
     found = []
     for task in Path(f"/proc/{pid}/task").glob("*/children"):
         try:
-            found += [int(child) for child in task.read_text().split()]
-        except OSError:
+            found += [int(c) for c in task.read_text().split() if b"spawn_main" in Path(f"/proc/{c}/cmdline").read_bytes()]
+        except OSError:  # it died while we looked
             pass
-    return [child for child in found if b"spawn_main" in Path(f"/proc/{child}/cmdline").read_bytes()]
+    return found
 
 
 def check_published(out: Path, seen: dict[str, tuple[int, str]], count: Counter, faults: list[str]) -> None:
@@ -180,11 +181,14 @@ def killed_batches(scratch: Path, kills: int, chance: random.Random, clips: int 
 
 def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--kills", type=int, default=100, help="in all; a third of them over track")
+    parser.add_argument("--kills", type=int, default=100, help="in all; a third of them over track, the others over batch")
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--of", choices=("track", "batch"), nargs="*", default=("track", "batch"))
     args = parser.parse_args(argv)
     chance, said = random.Random(args.seed), {}
-    for name, run, kills in (("track", killed_tracks, args.kills // 3), ("batch", killed_batches, args.kills - args.kills // 3)):
+    shares = {"track": (killed_tracks, args.kills // 3), "batch": (killed_batches, args.kills - args.kills // 3)}
+    for name in args.of:
+        run, kills = shares[name]
         with tempfile.TemporaryDirectory(prefix="vidmem-kill-") as scratch:
             said[name] = run(Path(scratch), kills, chance)
         print(json.dumps({name: said[name]}), flush=True)

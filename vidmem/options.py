@@ -67,7 +67,7 @@ def literal(text: str):
     """A number, true, false or null as JSON has them; else the word itself."""
     try:
         return json.loads(text.lower())
-    except ValueError:
+    except (ValueError, RecursionError):
         return text
 
 

@@ -15,7 +15,7 @@ from vidmem.batch.crews import Crew
 from vidmem.batch.places import Folder
 from vidmem.batch.plan import Item
 from vidmem.batch.work import Settings, failed_name, keep_failed
-from vidmem.errors import OutputError
+from vidmem.errors import OutputError, VidmemError
 from vidmem.names import cell, shown
 from vidmem.video.ledger import DONE
 
@@ -45,7 +45,7 @@ class Report:
 
     def table(self) -> str:
         """A line for each failure, then the sums."""
-        lines = [f"failed  {shown(r['video'])}: {shown(r['error'])}" for r in self.records.values() if r["state"] == "failed"]
+        lines = [f"failed  {shown(r['video'])}: {shown(str(r.get('error', 'no reason was kept')))}" for r in self.records.values() if r["state"] == "failed"]
         states, frames = self.states, sum(r.get("frames", 0) for r in self.records.values())
         lines.append(f"{states['done']} done ({self.now} in this run), {states['failed']} failed, {states['waiting']} waiting; {frames} frames, {self.seconds:.1f} s")
         return "\n".join(lines)
@@ -68,7 +68,7 @@ class Report:
         """Raises `OutputError` where a file of another kind has the report's name: it would be lost."""
         try:
             known = json.loads(out.read("report.json") or b"{}")
-        except ValueError:
+        except (ValueError, RecursionError):
             known = None
         table = out.read("report.csv") or b""
         if not isinstance(known, dict) or (known and not {"videos", "states"} <= known.keys()):
@@ -118,7 +118,13 @@ def _refused(item: Item) -> dict:
 def _look_again(report: Report, item: Item, out) -> None:
     """Done is what is there now, not what was said to be."""
     record = report.records[item.name]
-    if record["state"] == "done" and (lost := out.missing(item.name)):
+    if record["state"] != "done":
+        return
+    try:
+        lost = out.missing(item.name)
+    except VidmemError:  # something else stands there now
+        lost = DONE
+    if lost:
         report.records[item.name] = record | {"state": "failed", "error": f"{item.name}/{lost} is gone from the results; run the same command again"}
 
 
@@ -128,9 +134,9 @@ def _known(item: Item, settings: Settings, out, retry_failed: bool) -> dict | No
     for name in (f"{item.name}/{DONE}", *(() if retry_failed else (failed_name(item.name),))):
         try:
             record = json.loads(out.read(name) or b"null")
-        except ValueError:
+        except (ValueError, RecursionError):
             continue
-        if isinstance(record, dict) and (record.get("stamp"), record.get("settings")) == (item.stamp, wanted):
+        if isinstance(record, dict) and record.get("state") in ("done", "failed") and (record.get("stamp"), record.get("settings")) == (item.stamp, wanted):
             return record
     return None
 

@@ -6,8 +6,10 @@ import hashlib
 import json
 import os
 import shutil
+import threading
 import time
 from collections.abc import Callable
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -71,7 +73,8 @@ class Worker:
             results = work / "results"
             Ledger(results).add(results / DONE)
             (results / DONE).write_text(json.dumps(record, indent=1))
-            self.out.publish(results, item.name)
+            with awake(alive):
+                self.out.publish(results, item.name)
             self.out.remove(failed_name(item.name))
         except Exception as error:
             record |= failure(error) | {"seconds": round(time.perf_counter() - began, 3)}
@@ -86,7 +89,8 @@ class Worker:
         from vidmem.video import open_sinks, open_video
 
         prompts = item.load()
-        path = self.source.fetch(item.name, work)
+        with awake(alive):
+            path = self.source.fetch(item.name, work)
         with open_video(path, max_size=self.settings.max_size) as video:
             results = work / "results"
             sinks = [*open_sinks(list(self.settings.save), results, video.frame_rate, Ledger(results)), Pulse(alive)]
@@ -97,8 +101,26 @@ class Worker:
         return {
             "frames": report.frames, "objects": len(report.statuses), "fps": round(report.fps, 2), "warnings": report.problems,
             "statuses": {str(o): {s.value: n for s, n in counts.items()} for o, counts in report.statuses.items()},
-            "sha256": content_hash(path), "runtime": self.tracker.network.runtime,
+            "sha256": content_hash(path, alive), "runtime": self.tracker.network.runtime,
         }  # fmt: skip
+
+
+@contextmanager
+def awake(alive: Callable[[], None]):
+    """Tells that work goes on, while a store sends or takes a file: it has deadlines of its own."""
+    over = threading.Event()
+
+    def tell() -> None:
+        while not over.wait(1):
+            alive()
+
+    thread = threading.Thread(target=tell, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
 
 
 class Pulse(Sink):
@@ -157,7 +179,7 @@ def keep_failed(out, record: dict) -> None:
         pass
 
 
-def content_hash(path: Path) -> str:
+def content_hash(path: Path, alive: Callable[[], None] = lambda: None) -> str:
     """Of a file, or of a folder's images with their names."""
     digest = hashlib.sha256()
     for file in sorted(path.iterdir()) if path.is_dir() else [path]:
@@ -166,6 +188,7 @@ def content_hash(path: Path) -> str:
             with file.open("rb") as data:
                 while block := data.read(1 << 20):
                     digest.update(block)
+                    alive()
     return digest.hexdigest()
 
 

@@ -18,6 +18,7 @@ from pathlib import Path
 import numpy as np
 
 from vidmem.errors import PromptError, SourceError, UserError
+from vidmem.prompts import MASK_FORMATS
 from vidmem.types import Prompt
 from vidmem.video.source import natural_key
 
@@ -158,9 +159,9 @@ def load_labels(path: str | Path) -> np.ndarray:
     from PIL import Image
 
     try:
-        with Image.open(path) as image:
+        with Image.open(path, formats=MASK_FORMATS) as image:
             mode, labels = image.mode, np.array(image)
-    except OSError as error:
+    except Exception as error:  # a damaged image gives whatever its decoder trips over
         raise SourceError(f"{path}: not a readable label map ({error}); expected an indexed or grey PNG") from error
     if labels.ndim != 2:
         raise SourceError(f"{path}: a {mode} image; expected an indexed or grey PNG whose values are object ids")
