@@ -35,7 +35,7 @@ def test_a_session_reports_the_cut_and_tells_banks_and_snapshots():
     session = new_session()
     session.add(1, points=click(1, 0))
     red, cuts = picture(0), []
-    session.step(Frame(0, None, scene(0).image))
+    session.step(Frame(0, None, scene(0, 120, 160).image))
     before = session.snapshot()
     for t, image in enumerate([red, red, picture(2), picture(2)], 1):
         cuts.append(session.step(Frame(t, None, image)).cut)
@@ -43,7 +43,7 @@ def test_a_session_reports_the_cut_and_tells_banks_and_snapshots():
     entries = {e.frame_idx: e.verdict.cut for e in session._state.tracks[1].best.bank.entries()}
     assert entries == {0: False, 1: True, 2: False, 3: True, 4: False}
     session.restore(before)
-    assert session.step(Frame(1, None, scene(1).image)).cut is False
+    assert session.step(Frame(1, None, scene(1, 120, 160).image)).cut is False
     assert not any(session.step(Frame(2 + k, None, image)).cut for k, image in enumerate([])) and session.result().cut is False
 
 
