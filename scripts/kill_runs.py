@@ -148,7 +148,7 @@ def killed_batches(scratch: Path, kills: int, chance: random.Random, clips: int 
     count, faults, seen, workers, save = Counter(), [], {}, set(), KINDS[0]
     while count["driver"] + count["worker"] < kills:
         process, target = start(*arguments, save), chance.choice(("driver", "worker"))
-        until = time.perf_counter() + chance.uniform(0.4, 3.0)
+        until = time.perf_counter() + chance.uniform(0.4, 8.0)
         while time.perf_counter() < until and process.poll() is None:
             workers.update(children(process.pid))
             time.sleep(0.02)
@@ -170,6 +170,8 @@ def killed_batches(scratch: Path, kills: int, chance: random.Random, clips: int 
         process = start(*arguments, save)
         process.communicate(timeout=120)
         check_published(out, seen, count, faults)
+    for record in (out / ".failed").rglob("*.json"):
+        faults.append(f"{record.name}: {json.loads(record.read_text())['error']}")
     lost = [f"c{n}" for n in range(clips) if not (out / f"c{n}.mp4/done.json").is_file()]
     listed = {path.parent / name for path in out.glob("*/.vidmem-files") for name in [*path.read_text().split(), path.name]}
     own = {out / name for name in (".lock", "report.json", "report.csv")}
