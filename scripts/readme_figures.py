@@ -27,10 +27,15 @@ def score_row(title: str, name: str, floor: str, aim: str, command: str) -> list
 
 def table() -> str:
     rows = ["| what | measured | floor | aim | command |", "|---|---|---|---|---|"]
-    rows += score_row("J&F, ten DAVIS sequences, first-frame mask", "davis_mask", "0.60", "0.70", "vidmem eval DATA/davis --prompt mask")
-    rows += score_row("the same from a box", "davis_box", "0.50", "0.62", "vidmem eval DATA/davis --prompt box")
-    rows += score_row("the same from one click", "davis_click", "0.40", "0.55", "vidmem eval DATA/davis --prompt click")
-    rows += score_row("J&F, `other/dogs-jump`, three objects, masks", "dogs_jump", "0.45", "0.60", "vidmem eval DATA/other/dogs-jump")
+    rows += score_row("J&F, ten DAVIS sequences, first-frame mask", "davis_mask", "0.80", "0.86", "vidmem eval DATA/davis --prompt mask")
+    rows += score_row("the same from a box", "davis_box", "0.77", "0.83", "vidmem eval DATA/davis --prompt box")
+    rows += score_row("the same from one click", "davis_click", "0.70", "0.78", "vidmem eval DATA/davis --prompt click")
+    rows += score_row("J&F, `other/dogs-jump`, three objects, masks", "dogs_jump", "0.62", "0.78", "vidmem eval DATA/other/dogs-jump")
+    if stories := load("stories"):
+        (row,) = stories["pairs"]
+        for title, key, floor, aim in (("J&F, long videos, default bank", "j_and_f", "0.55", "0.70"), ("the same: silent while the object is absent", "absent", "0.85", "0.95"),
+                                       ("the same: J in the 60 frames after a return", "returned", "0.40", "0.60")):  # fmt: skip
+            rows.append(f"| {title} | **{row[key]:.3f}** | {floor} | {aim} | `{stories['command']}` |")
     if job := load("job"):
         for count, floor, aim in ((1, "20 fps", "40"), (5, "8 fps", "20")):
             row = job[f"objects_{count}"]

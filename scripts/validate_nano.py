@@ -42,7 +42,9 @@ def main(argv=None) -> None:
         row, weights = {}, args.weights
         if weights.is_file():
             weights = Path(folder)
-            row = exported(args.weights, weights, args.presence)
+            from export_nano import export_checkpoint
+
+            row = export_checkpoint(args.weights, weights, args.presence) | {"presence": args.presence}
         tracker = vidmem.load("nano", runtime="onnx", threads=1, weights=weights)
         if args.bank:
             from bench_memory import parse
@@ -61,24 +63,6 @@ def main(argv=None) -> None:
     if args.log:
         with args.log.open("a") as log:
             log.write(json.dumps(row) + "\n")
-
-
-def exported(checkpoint: Path, folder: Path, presence: float) -> dict:
-    """Write a checkpoint's averaged weights and graphs -> its step and minutes."""
-    import torch
-
-    from vidmem.nn.nano.export import export
-    from vidmem.nn.nano.model import Nano
-    from vidmem.weights import save_nano
-
-    state = torch.load(checkpoint, weights_only=True, map_location="cpu")
-    model = Nano().eval()
-    model.load_state_dict(state["average"])
-    with torch.no_grad():
-        model.mask_decoder.presence[-1].bias -= presence
-    save_nano(model, folder / "nano.safetensors", {})
-    export(model, folder)
-    return {"step": state["step"], "minutes": round(state["minutes"], 1)}
 
 
 def held_out(data: Path, cache: Path) -> Path:

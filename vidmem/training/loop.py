@@ -99,16 +99,15 @@ class Step:
         return maps, guess[:, None]
 
     def _loss(self, name: str, decoded, target: Tensor, valid: Tensor, spread: float) -> tuple[Tensor, Tensor]:
-        """-> loss, mask probabilities of the candidate that the model itself believes (R, 1, h, w). Absent frames teach presence;
-        the mask that they show is hidden behind it anyway, and is only nudged to be empty."""
+        """-> loss, mask probabilities of the candidate that the model itself believes (R, 1, h, w). Absent frames teach
+        presence alone: a mask that is told to be empty there is soon empty also when the object returns (measured: J after a return fell)."""
         logits, iou_logits, object_logit = decoded
         per_mask = mask_loss(logits, target, valid)
         area = target.amax((1, 2, 3))
         present = (area > 0.5).float()
-        weight = torch.where(present > 0, 1.0, 0.1)
         # The best candidate learns most, the others a little, so that they differ without dying (SAM's rule, softened).
         per_row = (1 - spread) * per_mask.min(1).values + spread * per_mask.mean(1)
-        loss = (per_row * weight).sum() / len(weight)
+        loss = (per_row * present).sum() / len(present)
         with torch.no_grad():
             hard, truth = logits > 0, target > 0.5
             iou = (hard & truth).flatten(2).sum(-1) / (hard | truth).flatten(2).sum(-1).clamp(min=1)
@@ -134,7 +133,7 @@ class Step:
         batch, frames = images.shape[:2]
         encoded = self._run(model.encode, images.flatten(0, 1))
         feature, skip, key, identity = (x.unflatten(0, (batch, frames)) for x in encoded)
-        enough = (labels[:, 0] == OTHER).flatten(1).sum(1) >= 100
+        enough = ((labels[:, 0] == OTHER).flatten(1).sum(1) >= 100) & torch.from_numpy(rng.random(batch) < 0.7).to(self.device)
         rows = [(b, TARGET) for b in range(batch)] + [(b, OTHER) for b in range(batch) if enough[b]]
         clip = torch.tensor([b for b, _ in rows], device=self.device)
         one_of = torch.tensor([obj for _, obj in rows], device=self.device)[:, None, None, None]
@@ -152,9 +151,12 @@ class Step:
             conditioned = model.attend(key[:, t], coarse[t], *long, *new)
             share = conditioned[:, [value_dim, width + value_dim]].clamp(1e-3, 1 - 1e-3)
             truth = F.avg_pool2d(target[:, t], 2)
-            direct = F.binary_cross_entropy(share, truth.expand_as(share))  # the matching itself must carry the labels
+            there = (target[:, t].amax((1, 2, 3)) > 0.5).float()
+            # The matching itself must carry the labels, and so must the identities.
+            direct = F.binary_cross_entropy(share, truth.expand_as(share), reduction="none").mean((1, 2, 3))
             same = 12 * (conditioned[:, -2:-1] - conditioned[:, -1:])
-            direct = direct + 0.5 * F.binary_cross_entropy_with_logits(same, truth)  # and so must the identities
+            direct = direct + 0.5 * F.binary_cross_entropy_with_logits(same, truth, reduction="none").mean((1, 2, 3))
+            direct = (direct * there).sum() / len(there)
             return self._run(model.mask_decoder, feature[:, t], skip[:, t], conditioned, maps), direct
 
         def remember(t, share):

@@ -82,7 +82,7 @@ class MemoryAttention(nn.Module):
             first = block * count
             some = query[:, first : first + count] if block < self.blocks - 1 else query[:, first:]
             similarity = some @ across
-            most.append(similarity.amax(-1, keepdim=True))
+            most.append(similarity.detach().amax(-1, keepdim=True))  # the ratio below does not depend on it: no gradient to follow
             parts.append((similarity - most[-1]).exp() @ counted)
         read, best = torch.cat(parts, 1), (torch.cat(most, 1) + offset) / temperature
         read = read[..., :-1] / read[..., -1:]
