@@ -20,6 +20,7 @@ NANO_NUMBERS = {"slots": 3, "prompts": 3, "pointers": 0, "absent": False}
 """What every bank starts from on `nano`: it has no pointers, an empty mask as its newest memory would blind its local read, and
 plain reads of more memories than it was trained with cost time and find nothing."""
 NANO_BANKS = {
+    "confident": {"iou": 0.75},
     "recent": {"stride": 5},
     "diverse": {"slots": 5, "iou": 0.8},
     **{name: {"slots": 5} for name in ("anchors", "motion", "keyset", "consolidated", "lagged", "spaced")},
@@ -78,7 +79,7 @@ def _sam2(name: str) -> Model:
     return Model(name, f"Meta's {version.upper().replace('SAM', 'SAM ')}, {size}, at 1024 pixels; fetch it first", Recent())
 
 
-MODELS = {"nano": Model("nano", "embedded model, 1.6 M parameters, trained by this project; runs on a CPU", Confident(**NANO_NUMBERS))}
+MODELS = {"nano": Model("nano", "embedded model, 3.6 M parameters, trained by this project; runs on a CPU", Confident(**NANO_NUMBERS | NANO_BANKS["confident"]))}
 MODELS |= {name: _sam2(name) for name in CONFIGS}
 
 
