@@ -37,7 +37,7 @@ def main(argv=None) -> None:
         left.plot(steps, means, label=label)
     for name, label in (("mask", "J&F from masks"), ("box", "from boxes"), ("click", "from clicks"), ("stories", "J&F, stories"), ("returned", "J after a return")):
         found = [(row["step"], row[name]) for row in figure["validation"] if name in row]
-        right.plot(*zip(*found), marker="o", label=label)
+        right.plot(*zip(*found), marker="o", label=label) if found else None
     left.set_title("training clips: IoU, presence")
     right.set_title("held-out videos and stories")
     for side in (left, right):

@@ -40,6 +40,8 @@ def table() -> str:
         for count, floor, aim in ((1, "20 fps", "40"), (5, "8 fps", "20")):
             row = job[f"objects_{count}"]
             text = f"**{row['fps_median']:.1f} fps** ({row['fps_min']:.1f} to {row['fps_max']:.1f}), step p95 {row['step_ms_p95']:.0f} ms"
+            if ratio := job.get("against_previous_model"):
+                text += f"; **{ratio[f'objects_{count}']:.2f} times** the previous model's in the same run"
             rows.append(f"| whole job, 854x480, {count} object{'s'[: count - 1]} | {text} | {floor} | {aim} | `scripts/bench_job.py` |")
     if s := load("stream"):
         text = f"**{s['growth_percent']:+.1f} %** after frame 500 ({s['frames']:,} frames)"

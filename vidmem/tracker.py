@@ -20,7 +20,7 @@ NANO_NUMBERS = {"slots": 3, "prompts": 3, "pointers": 0, "absent": False}
 """What every bank starts from on `nano`: it has no pointers, an empty mask as its newest memory would blind its local read, and
 plain reads of more memories than it was trained with cost time and find nothing."""
 NANO_BANKS = {
-    "confident": {"iou": 0.75},
+    "confident": {"iou": 0.5},
     "recent": {"stride": 5},
     "diverse": {"slots": 5, "iou": 0.8},
     **{name: {"slots": 5} for name in ("anchors", "motion", "keyset", "consolidated", "lagged", "spaced")},
