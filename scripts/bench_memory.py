@@ -1,8 +1,8 @@
 """Measure memory banks and searches on long videos with exact truth (`vidmem.evaluation.longterm`) and on short sequences.
 
-    python scripts/bench_memory.py ../shared/data/davis --json assets/figures/memory.json
-    python scripts/bench_memory.py ../shared/data/davis --only recent/greedy diverse/greedy --first-seed 100 --videos 4   # a look
-    python scripts/bench_memory.py ../shared/data/davis --short --json assets/figures/memory_short.json --only ...
+    python scripts/bench_memory.py DATA/davis --json assets/figures/memory.json
+    python scripts/bench_memory.py DATA/davis --only recent/greedy diverse/greedy --first-seed 100 --videos 4   # a look
+    python scripts/bench_memory.py DATA/davis --short --json assets/figures/memory_short.json --only ...
 
 Each video is composed and encoded once; every pair of bank and search then follows it from the first frame's mask, with
 one network thread. `--processes` videos run side by side. A pair is BANK/SEARCH, with numbers where wanted:
