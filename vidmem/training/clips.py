@@ -219,18 +219,21 @@ class ClipGenerator:
         reel, rng = self.videos[self.rng.integers(len(self.videos))], self.rng
         times = self._times(reel, int(rng.choice([1, 2, 3, 4, 5, 6, 8, 10, 12])))
         if not (ids := reel.objects(times[0])):
-            return np.zeros((1, *self.config.size, 3), np.uint8), np.zeros((1, *self.config.size), np.uint8)
+            return self._nothing()
         chosen = rng.permutation(ids)[:2]
         frames = [(reel.image(k), reel.labels(k)) for k in times]
         return self._shown([(image, _renamed(labels, chosen)) for image, labels in frames], reel, (0.55, 1.3), strength=0.25)
 
     def _still(self):
         reel, rng = self._some_still(), self.rng
-        ids = reel.objects(0)
-        if not ids:
-            return np.zeros((1, *self.config.size, 3), np.uint8), np.zeros((1, *self.config.size), np.uint8)
+        if not (ids := reel.objects(0)):
+            return self._nothing()
         frame = reel.image(0), _renamed(reel.labels(0), rng.permutation(ids)[:2])
         return self._shown([frame] * self.config.frames, reel, (0.6, 1.6), strength=0.8)
+
+    def _nothing(self):
+        """A clip without a target; `sample` draws again."""
+        return np.zeros((1, *self.config.size, 3), np.uint8), np.zeros((1, *self.config.size), np.uint8)
 
     def _shown(self, frames, reel: Reel, scales, strength: float):
         """Frames through one camera, with what is added to them and what takes the target away."""

@@ -122,18 +122,24 @@ def read_labels(path: Path) -> np.ndarray:
 
 
 def _video(name: str, path: Path, labels: dict[str, Path], cache: Path) -> Reel:
-    masks = list(labels.values())
-    stored = cache / (name.replace("/", "__") + ".npy")
-    if not stored.exists():
-        cache.mkdir(parents=True, exist_ok=True)
-        frames = _decode(path)
+    def read() -> np.ndarray:
+        frames, masks = _decode(path), list(labels.values())
         if len(frames) != len(masks):
             raise SourceError(f"{path} has {len(frames)} frames and {path.parent / 'masks'} {len(masks)} masks; expected one for each frame")
-        both = np.concatenate([frames, _stacked(masks, frames.shape[1:3], path)[..., None]], -1)
-        np.save(stored.with_suffix(".new.npy"), both)
-        stored.with_suffix(".new.npy").replace(stored)
+        return np.concatenate([frames, _stacked(masks, frames.shape[1:3], path)[..., None]], -1)
+
+    return _kept(name, "video", cache / f"{name.replace('/', '__')}.npy", read)
+
+
+def _kept(name: str, group: str, stored: Path, read: Callable[[], np.ndarray]) -> Reel:
+    """A reel of what `read` gave once, (N, H, W, 4) uint8: RGB and labels. The file appears as a whole or not at all."""
+    if not stored.exists():
+        stored.parent.mkdir(parents=True, exist_ok=True)
+        part = stored.with_suffix(".new.npy")
+        np.save(part, read())
+        part.replace(stored)
     array = np.load(stored, mmap_mode="r")
-    return Reel(name, "video", len(array), lambda k: np.ascontiguousarray(array[k, ..., :3]), lambda k: np.ascontiguousarray(array[k, ..., 3]))
+    return Reel(name, group, len(array), lambda k: np.ascontiguousarray(array[k, ..., :3]), lambda k: np.ascontiguousarray(array[k, ..., 3]))
 
 
 def _stacked(masks: list[Path], size: tuple[int, int], path: Path) -> np.ndarray:
@@ -163,11 +169,9 @@ def outlined_reels(clips: Path, outlines: Path, cache: Path) -> list[Reel]:
 
 
 def _outlined(path: Path, entries: list[dict], cache: Path) -> Reel:
-    stored = cache / f"outlined__{path.stem}.npy"
-    if not stored.exists():
+    def read() -> np.ndarray:
         import av
 
-        cache.mkdir(parents=True, exist_ok=True)
         wanted, kept = {entry["frame"] for entry in entries}, {}
         with av.open(str(path)) as container:
             for number, frame in enumerate(container.decode(video=0)):
@@ -181,9 +185,9 @@ def _outlined(path: Path, entries: list[dict], cache: Path) -> Reel:
             for item in entry["objects"]:
                 labels[rasterize(item["polygons"], *labels.shape) > 0] = names.setdefault(item["name"], len(names) + 1)
             rows.append(np.dstack([image, labels]))
-        np.save(stored, np.stack(rows))
-    array = np.load(stored, mmap_mode="r")
-    return Reel(path.stem, "outlined", len(array), lambda k: np.ascontiguousarray(array[k, ..., :3]), lambda k: np.ascontiguousarray(array[k, ..., 3]))
+        return np.stack(rows)
+
+    return _kept(path.stem, "outlined", cache / f"outlined__{path.stem}.npy", read)
 
 
 def rasterize(polygons: list, height: int, width: int) -> np.ndarray:
