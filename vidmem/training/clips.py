@@ -7,8 +7,8 @@ Three kinds, drawn at random for each clip:
 * *paste*: objects cut out of stills and videos, each with its own motion, over another video or still.
 
 Into each of them come other objects (a look-alike from the same group among them), and, on request, one absence of the target:
-it is covered, leaves the frame, is not there any more, or the scene cuts to another; afterwards it is back elsewhere, at
-another size, or stays away. Everything follows one seed.
+it is covered, leaves the frame, is not there any more, or the scene cuts to another, at once or bit by bit; afterwards it is back
+elsewhere, at another size, or stays away. Everything follows one seed.
 """
 
 from __future__ import annotations
@@ -36,6 +36,7 @@ class ClipConfig:
     alike: float = 0.35  # chance that a pasted target has a look-alike
     extra: float = 0.3  # chance that something else is pasted into a real clip or a still
     camouflage: float = 0.2  # chance that a pasted object takes on the mean colour of what it is pasted over
+    gradual: float = 0.6  # chance that the target goes, or comes back, over some frames: the newest memory is then a sliver of it
 
 
 class Clip(NamedTuple):
@@ -68,13 +69,14 @@ class Motion:
         self.log_scale += rng.normal(0, 0.35)
         self.velocity = self.velocity * 0
 
-    def maps(self, t: float) -> tuple[np.ndarray, np.ndarray]:
+    def maps(self, t: float, shift=(0.0, 0.0)) -> tuple[np.ndarray, np.ndarray]:
+        """shift: pixels by which the picture is moved besides."""
         scale, angle = np.exp(np.clip(self.log_scale + self.zoom * t, -3, 3)), self.angle + self.spin * t
         shear = self.shear + self.lean * t
         matrix = scale * np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
         matrix = matrix @ np.array([[1, shear[0]], [shear[1], 1]]) @ np.diag([-1.0 if self.flip else 1.0, 1.0])
         inverse = np.linalg.inv(matrix)
-        place = self.target + self.velocity * t + (self.jitter() if t else 0)
+        place = self.target + self.velocity * t + (self.jitter() if t else 0) + np.asarray(shift)
         field = (self.elastic0 + self.elastic * min(t, 4)).astype(np.float32)
         dx, dy = (cv2.resize(f, (self.w, self.h), interpolation=cv2.INTER_CUBIC) for f in field)
         x = np.arange(self.w, dtype=np.float32)[None] - np.float32(place[0]) + dx
@@ -97,6 +99,42 @@ class Sprite(NamedTuple):
         mix = (mix * rng.uniform(0.7, 1.2)).astype(np.float32)
         return Sprite([np.clip(p[:, ::-1] @ mix, 0, 255).astype(np.uint8) for p in self.pixels],
                       [np.ascontiguousarray(a[:, ::-1]) for a in self.alphas], self.reel)  # fmt: skip
+
+
+class Absence(NamedTuple):
+    away: np.ndarray
+    """(T,) bool: the target is not to be seen."""
+    gone: np.ndarray
+    """(T,) how far it is on its way out, 0..1; 1 where it is away."""
+    side: np.ndarray
+    """(2,) the way (x, y) it takes: (1, 0), (-1, 0), (0, 1) or (0, -1)."""
+
+    def back(self, t: int) -> bool:
+        return t > 0 and bool(self.away[t - 1] and not self.away[t])
+
+
+class Panel(NamedTuple):
+    """What comes before the target: a texture in a rectangle, or in an ellipse."""
+
+    texture: np.ndarray  # (H, W, 3) uint8
+    grow: np.ndarray  # (4,) pixels beyond the target's box
+    round: bool
+
+    def lay(self, canvas: np.ndarray, labels: np.ndarray, gone: float, side: np.ndarray) -> None:
+        """Over all of the target where gone is 1; before that it comes from `side`."""
+        y, x = np.nonzero(labels == TARGET)
+        if not len(y):
+            return
+        low, high = np.array([x.min(), y.min()]) - self.grow[:2], np.array([x.max(), y.max()]) + self.grow[2:]
+        axes = (high - low) * (0.72 if self.round else 0.5) + 1
+        centre = (low + high) / 2 + side * (1 - gone) * 2 * axes
+        panel = np.zeros(labels.shape, np.uint8)
+        if self.round:
+            cv2.ellipse(panel, tuple(centre.astype(int).tolist()), tuple(axes.astype(int).tolist()), 0, 0, 360, 1, -1)
+        else:
+            cv2.rectangle(panel, tuple((centre - axes).astype(int).tolist()), tuple((centre + axes).astype(int).tolist()), 1, -1)
+        canvas[panel > 0] = self.texture[panel > 0]
+        labels[panel > 0] = 0
 
 
 class ClipGenerator:
@@ -207,13 +245,27 @@ class ClipGenerator:
         return cv2.remap(image, *maps, cv2.INTER_LINEAR, borderMode=border), cv2.remap(labels, *maps, cv2.INTER_NEAREST, borderMode=border)
 
     # The kinds of clip -----------------------------------------------------------------------------------------------
-    def _absence(self) -> np.ndarray:
-        """(T,) bool: the target is away. Never on frame 0; back for the last frame more often than not."""
-        away, rng = np.zeros(self.config.frames, bool), self.rng
-        if self.config.frames > 2 and rng.random() < self.config.absence:
-            first = int(rng.integers(1, self.config.frames - 1))
-            away[first : first + int(rng.integers(1, self.config.frames - first + 1))] = True
-        return away
+    def _absence(self) -> Absence:
+        """Never on frame 0; back for the last frame more often than not."""
+        frames, rng = self.config.frames, self.rng
+        away = np.zeros(frames, bool)
+        if frames > 2 and rng.random() < self.config.absence:
+            first = int(rng.integers(1, frames - 1))
+            away[first : first + int(rng.integers(1, frames - first + 1))] = True
+        gone = away.astype(float)
+        for step in (-1, 1):  # going, coming back
+            if away.any() and rng.random() < self.config.gradual:
+                edge, slow = np.flatnonzero(away)[0 if step < 0 else -1], int(rng.integers(2, 5))
+                for i in range(1, slow):
+                    if 0 < (t := edge + step * i) < frames:
+                        gone[t] = 1 - i / slow
+        return Absence(away, gone, np.array([[1, 0], [-1, 0], [0, 1], [0, -1]])[rng.integers(4)])
+
+    def _panel(self) -> Panel:
+        h, w = self.config.size
+        reel = self._some_reel()
+        texture = cv2.resize(reel.image(int(self.rng.integers(reel.length))), (w, h))[::-1, ::-1]
+        return Panel(texture, self.rng.uniform(2, 14, 4), bool(self.rng.random() < 0.5))
 
     def _real(self):
         reel, rng = self.videos[self.rng.integers(len(self.videos))], self.rng
@@ -237,7 +289,8 @@ class ClipGenerator:
 
     def _shown(self, frames, reel: Reel, scales, strength: float):
         """Frames through one camera, with what is added to them and what takes the target away."""
-        rng, away, size = self.rng, self._absence(), frames[0][0].shape[:2]
+        rng, absence, size = self.rng, self._absence(), frames[0][0].shape[:2]
+        away = absence.away
         how = rng.choice(["cover", "leave", "leave", "cut"])
         gap = self._gap()
         flip = rng.random() < 0.5
@@ -246,28 +299,35 @@ class ClipGenerator:
         extra = self._sprite(reel.group if reel.length == 1 and rng.random() < 0.5 else None) if rng.random() < self.config.extra else None
         extra_motion = extra and self._sprite_motion(extra, gap)
         cut = self._background() if away.any() and how == "cut" else None
+        panel = self._panel() if away.any() else None
         images, labels, aside, since = [], [], None, 0
         for t, (image, ids) in enumerate(frames):
-            if t and away[t - 1] and not away[t]:  # back, elsewhere
-                view, since = self._view(size, ids == TARGET, scales, gap, strength), t
+            gone = absence.gone[t]
+            if absence.back(t):
+                view, aside, since = self._view(size, ids == TARGET, scales, gap, strength), None, t
                 view.flip = flip if how == "cover" else rng.random() < 0.5
-            if away[t] and how == "leave" and (ids == TARGET).any() and aside is None:
+            if gone and how == "leave" and (ids == TARGET).any() and aside is None:
                 aside = self._away_from(size, ids == TARGET)
+                if aside is not None:
+                    aside.flip = view.flip
             if away[t] and how == "cut":
                 picture, seen = cut[t], np.zeros(self.config.size, np.uint8)
             else:
-                leaves = away[t] and how == "leave" and aside is not None
-                picture, seen = self._look(image, ids, (aside if leaves else view).maps(t - since))
+                maps = view.maps(t - since)
+                if gone and how == "leave" and aside is not None:
+                    maps = tuple((1 - gone) * here + gone * there for here, there in zip(maps, aside.maps(t - since)))
+                picture, seen = self._look(image, ids, tuple(m.astype(np.float32) for m in maps))
             if extra is not None:
                 self._draw(picture, seen, extra, t, extra_motion, OTHER if not (seen == OTHER).any() else 0)
-            if away[t] and (seen == TARGET).any():
-                self._cover(picture, seen)
+            if away[t] or (gone and how == "cover"):
+                panel.lay(picture, seen, gone, absence.side)
             images.append(picture)
             labels.append(seen)
         return np.stack(images), np.stack(labels)
 
     def _paste(self):
-        rng, away, gap, frames = self.rng, self._absence(), self._gap(), self.config.frames
+        rng, absence, gap, frames = self.rng, self._absence(), self._gap(), self.config.frames
+        away = absence.away
         canvas = self._background()
         after = self._background() if away.any() and rng.random() < 0.3 else None  # the scene has cut meanwhile
         target = self._sprite()
@@ -280,18 +340,21 @@ class ClipGenerator:
         motions = [self._sprite_motion(sprite, gap) for sprite, _ in sprites]
         tints = [self._tint(sprite, canvas[0]) for sprite, _ in sprites]
         order = rng.permutation(len(sprites))
-        hides = rng.random() < 0.35
+        panel = self._panel() if away.any() and rng.random() < 0.35 else None  # without one it leaves
         labels = np.zeros((frames, *self.config.size), np.uint8)
         for t in range(frames):
             if after is not None and away[: t + 1].any():
                 canvas[t] = after[t]
-            if t and away[t - 1] and not away[t]:
+            if absence.back(t):
                 motions[0].elsewhere(rng)
             for i in order:
-                if sprites[i][1] != TARGET or not away[t] or hides:
-                    self._draw(canvas[t], labels[t], sprites[i][0], t, motions[i], sprites[i][1], tints[i])
-            if away[t] and hides:
-                self._cover(canvas[t], labels[t])
+                sprite, label = sprites[i]
+                leaves = label == TARGET and panel is None
+                if not (leaves and away[t]):
+                    shift = absence.side * absence.gone[t] * self.config.size[::-1] if leaves else (0, 0)
+                    self._draw(canvas[t], labels[t], sprite, t, motions[i], label, tints[i], shift)
+            if panel is not None and absence.gone[t]:
+                panel.lay(canvas[t], labels[t], absence.gone[t], absence.side)
         return np.stack(canvas), labels
 
     def _gap(self) -> float:
@@ -319,11 +382,11 @@ class ClipGenerator:
             offset = (canvas.mean((0, 1)) - own) * self.rng.uniform(0.5, 1.0)
         return gain.astype(np.float32), offset.astype(np.float32)
 
-    def _draw(self, canvas, labels, sprite: Sprite, t: int, motion: Motion, label: int, tint=None) -> None:
+    def _draw(self, canvas, labels, sprite: Sprite, t: int, motion: Motion, label: int, tint=None, shift=(0, 0)) -> None:
         """Lay a sprite over the canvas; its pixels take `label` (0: nobody's)."""
         pose = min(t, len(sprite.pixels) - 1)
         pixels, mask = sprite.pixels[pose], sprite.alphas[pose]
-        maps = motion.maps(t)
+        maps = motion.maps(t, shift)
         alpha = cv2.GaussianBlur(cv2.remap(mask.astype(np.float32), *maps, cv2.INTER_LINEAR), (3, 3), 0)
         rows, columns = np.flatnonzero(alpha.any(1)), np.flatnonzero(alpha.any(0))
         if not len(rows):
@@ -335,25 +398,6 @@ class ClipGenerator:
         share = alpha[window][..., None]
         canvas[window] = np.clip(canvas[window] * (1 - share) + over * share, 0, 255).astype(np.uint8)
         labels[alpha >= 0.5] = label
-
-    def _cover(self, canvas, labels) -> None:
-        """A panel with a texture of its own over all of the target."""
-        rng, (h, w) = self.rng, self.config.size
-        y, x = np.nonzero(labels == TARGET)
-        if not len(y):
-            return
-        texture = self._some_reel()
-        image = cv2.resize(texture.image(int(rng.integers(texture.length))), (w, h))[::-1, ::-1]
-        panel = np.zeros((h, w), np.uint8)
-        grow = rng.uniform(2, 14, 4)
-        x0, y0, x1, y1 = int(x.min() - grow[0]), int(y.min() - grow[1]), int(x.max() + grow[2]), int(y.max() + grow[3])
-        if rng.random() < 0.5:
-            cv2.rectangle(panel, (x0, y0), (x1, y1), 1, -1)
-        else:  # an ellipse around the box
-            axes = int((x1 - x0) * 0.72) + 1, int((y1 - y0) * 0.72) + 1
-            cv2.ellipse(panel, ((x0 + x1) // 2, (y0 + y1) // 2), axes, 0, 0, 360, 1, -1)
-        canvas[panel > 0] = image[panel > 0]
-        labels[panel > 0] = 0
 
     # What the camera adds --------------------------------------------------------------------------------------------
     def _camera(self, images: np.ndarray) -> np.ndarray:
