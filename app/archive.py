@@ -29,7 +29,9 @@ def save(project: Project, video: dict, frames: Path, path: Path) -> Path:
             for text in told(project, video):
                 said += file.write(text.encode())
                 if said > PROJECT_BYTES:
-                    raise Refused(f"the masks are more than {PROJECT_BYTES >> 20} MB, which no app opens again; export them as rle or png")
+                    raise Refused(
+                        f"the masks are more than {PROJECT_BYTES >> 20} MB, which no app opens again; export them as rle or png"
+                    )
         for i in range(project.count):
             archive.write(frames / f"{i:05d}.jpg", f"frames/{i:05d}.jpg")
     return path
@@ -61,18 +63,26 @@ def unpack(path: Path, folder: Path, limits: Limits) -> dict:
                 (folder / Path(info.filename).name).write_bytes(archive.read(info))
         return said
     except (zipfile.BadZipFile, zlib.error, EOFError, KeyError, ValueError, TypeError, OSError, RuntimeError) as error:
-        raise Refused(f"this is no project of vidmem ({type(error).__name__}); expected what export > project gave") from None
+        raise Refused(
+            f"this is no project of vidmem ({type(error).__name__}); expected what export > project gave"
+        ) from None
 
 
 def unpack_said(archive: zipfile.ZipFile, limits: Limits) -> dict:
     size = archive.getinfo("project.json").file_size
     text = archive.read("project.json") if size <= PROJECT_BYTES else b""
-    most = 8 * limits.frames * limits.objects + 4 * 100 * PROMPTS  # values a result has, and a prompt; RLE has no commas
+    most = (
+        8 * limits.frames * limits.objects + 4 * 100 * PROMPTS
+    )  # values a result has, and a prompt; RLE has no commas
     if size > PROJECT_BYTES or text.count(b",") > most:  # counted, before a byte of it becomes twenty
-        raise Refused(f"the project's list of masks has {size} bytes; this app opens {PROJECT_BYTES >> 20} MB and {most} values")
+        raise Refused(
+            f"the project's list of masks has {size} bytes; this app opens {PROJECT_BYTES >> 20} MB and {most} values"
+        )
     said = json.loads(text)
     if not isinstance(said, dict) or said.get("version") != VERSION:
-        raise Refused(f"the project is of version {shown(said.get('version') if isinstance(said, dict) else None)}; this app opens version {VERSION}")
+        raise Refused(
+            f"the project is of version {shown(said.get('version') if isinstance(said, dict) else None)}; this app opens version {VERSION}"
+        )
     return said
 
 
@@ -100,7 +110,16 @@ def records(said: dict, count: int, size: tuple[int, int], limits: Limits) -> It
             for o, one in seen.items():
                 decoded(one["rle"], size)
                 rle = {"size": list(size), "counts": one["rle"]["counts"]}
-                yield {"seen": [i, known(int(o), things), rle, score(one, "score"), score(one, "object_logit"), Status(one["status"]).value]}
+                yield {
+                    "seen": [
+                        i,
+                        known(int(o), things),
+                        rle,
+                        score(one, "score"),
+                        score(one, "object_logit"),
+                        Status(one["status"]).value,
+                    ]
+                }
     except Refused:
         raise
     except (KeyError, ValueError, TypeError, AttributeError, VidmemError) as error:

@@ -42,7 +42,9 @@ def main(path: str, folder: str, numbers: str, app: str) -> None:
     except VidmemError as error:
         fail(str(error).replace(path, "the video"))
     except (MemoryError, ImportError):  # a library that finds no room is not imported
-        fail(f"reading it takes more than {limits.decode_mb} MB, which is the limit here; make the video smaller, or use the command line")
+        fail(
+            f"reading it takes more than {limits.decode_mb} MB, which is the limit here; make the video smaller, or use the command line"
+        )
     except OSError as error:  # a full disk, most likely
         fail(f"the server cannot keep it ({error.strerror}); try a shorter video, or tell who runs this server")
 
@@ -87,7 +89,9 @@ def check(path: Path) -> None:
     except MemoryError:
         raise
     except (av.FFmpegError, ValueError, OSError) as error:
-        raise Refused(f"this is no video that the app takes ({getattr(error, 'strerror', None) or error}); try MP4, MOV, MKV, WebM or AVI") from None
+        raise Refused(
+            f"this is no video that the app takes ({getattr(error, 'strerror', None) or error}); try MP4, MOV, MKV, WebM or AVI"
+        ) from None
 
 
 def frames(path: Path, folder: Path, limits: Limits) -> tuple[int, tuple[int, int]]:
@@ -98,7 +102,11 @@ def frames(path: Path, folder: Path, limits: Limits) -> tuple[int, tuple[int, in
 
     count = size = 0
     with open_video(path, max_size=limits.longer_side) as video:
-        say(size=list(video.size), fps=min(max(float(video.frame_rate or 25), SLOWEST), FASTEST), expected=video.frame_count)
+        say(
+            size=list(video.size),
+            fps=min(max(float(video.frame_rate or 25), SLOWEST), FASTEST),
+            expected=video.frame_count,
+        )
         for frame in video:
             if count == limits.frames or size > limits.frames_mb << 20:
                 say(cut=True)
@@ -124,7 +132,11 @@ def fail(message: str) -> None:
 def decode(path: Path, folder: Path, limits: Limits, heard: Callable[[dict], None], stopped: Callable[[], bool]) -> str:
     """Run the process; `heard` gets each thing it says. -> what went wrong, or an empty text. stopped: asked ten times a second; True ends it."""
     root = str(Path(__file__).resolve().parents[1])
-    environment = {"PATH": os.environ.get("PATH", ""), "PYTHONPATH": os.pathsep.join([root, *filter(None, sys.path)]), "OMP_NUM_THREADS": "1"}
+    environment = {
+        "PATH": os.environ.get("PATH", ""),
+        "PYTHONPATH": os.pathsep.join([root, *filter(None, sys.path)]),
+        "OMP_NUM_THREADS": "1",
+    }
     process = subprocess.Popen(
         [sys.executable, "-P", "-m", "app.decode", str(path), str(folder), json.dumps(dataclasses.asdict(limits)), str(os.getpid())],
         stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=environment, cwd=folder,
@@ -144,7 +156,11 @@ def decode(path: Path, folder: Path, limits: Limits, heard: Callable[[dict], Non
     if error or code == 0:
         return error
     most = f"{limits.decode_seconds} s or {limits.decode_mb} MB"
-    return "stopped" if stopped() else f"this video cannot be read: it took more than {most}, or broke its decoder; cut it, or use the command line"
+    return (
+        "stopped"
+        if stopped()
+        else f"this video cannot be read: it took more than {most}, or broke its decoder; cut it, or use the command line"
+    )
 
 
 def watch(process: subprocess.Popen, seconds: float, stopped: Callable[[], bool]) -> None:

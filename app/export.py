@@ -25,14 +25,22 @@ KINDS = {
 
 
 def export(
-    project: Project, video: dict, kind: str, frames: Path, folder: Path, stopped: Callable[[], bool], progress: Callable[[int], None]
+    project: Project,
+    video: dict,
+    kind: str,
+    frames: Path,
+    folder: Path,
+    stopped: Callable[[], bool],
+    progress: Callable[[int], None],
 ) -> Path | None:
     """-> the file, in `folder`; None when it was stopped. Raises `Refused` for a kind there is not, or when there is nothing to write."""
     if kind not in KINDS:
         raise Refused(f"there is no export {kind!r}; choose from: {', '.join(KINDS)}")
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir()
-    name = "".join(letter if letter.isalnum() else "-" for letter in Path(video["name"]).stem)[:40] or "video"  # of four bytes each at most, and a file name has 255
+    name = (
+        "".join(letter if letter.isalnum() else "-" for letter in Path(video["name"]).stem)[:40] or "video"
+    )  # of four bytes each at most, and a file name has 255
     if kind == "project":
         return save(project, video, frames, folder / f"{name}.vidmem.zip")
     if not project.results:

@@ -16,7 +16,11 @@ from .limits import AT_ONCE
 PAGE = ("/", "/theme.css", "/manifest.json", "/favicon.ico")  # what of Gradio the page needs, with what is under these
 UNDER = ("/assets/", "/static/")
 INLINE = re.compile(rb"<script(?![^>]*\ssrc=)[^>]*>(.*?)</script>", re.DOTALL)
-HEADERS = [(b"x-content-type-options", b"nosniff"), (b"x-frame-options", b"SAMEORIGIN"), (b"referrer-policy", b"no-referrer")]
+HEADERS = [
+    (b"x-content-type-options", b"nosniff"),
+    (b"x-frame-options", b"SAMEORIGIN"),
+    (b"referrer-policy", b"no-referrer"),
+]
 
 
 class Guard:
@@ -58,7 +62,9 @@ class Guard:
             return 421, b"not allowed"
         if origin is not None and place_of(origin) != host:
             return 403, b"not allowed"
-        if self.auth is not None and (refusal := self._unknown(headers.get("authorization"), (scope.get("client") or ("",))[0])):
+        if self.auth is not None and (
+            refusal := self._unknown(headers.get("authorization"), (scope.get("client") or ("",))[0])
+        ):
             return refusal
         path = scope["path"]
         ours = path in ("/api/about", "/api/visits") or path.startswith("/api/visits/")
@@ -67,7 +73,11 @@ class Guard:
 
     def _unknown(self, given: str | None, address: str) -> tuple | None:
         if (seconds := self.guesses.wait(address)) > 0:
-            return 429, b"too many wrong passwords; try again in a minute", [(b"retry-after", str(int(seconds) + 1).encode())]
+            return (
+                429,
+                b"too many wrong passwords; try again in a minute",
+                [(b"retry-after", str(int(seconds) + 1).encode())],
+            )
         kind, _, text = (given or "").partition(" ")
         try:
             said = base64.b64decode(text) if kind.lower() == "basic" else b""
@@ -131,7 +141,9 @@ async def refuse(scope, send, status: int, text: bytes, headers: list = ()) -> N
         return
     kind = b"application/json" if scope["path"].startswith("/api/") else b"text/plain"
     body = b'{"error": "%s"}' % text if kind.endswith(b"json") else text
-    await send({"type": "http.response.start", "status": status, "headers": [(b"content-type", kind), *HEADERS, *headers]})
+    await send(
+        {"type": "http.response.start", "status": status, "headers": [(b"content-type", kind), *HEADERS, *headers]}
+    )
     await send({"type": "http.response.body", "body": body})
 
 
@@ -139,7 +151,9 @@ def policy(scripts: list[bytes], host: str = "") -> bytes:
     """The Content-Security-Policy. scripts: sources of inline ones, which alone may run. Gradio makes functions of text (hence unsafe-eval),
     so a name that is taken for HTML could still do harm only through a script of ours; styles cannot be listed, Gradio sets them everywhere."""
     sources = b" ".join(b"'sha256-" + base64.b64encode(hashlib.sha256(script).digest()) + b"'" for script in scripts)
-    socket = f"ws://{host} wss://{host}".encode() if re.fullmatch(r"[\w.:\[\]-]+", host) else b""  # 'self' is no socket to older browsers
+    socket = (
+        f"ws://{host} wss://{host}".encode() if re.fullmatch(r"[\w.:\[\]-]+", host) else b""
+    )  # 'self' is no socket to older browsers
     return (
         b"default-src 'self'; script-src 'self' 'unsafe-eval' " + sources + b"; style-src 'self' 'unsafe-inline'; img-src 'self' data: blob:; "
         b"font-src 'self' data:; media-src 'self' blob: mediastream:; connect-src 'self' " + socket + b"; object-src 'none'; "
@@ -155,7 +169,13 @@ class Marked:
 
     async def __call__(self, message) -> None:
         if message["type"] == "http.response.start":
-            message = message | {"headers": [*message.get("headers", []), *HEADERS, (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'")]}
+            message = message | {
+                "headers": [
+                    *message.get("headers", []),
+                    *HEADERS,
+                    (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'"),
+                ]
+            }
         await self._send(message)
 
 
@@ -176,5 +196,8 @@ class Page:
         if message.get("more_body"):
             return
         scripts = policy(INLINE.findall(self._body), self._host)
-        await self._send(self._start | {"headers": [*self._start.get("headers", []), *HEADERS, (b"content-security-policy", scripts)]})
+        await self._send(
+            self._start
+            | {"headers": [*self._start.get("headers", []), *HEADERS, (b"content-security-policy", scripts)]}
+        )
         await self._send({"type": "http.response.body", "body": self._body})

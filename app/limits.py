@@ -25,7 +25,10 @@ WAITING = 8  # requests of one visit that wait for, or do, something with its se
 AT_ONCE = 16  # requests of one visit of any kind; a browser makes six
 LETTERS = 60  # of a name, or of a number that is said as text
 
-WHOLE_NUMBER, NUMBER = 32, 1000.0  # the most that a number of a bank or a search may be, either way, unless it stands here
+WHOLE_NUMBER, NUMBER = (
+    32,
+    1000.0,
+)  # the most that a number of a bank or a search may be, either way, unless it stands here
 POLICY_NUMBERS = {
     "width": 8, "frames": 10_000, "lag": 2000, "span": 1000, "longest": 1000, "shortest": 1000, "gap": 1000, "stride": 1000,
     "window": 256, "stable_frames": 1000, "prototypes": 1024, "seed": 2**31 - 1,
@@ -72,7 +75,9 @@ def check_host(host: str, auth: tuple[str, str] | None) -> str:
     except ValueError:
         near = False
     if not near and auth is None:
-        raise Refused(f"--host {host} can be reached by others; give --auth NAME:PASSWORD too, or leave --host out (127.0.0.1)")
+        raise Refused(
+            f"--host {host} can be reached by others; give --auth NAME:PASSWORD too, or leave --host out (127.0.0.1)"
+        )
     return host
 
 

@@ -54,7 +54,9 @@ class Live:
         """The same for an image (H, W, 3) uint8 RGB."""
         began = time.perf_counter()
         if self._size not in (None, image.shape[:2]):
-            raise Refused(f"the camera changed from {self._size[1]}x{self._size[0]} to {image.shape[1]}x{image.shape[0]}; start it again")
+            raise Refused(
+                f"the camera changed from {self._size[1]}x{self._size[0]} to {image.shape[1]}x{image.shape[0]}; start it again"
+            )
         self._size = image.shape[:2]
         with self._turn:
             result = self._session.step(Frame(self._index, None, image))
@@ -84,10 +86,23 @@ class Live:
 
     def _said(self, result, began: float) -> dict:
         objects = {
-            int(o): {"rle": rle_encode(mask), "score": round(float(score), 4), "object_logit": round(float(logit), 3), "status": status.value}
-            for o, mask, score, logit, status in zip(result.obj_ids, result.masks, result.scores, result.object_logits, result.status)
+            int(o): {
+                "rle": rle_encode(mask),
+                "score": round(float(score), 4),
+                "object_logit": round(float(logit), 3),
+                "status": status.value,
+            }
+            for o, mask, score, logit, status in zip(
+                result.obj_ids, result.masks, result.scores, result.object_logits, result.status
+            )
         }
-        return {"frame_idx": result.frame_idx, "size": list(self._size), "objects": objects, "ms": round(1000 * (time.perf_counter() - began), 1), "dropped": self.dropped}
+        return {
+            "frame_idx": result.frame_idx,
+            "size": list(self._size),
+            "objects": objects,
+            "ms": round(1000 * (time.perf_counter() - began), 1),
+            "dropped": self.dropped,
+        }
 
     def close(self) -> None:
         self._session.close()
@@ -127,10 +142,14 @@ class NetworkCamera:
         import cv2
 
         try:
-            with av.open(self._url, options={"protocol_whitelist": self.PROTOCOLS, "rtsp_transport": "tcp"}, timeout=(5.0, 5.0)) as container:
+            with av.open(
+                self._url, options={"protocol_whitelist": self.PROTOCOLS, "rtsp_transport": "tcp"}, timeout=(5.0, 5.0)
+            ) as container:
                 for frame in self._frames(container):
                     if frame.width * frame.height > MOST_PIXELS:
-                        raise ValueError(f"its pictures are {frame.width}x{frame.height}; expected at most {MOST_PIXELS} pixels")
+                        raise ValueError(
+                            f"its pictures are {frame.width}x{frame.height}; expected at most {MOST_PIXELS} pixels"
+                        )
                     scale = min(1.0, LONGER_SIDE / max(frame.width, frame.height))
                     image = frame.to_ndarray(format="rgb24")
                     if scale < 1:
@@ -160,7 +179,14 @@ class NetworkCamera:
         self._end.set()
 
 
-async def serve(socket: WebSocket, live: Live, pool: Executor, heard: Callable[[], None], leave: asyncio.Event, allow_url: bool = False) -> None:
+async def serve(
+    socket: WebSocket,
+    live: Live,
+    pool: Executor,
+    heard: Callable[[], None],
+    leave: asyncio.Event,
+    allow_url: bool = False,
+) -> None:
     """Until the socket closes, or `leave` is set. Two tasks: one takes what comes, and calls `heard`; the other does the newest of it, in the pool."""
     await socket.accept()
     newest: dict = {"frame": None, "prompts": []}

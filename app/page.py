@@ -36,7 +36,14 @@ def build(tracker, limits: Limits, visits: Visits, auth=None, hosts: set[str] = 
     )  # fmt: skip
 
 
-def serve(tracker, limits: Limits, host: str = "127.0.0.1", port: int = 7860, auth: tuple[str, str] | None = None, model: str = "nano") -> None:
+def serve(
+    tracker,
+    limits: Limits,
+    host: str = "127.0.0.1",
+    port: int = 7860,
+    auth: tuple[str, str] | None = None,
+    model: str = "nano",
+) -> None:
     """Run until Ctrl-C. Raises `Refused` for a host that others reach without a password."""
     import uvicorn
     import websockets  # noqa: F401  without it uvicorn refuses every socket, and says so in a log at most

@@ -22,7 +22,8 @@ class Pools:
     def __init__(self, visitors: int):
         sizes = {"editing": visitors, "watching": visitors, "tracking": visitors, "reading": SLOW, "exporting": SLOW}
         self.of = {
-            kind: ThreadPoolExecutor(size, f"vidmem-app-{kind}", initializer=give_way if kind == "exporting" else None) for kind, size in sizes.items()
+            kind: ThreadPoolExecutor(size, f"vidmem-app-{kind}", initializer=give_way if kind == "exporting" else None)
+            for kind, size in sizes.items()
         }
 
     def close(self) -> None:

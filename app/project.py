@@ -19,7 +19,9 @@ from .said import arguments, shown
 from .said import obj_id as checked_id
 
 EVERY = 10  # frames between states that a correction can go back to
-AHEAD = 3 * EVERY  # frames that are caught up with where nothing was tracked yet; a click further on is answered without them
+AHEAD = (
+    3 * EVERY
+)  # frames that are caught up with where nothing was tracked yet; a click further on is answered without them
 
 
 @dataclass
@@ -99,7 +101,9 @@ class Project:
             raise Refused(f"there are {len(self.things)} objects already, which is the limit here; delete one first")
         self._affordable(len({*self.things, obj_id}), self.tracker.search)
         if len(self.edits) >= PROMPTS:
-            raise Refused(f"there are {len(self.edits)} prompts already, which is the limit here; delete an object that has many")
+            raise Refused(
+                f"there are {len(self.edits)} prompts already, which is the limit here; delete an object that has many"
+            )
         here = [e.prompt for e in self.edits if (e.frame_idx, e.obj_id) == (frame_idx, obj_id)]
         if sum(len(p.get("points") or ()) for p in [*here, prompt]) > POINTS:
             raise Refused(f"more than {POINTS} points of one object on one frame; a box or a painted mask says more")
@@ -107,7 +111,9 @@ class Project:
     def _affordable(self, objects: int, search) -> None:
         width = getattr(search, "width", 1)
         if objects * width > self.max_pathways:
-            raise Refused(f"{objects} objects with a search of width {width} are {objects * width} pathways; the limit here is {self.max_pathways}: follow fewer, or search less broadly")
+            raise Refused(
+                f"{objects} objects with a search of width {width} are {objects * width} pathways; the limit here is {self.max_pathways}: follow fewer, or search less broadly"
+            )
 
     def look(self, frame_idx: int) -> None:
         """Somebody looks at this frame: bring the session there, so that a click is answered at once."""
@@ -140,13 +146,19 @@ class Project:
                 raise Refused("there is nothing to redo" if again else "there is nothing to undo")
             target.append((self.edits, dict(self.things)))
             before, (edits, things) = self.edits, source.pop()
-            differing = [e for e in [*before, *edits] if not (any(e is b for b in before) and any(e is a for a in edits))]
+            differing = [
+                e for e in [*before, *edits] if not (any(e is b for b in before) and any(e is a for a in edits))
+            ]
             changed = min((e.frame_idx for e in differing), default=0)
             self.things = things
             self._edit(edits, changed)
             self._forget(changed)
             for frame_idx in list(self.results):
-                left = {o: s for o, s in self.results[frame_idx].items() if any(e.obj_id == o and e.frame_idx <= frame_idx for e in edits)}
+                left = {
+                    o: s
+                    for o, s in self.results[frame_idx].items()
+                    if any(e.obj_id == o and e.frame_idx <= frame_idx for e in edits)
+                }
                 if left != self.results[frame_idx]:
                     self.results[frame_idx] = left
                     self.touch(frame_idx)
@@ -198,7 +210,10 @@ class Project:
         with self._lock:
             if self._session is None or self._session.frame_idx is None:
                 return {"frame_idx": None, "objects": {}}
-            return {"frame_idx": self._session.frame_idx, "objects": {o: remembered(self._session.memories(o)) for o in self._session.followed}}
+            return {
+                "frame_idx": self._session.frame_idx,
+                "objects": {o: remembered(self._session.memories(o)) for o in self._session.followed},
+            }
 
     def warm_up(self) -> None:
         """The first frames compile graphs and fill caches; better while the video is read than at the first click."""
@@ -277,7 +292,9 @@ class Project:
     def _keep(self, result: FrameResult) -> None:
         self.results[result.frame_idx] = {
             int(o): Seen(rle_encode(mask), round(float(score), 4), round(float(logit), 3), status.value)
-            for o, mask, score, logit, status in zip(result.obj_ids, result.masks, result.scores, result.object_logits, result.status)
+            for o, mask, score, logit, status in zip(
+                result.obj_ids, result.masks, result.scores, result.object_logits, result.status
+            )
         }
         self.touch(result.frame_idx)
 
@@ -297,7 +314,11 @@ def remembered(memories: list[Remembered]) -> list[dict]:
     """An object's memories, the oldest first, and why each is there."""
     said = []
     for frame_idx, verdict, prompted, _, read in memories:
-        why = "you prompted it" if prompted else f"predicted IoU {verdict.iou:.2f}" + (", present" if verdict.visible else ", absent")
+        why = (
+            "you prompted it"
+            if prompted
+            else f"predicted IoU {verdict.iou:.2f}" + (", present" if verdict.visible else ", absent")
+        )
         said.append({"frame_idx": frame_idx, "why": why, "prompted": bool(prompted), "read": read})
     return said
 
@@ -313,5 +334,3 @@ def read_jpeg(folder: Path) -> Callable[[int], np.ndarray]:
         return np.ascontiguousarray(image[..., ::-1])
 
     return read
-
-

@@ -31,7 +31,11 @@ def parse(text: str | bytes) -> dict:
 
 def shown(value) -> str:
     """For a message: no longer than one can read."""
-    text = f"{type(value).__name__} of {value.bit_length()} bits" if type(value) is int and value.bit_length() > 64 else repr(value)
+    text = (
+        f"{type(value).__name__} of {value.bit_length()} bits"
+        if type(value) is int and value.bit_length() > 64
+        else repr(value)
+    )
     return text if len(text) <= 80 else text[:77] + "..."
 
 
@@ -95,7 +99,9 @@ def configured(policy, kind: str, said: dict):
     if unknown := [name for name in numbers if name not in known]:
         raise Refused(f"the {kind} has no {shown(unknown[0])}, it has {', '.join(known) or 'no numbers'}")
     try:
-        return dataclasses.replace(policy, **{name: number(kind, name, value, known[name]) for name, value in numbers.items()})
+        return dataclasses.replace(
+            policy, **{name: number(kind, name, value, known[name]) for name, value in numbers.items()}
+        )
     except (TypeError, ValueError) as error:
         raise Refused(f"{kind}: {error}") from None
 

@@ -27,12 +27,19 @@ from .said import PROMPT, choice, configured, most_of, parse, printable, whole
 from .visits import Visit, Visits
 
 STATIC = Path(__file__).parent / "static"
-FILES = {"app.js": "text/javascript", "draw.js": "text/javascript", "live.js": "text/javascript", "memory.js": "text/javascript", "app.css": "text/css"}  # all there is; no path is ever joined from outside
+FILES = {
+    "app.js": "text/javascript",
+    "draw.js": "text/javascript",
+    "live.js": "text/javascript",
+    "memory.js": "text/javascript",
+    "app.css": "text/css",
+}  # all there is; no path is ever joined from outside
 CHANGES, CHANGED_BYTES = 200, 1 << 20  # frames of results in one answer, and letters of their masks
 
 
 def policies(model: str) -> dict:
     """Banks and searches with their numbers, from the dataclasses: what the page makes its controls of."""
+
     def fields(policy) -> list[dict]:
         return [{"name": f.name, "value": getattr(policy, f.name), "choices": f.metadata.get("choices"), "least": f.metadata.get("least"),
                  "most": f.metadata["most"] if f.metadata.get("most") is not None else most_of(f.name, f.default)} for f in dataclasses.fields(policy)]  # fmt: skip
@@ -42,7 +49,10 @@ def policies(model: str) -> dict:
 
     banks = {name: MODELS[model].make_bank(name) for name in BANKS}
     searches = {name: make() for name, make in SEARCHES.items()}
-    return {kind: {name: {"about": about(p), "fields": fields(p)} for name, p in table.items()} for kind, table in (("bank", banks), ("search", searches))}
+    return {
+        kind: {name: {"about": about(p), "fields": fields(p)} for name, p in table.items()}
+        for kind, table in (("bank", banks), ("search", searches))
+    }
 
 
 def name_of(table: dict, policy) -> str:
@@ -63,7 +73,10 @@ async def received(request: Request, most: int, seconds: float, too_much: str) -
         except StopAsyncIteration:
             return
         except TimeoutError:
-            raise Refused(f"the request did not come whole: {size} bytes in at most {seconds} s; try a faster connection, or a smaller file", 408) from None
+            raise Refused(
+                f"the request did not come whole: {size} bytes in at most {seconds} s; try a faster connection, or a smaller file",
+                408,
+            ) from None
         size += len(piece)
         if size > most:
             raise Refused(too_much, 413)
@@ -72,7 +85,14 @@ async def received(request: Request, most: int, seconds: float, too_much: str) -
 
 async def body(request: Request) -> dict:
     """The JSON object that was sent. Raises `Refused`."""
-    return parse(b"".join([piece async for piece in received(request, SAID_BYTES, SAID_SECONDS, f"more than {SAID_BYTES} bytes of JSON")]))
+    return parse(
+        b"".join(
+            [
+                piece
+                async for piece in received(request, SAID_BYTES, SAID_SECONDS, f"more than {SAID_BYTES} bytes of JSON")
+            ]
+        )
+    )
 
 
 def told(visit: Visit, project: Project | None, since: int) -> dict:
@@ -88,19 +108,31 @@ def told(visit: Visit, project: Project | None, since: int) -> dict:
         results[i] = {o: vars(s) for o, s in project.results.get(i, {}).items()}
         letters += sum(len(s["rle"]["counts"]) for s in results[i].values())
         reached = revision
-    edits = [{"frame_idx": e.frame_idx, "obj_id": e.obj_id, "prompt": e.prompt | {"mask": e.prompt.get("mask") is not None}} for e in project.edits]
+    edits = [
+        {"frame_idx": e.frame_idx, "obj_id": e.obj_id, "prompt": e.prompt | {"mask": e.prompt.get("mask") is not None}}
+        for e in project.edits
+    ]
     things = {o: dataclasses.asdict(t) for o, t in dict(project.things).items()}
     return said | {"results": results, "revision": reached, "more": len(results) < len(changed), "things": things, "prompts": edits,
                    "fresh_until": project.fresh_until, "can_undo": bool(project.done), "can_redo": bool(project.undone)}  # fmt: skip
 
 
-def make_app(tracker: Tracker, limits: Limits, visits: Visits, auth: tuple[str, str] | None = None, hosts: set[str] = frozenset(), model: str = "nano") -> FastAPI:
+def make_app(
+    tracker: Tracker,
+    limits: Limits,
+    visits: Visits,
+    auth: tuple[str, str] | None = None,
+    hosts: set[str] = frozenset(),
+    model: str = "nano",
+) -> FastAPI:
     """The whole app but for Gradio's page; when it is shut down, all visits end. hosts: names that requests may call us by; empty: any."""
 
     @asynccontextmanager
     async def lifespan(app: FastAPI):
         yield
-        await asyncio.to_thread(visits.close)  # here, for a signal that ends uvicorn ends the process before anything after it
+        await asyncio.to_thread(
+            visits.close
+        )  # here, for a signal that ends uvicorn ends the process before anything after it
 
     app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None, lifespan=lifespan)
     app.add_middleware(Guard, auth=auth, hosts=hosts)
@@ -164,7 +196,9 @@ def make_app(tracker: Tracker, limits: Limits, visits: Visits, auth: tuple[str, 
         visit, project = project_of(token)
         if not 0 <= index < project.count:
             raise Refused(f"there is no frame {index}", 404)
-        return FileResponse(visit.folder / "frames" / f"{index:05d}.jpg", headers={"Cache-Control": "private, max-age=3600"})
+        return FileResponse(
+            visit.folder / "frames" / f"{index:05d}.jpg", headers={"Cache-Control": "private, max-age=3600"}
+        )
 
     def stop_tracking(visit: Visit) -> None:
         if visit.busy and visit.work["kind"] == "tracking":
@@ -245,7 +279,9 @@ def make_app(tracker: Tracker, limits: Limits, visits: Visits, auth: tuple[str, 
             raise Refused(f"there is no export {kind!r}; choose from: {', '.join(KINDS)}")
 
         def job(stopped, progress):
-            path = export(project, visit.video, kind, visit.folder / "frames", visit.folder / "export", stopped, progress)
+            path = export(
+                project, visit.video, kind, visit.folder / "frames", visit.folder / "export", stopped, progress
+            )
             visit.work["file"] = path.name if path else None
 
         visit.begin("exporting", job, project.count)
@@ -254,7 +290,9 @@ def make_app(tracker: Tracker, limits: Limits, visits: Visits, auth: tuple[str, 
     @app.get("/api/visits/{token}/export/{name}")
     async def fetch(token: str, name: str):
         visit = visits.get(token)
-        found = {path.name: path for path in (visit.folder / "export").glob("*") if path.is_file() and not path.is_symlink()}
+        found = {
+            path.name: path for path in (visit.folder / "export").glob("*") if path.is_file() and not path.is_symlink()
+        }
         if name not in found:
             raise Refused("there is no such export; make it again", 404)
         return FileResponse(found[name], filename=name)
@@ -265,7 +303,16 @@ def make_app(tracker: Tracker, limits: Limits, visits: Visits, auth: tuple[str, 
         try:
             visit = visits.get(token)
             async with visit.camera(lambda: loop.call_soon_threadsafe(leave.set)):
-                await live.serve(socket, live.Live(tracker, visit.turn, min(limits.objects, limits.pathways // getattr(tracker.search, "width", 1))), visits.pools.of["watching"], visit.here, leave, limits.allow_url)
+                await live.serve(
+                    socket,
+                    live.Live(
+                        tracker, visit.turn, min(limits.objects, limits.pathways // getattr(tracker.search, "width", 1))
+                    ),
+                    visits.pools.of["watching"],
+                    visit.here,
+                    leave,
+                    limits.allow_url,
+                )
         except Refused as error:
             if socket.client_state is WebSocketState.CONNECTING:
                 await socket.send_denial_response(JSONResponse({"error": str(error)}, error.status))

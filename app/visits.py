@@ -23,7 +23,9 @@ from .turns import Place, Turns
 
 PATIENCE = 30  # seconds for a job to notice that it is to end; it asks before each frame
 CLOSING_SECONDS = 2  # in which a page may open the next socket while the one before is closing
-EMPTY_SECONDS = 120  # without a request, after which a visit with nothing in it makes room; an open page asks every minute
+EMPTY_SECONDS = (
+    120  # without a request, after which a visit with nothing in it makes room; an open page asks every minute
+)
 
 
 class Visit:
@@ -108,10 +110,14 @@ class Visit:
     def uploading(self):
         """-> a file for it, which is gone afterwards unless a job has taken it. Raises `Refused` during another upload, or a job."""
         if self.busy or self._uploading:
-            raise Refused(f"still {'sending' if self._uploading else self.work['kind'] or 'busy'}; wait, or cancel it", 429)
+            raise Refused(
+                f"still {'sending' if self._uploading else self.work['kind'] or 'busy'}; wait, or cancel it", 429
+            )
         self._uploading = True
         try:
-            with tempfile.NamedTemporaryFile(prefix="upload-", dir=self.folder, delete=False) as file:  # its own name, never the visitor's
+            with tempfile.NamedTemporaryFile(
+                prefix="upload-", dir=self.folder, delete=False
+            ) as file:  # its own name, never the visitor's
                 try:
                     yield file
                 except BaseException:
@@ -159,7 +165,16 @@ class Visit:
                 error = decode(path, incoming, self.limits, heard, stopped)
                 if error or not said.get("count"):
                     raise Refused(error or "the video has no frame that can be read")
-                project = Project(tracker, read_jpeg(frames), said["count"], tuple(said["size"]), said["fps"], self.turn, self.limits.objects, self.limits.pathways)
+                project = Project(
+                    tracker,
+                    read_jpeg(frames),
+                    said["count"],
+                    tuple(said["size"]),
+                    said["fps"],
+                    self.turn,
+                    self.limits.objects,
+                    self.limits.pathways,
+                )
                 restore(project, saved)
                 self.close_project()  # not before: a file that cannot be read costs nobody their work
                 shutil.rmtree(frames, ignore_errors=True)
@@ -168,11 +183,21 @@ class Visit:
                 shutil.rmtree(incoming, ignore_errors=True)
             project.warm_up()
             self.project = project
-            notes = ([f"only the first {said['count']} frames were read, which is the limit here"] if said.get("cut") else []) + said.get("problems", [])
-            self.video = {"name": name, "count": said["count"], "size": said["size"], "fps": project.fps, "notes": notes[:5]}
+            notes = (
+                [f"only the first {said['count']} frames were read, which is the limit here"] if said.get("cut") else []
+            ) + said.get("problems", [])
+            self.video = {
+                "name": name,
+                "count": said["count"],
+                "size": said["size"],
+                "fps": project.fps,
+                "notes": notes[:5],
+            }
 
         self.begin("reading", job)
-        self._job.add_done_callback(lambda _: path.unlink(missing_ok=True))  # also when it is cancelled before it has begun
+        self._job.add_done_callback(
+            lambda _: path.unlink(missing_ok=True)
+        )  # also when it is cancelled before it has begun
 
     def close_project(self) -> None:
         if self.project is not None:
@@ -214,7 +239,9 @@ class Visits:
             self.make_room()
         with self._lock:
             if len(self._visits) >= self.limits.visitors:
-                raise Refused(f"{len(self._visits)} people are here already, which is the limit; try again in a while", 503)
+                raise Refused(
+                    f"{len(self._visits)} people are here already, which is the limit; try again in a while", 503
+                )
             visit = Visit(self.limits, self.root, self.turns.place(), self.pools)
             self._visits[visit.token] = visit
             return visit

@@ -34,7 +34,11 @@ def make_clip(path: Path) -> int:
     import vidmem
 
     with vidmem.open_video(ROOT / "assets/demo.mp4") as video, av.open(str(path), "w") as container:
-        stream = container.add_stream("libx264", rate=Fraction(video.frame_rate).limit_denominator(1000), options={"preset": "veryfast", "crf": "18"})
+        stream = container.add_stream(
+            "libx264",
+            rate=Fraction(video.frame_rate).limit_denominator(1000),
+            options={"preset": "veryfast", "crf": "18"},
+        )
         stream.width, stream.height, stream.pix_fmt = SIZE[1], SIZE[0], "yuv420p"
         count = 0
         for frame in video:
@@ -62,19 +66,29 @@ def drive(address: str, clip: Path, count: int, clicks: int, picture: Path | Non
             box = page.locator("[data-id=canvas]").bounding_box()
             scale = min(box["width"] / SIZE[1], box["height"] / SIZE[0])
             before = page.evaluate("+(document.querySelector('[data-answered]')?.dataset.answered || 0)")
-            page.mouse.click(box["x"] + (box["width"] - SIZE[1] * scale) / 2 + x * scale, box["y"] + (box["height"] - SIZE[0] * scale) / 2 + y * scale)
-            page.wait_for_function(f"+(document.querySelector('[data-answered]')?.dataset.answered || 0) > {before}", timeout=60_000)
+            page.mouse.click(
+                box["x"] + (box["width"] - SIZE[1] * scale) / 2 + x * scale,
+                box["y"] + (box["height"] - SIZE[0] * scale) / 2 + y * scale,
+            )
+            page.wait_for_function(
+                f"+(document.querySelector('[data-answered]')?.dataset.answered || 0) > {before}", timeout=60_000
+            )
             time.sleep(0.2)
             return int(page.evaluate("+document.querySelector('[data-answer]').dataset.answer"))
 
         def go(frame: int) -> None:
-            page.evaluate("(f) => { const s = document.querySelector('[data-id=scrub]'); s.value = f; s.dispatchEvent(new Event('input')); }", frame)
+            page.evaluate(
+                "(f) => { const s = document.querySelector('[data-id=scrub]'); s.value = f; s.dispatchEvent(new Event('input')); }",
+                frame,
+            )
             time.sleep(0.6)
 
         def track() -> float:
             began = time.perf_counter()
             page.click("[data-id=track]")
-            page.wait_for_function("document.querySelector('[data-id=work]').textContent.includes('tracking')", timeout=20_000)
+            page.wait_for_function(
+                "document.querySelector('[data-id=work]').textContent.includes('tracking')", timeout=20_000
+            )
             page.wait_for_function("document.querySelector('[data-id=cancel]').hidden", timeout=300_000)
             return count / (time.perf_counter() - began)
 
@@ -107,7 +121,11 @@ def main() -> None:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    server = subprocess.Popen([sys.executable, "-m", "app", "--port", str(port), "--runtime", "onnx"], cwd=ROOT, env=os.environ | {"PYTHONPATH": str(ROOT)})
+    server = subprocess.Popen(
+        [sys.executable, "-m", "app", "--port", str(port), "--runtime", "onnx"],
+        cwd=ROOT,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+    )
     try:
         with tempfile.TemporaryDirectory() as scratch:
             clip = Path(scratch) / "fish.mp4"

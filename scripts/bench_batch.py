@@ -40,7 +40,9 @@ def make_clips(folder: Path, count: int, frames: int) -> Path:
         images = [cv2.resize(frame.image, SIZE[::-1], interpolation=cv2.INTER_AREA) for frame in video]
     for number in range(count):
         with av.open(str(folder / f"clip{number:02d}.mp4"), "w") as container:
-            stream = container.add_stream("libx264", rate=Fraction(25), options={"preset": "ultrafast", "crf": str(20 + number % 8)})
+            stream = container.add_stream(
+                "libx264", rate=Fraction(25), options={"preset": "ultrafast", "crf": str(20 + number % 8)}
+            )
             stream.width, stream.height, stream.pix_fmt = SIZE[1], SIZE[0], "yuv420p"
             for image in images:
                 container.mux(stream.encode(av.VideoFrame.from_ndarray(image, format="rgb24")))
@@ -52,7 +54,19 @@ def make_clips(folder: Path, count: int, frames: int) -> Path:
 
 
 def command(clips: Path, table: Path, out: Path, workers: int) -> list[str]:
-    return [sys.executable, "-m", "vidmem", "batch", str(clips), "--prompts", str(table), "--out", str(out), "--workers", str(workers)]
+    return [
+        sys.executable,
+        "-m",
+        "vidmem",
+        "batch",
+        str(clips),
+        "--prompts",
+        str(table),
+        "--out",
+        str(out),
+        "--workers",
+        str(workers),
+    ]
 
 
 def half_written(folder: Path) -> str:
@@ -60,7 +74,10 @@ def half_written(folder: Path) -> str:
     import vidmem
 
     record = json.loads((folder / "done.json").read_text())
-    lines = len((folder / "masks.jsonl").read_text().splitlines()), len((folder / "boxes.csv").read_text().splitlines()) - 1
+    lines = (
+        len((folder / "masks.jsonl").read_text().splitlines()),
+        len((folder / "boxes.csv").read_text().splitlines()) - 1,
+    )
     counts = {"png": len(list((folder / "masks").glob("*.png"))), "rle": lines[0], "csv": lines[1]}
     with vidmem.open_video(folder / "overlay.mp4") as video:
         counts["overlay"] = sum(1 for _ in video)
@@ -93,7 +110,14 @@ def killed_runs(clips: Path, table: Path, out: Path, kills: int, names: set[str]
             twice += sum(1 for name, inode in seen.items() if now.get(name) != inode)
             seen = now
         lost += sorted(names - set(seen))
-    return {"kills": done, "lost": len(lost), "twice": twice, "half_written": len(half), "videos": len(names), "seed": seed}
+    return {
+        "kills": done,
+        "lost": len(lost),
+        "twice": twice,
+        "half_written": len(half),
+        "videos": len(names),
+        "seed": seed,
+    }
 
 
 def main() -> None:
@@ -116,7 +140,12 @@ def main() -> None:
             for workers in (1, 2) if repeat % 2 == 0 else (2, 1):
                 out = Path(scratch) / "out"
                 began = time.perf_counter()
-                subprocess.run(command(clips, table, out, workers), check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+                subprocess.run(
+                    command(clips, table, out, workers),
+                    check=True,
+                    stdout=subprocess.DEVNULL,
+                    stderr=subprocess.DEVNULL,
+                )
                 seconds[workers].append(round(time.perf_counter() - began, 2))
                 assert len(published(out)) == args.clips
                 shutil.rmtree(out)

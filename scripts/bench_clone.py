@@ -47,7 +47,9 @@ def main(argv=None) -> None:
         imports = []
         for _ in range(7):
             code = "import time; t = time.perf_counter(); import vidmem; print(time.perf_counter() - t)"
-            imports.append(float(subprocess.run([python, "-c", code], capture_output=True, text=True, check=True).stdout))
+            imports.append(
+                float(subprocess.run([python, "-c", code], capture_output=True, text=True, check=True).stdout)
+            )
         figure["import_s"] = round(median(imports), 3)
         if not args.skip_tests:
             figure["test_s"] = timed("make", "test", cwd=clone)

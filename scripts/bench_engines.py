@@ -27,7 +27,9 @@ def open_tracker(runtime: str, precision: str, threads: int | None):
     from vidmem.search import Greedy
     from vidmem.tracker import MODELS, Tracker
 
-    return Tracker(named(Request("nano", runtime, precision, threads=threads), strict=False), MODELS["nano"].make_bank(), Greedy())
+    return Tracker(
+        named(Request("nano", runtime, precision, threads=threads), strict=False), MODELS["nano"].make_bank(), Greedy()
+    )
 
 
 def rates(images, repeats: int, frames: int, threads: int | None) -> list[dict]:
@@ -41,7 +43,10 @@ def rates(images, repeats: int, frames: int, threads: int | None) -> list[dict]:
             for engine in ENGINES if repeat % 2 == 0 else ENGINES[::-1]:
                 runs.setdefault((engine, objects), []).append(bench(trackers[engine], images, objects, frames, 12))
     reference = trackers["onnx", "fp32"]
-    verdicts = {engine: gate(t.network, reference.network, t.bank, t.search, demo_clips(), engine[1]) for engine, t in trackers.items()}
+    verdicts = {
+        engine: gate(t.network, reference.network, t.bank, t.search, demo_clips(), engine[1])
+        for engine, t in trackers.items()
+    }
     rows = []
     for (engine, objects), figures in runs.items():
         figures = sorted(figures, key=lambda f: f["network_fps"])
@@ -75,7 +80,13 @@ def growth(images, frames: int, threads: int | None, pairs: int = 600) -> dict:
         for name in ("old", "young") if i % 2 else ("young", "old"):
             spent[name].append(step(old, frames + i) if name == "old" else step(young, 100 + i))
     old_ms, young_ms = median(spent["old"]), median(spent["young"])
-    return {"frames": frames, "pairs": pairs, "ms_at_100": young_ms, "ms_at_end": old_ms, "growth_percent": 100 * (old_ms / young_ms - 1)}
+    return {
+        "frames": frames,
+        "pairs": pairs,
+        "ms_at_100": young_ms,
+        "ms_at_end": old_ms,
+        "growth_percent": 100 * (old_ms / young_ms - 1),
+    }
 
 
 def main() -> None:
@@ -91,8 +102,15 @@ def main() -> None:
     args = parser.parse_args()
     check_writable(args.json)
     images = load_images(ROOT / "assets/demo.mp4", SIZE, 40)
-    figure: dict = {"command": "scripts/bench_engines.py" + (f" --growth {args.growth}" if args.growth else ""), "size": "854x480"}
-    figure |= growth(images, args.growth, args.threads) if args.growth else {"rows": rates(images, args.repeats, args.frames, args.threads)}
+    figure: dict = {
+        "command": "scripts/bench_engines.py" + (f" --growth {args.growth}" if args.growth else ""),
+        "size": "854x480",
+    }
+    figure |= (
+        growth(images, args.growth, args.threads)
+        if args.growth
+        else {"rows": rates(images, args.repeats, args.frames, args.threads)}
+    )
     write_figure(figure, args.json)
     print(json.dumps(figure))
 

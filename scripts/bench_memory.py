@@ -47,7 +47,9 @@ def parse(pair: str, model: str):
 
     (bank, *bank_numbers), (search, *search_numbers) = (side.split(",") for side in pair.split("/"))
     policy = pick(MODELS, "model", model).make_bank(None if bank == "own" else bank)
-    return dataclasses.replace(policy, **_numbers(bank_numbers)), pick(SEARCHES, "search", search)(**_numbers(search_numbers))
+    return dataclasses.replace(policy, **_numbers(bank_numbers)), pick(SEARCHES, "search", search)(
+        **_numbers(search_numbers)
+    )
 
 
 def _numbers(texts: list[str]) -> dict:
@@ -69,7 +71,14 @@ def follow(video, pairs: list[str], model: str, area: int | None, every: int) ->
         bank, search = parse(pair, model)
         audited = Audited(bank)
         session = vidmem.tracker.Tracker(network, audited, search).session()
-        runs[pair] = {"session": session, "log": audited.log, "scorer": LongScorer(every), "ms": 0.0, "bytes": 0, "truths": []}
+        runs[pair] = {
+            "session": session,
+            "log": audited.log,
+            "scorer": LongScorer(every),
+            "ms": 0.0,
+            "bytes": 0,
+            "truths": [],
+        }
     frames, began = 0, time.perf_counter()
     for t, (image, truth, distractor) in enumerate(video):
         network.encode(image)
@@ -175,9 +184,21 @@ def main() -> None:
         print(f"{r['pair']:40s} {r['j_and_f']:.3f}  {r['absent']:.3f}  {r['returned']:.3f}  {r['switches']:4d}   {r['wrong_written']:.2f} {r['wrong_read']:.2f}  "
               f"{r['ms']:6.1f}  {r['bytes'] / 1e6:5.1f}  {r['gain']:+.3f} [{r['gain_interval'][0]:+.3f}, {r['gain_interval'][1]:+.3f}]")  # fmt: skip
     if args.json:
-        command = "scripts/bench_memory.py DATA/davis" + "".join(f" --{name} {value}" for name, value in (("area", args.area), ("most", args.most)) if value)
+        command = "scripts/bench_memory.py DATA/davis" + "".join(
+            f" --{name} {value}" for name, value in (("area", args.area), ("most", args.most)) if value
+        )
         command += " --short" if args.short else ""
-        write_figure({"command": command, "model": args.model, "set": "short" if args.short else "long", "area": args.area, "pairs": rows, "videos": videos}, args.json)
+        write_figure(
+            {
+                "command": command,
+                "model": args.model,
+                "set": "short" if args.short else "long",
+                "area": args.area,
+                "pairs": rows,
+                "videos": videos,
+            },
+            args.json,
+        )
 
 
 if __name__ == "__main__":

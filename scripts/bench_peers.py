@@ -27,7 +27,15 @@ from statistics import median
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 WARM = 7
-WHO = ["sam2:fp32", "pytorch:fp32", "pytorch:bf16", "openvino:fp32", "openvino:bf16", "openvino:bf16:sparse", "onnx:fp32"]
+WHO = [
+    "sam2:fp32",
+    "pytorch:fp32",
+    "pytorch:bf16",
+    "openvino:fp32",
+    "openvino:bf16",
+    "openvino:bf16:sparse",
+    "onnx:fp32",
+]
 
 
 class Patch:
@@ -41,7 +49,9 @@ def boxes(objects: int, size: int) -> list[list[int]]:
     return [[unit * (i + 1), unit * (2 * i + 1), unit * (i + 6), unit * (2 * i + 6)] for i in range(objects)]
 
 
-def ours(images, objects: int, precision: str, network, runtime: str, bank: str, threads: int) -> tuple[list[float], list, dict]:
+def ours(
+    images, objects: int, precision: str, network, runtime: str, bank: str, threads: int
+) -> tuple[list[float], list, dict]:
     """The runtime on the weights of `network`; exports them first, which is not timed. Also the milliseconds of each stage."""
     from vidmem.memory import BANKS
     from vidmem.runtime.sam2 import Sam2Network
@@ -60,7 +70,10 @@ def ours(images, objects: int, precision: str, network, runtime: str, bank: str,
             size = images[0].shape[0]
             torch.save({"model": network.state_dict()}, Path(folder) / "random.pt")
             export_model("sam2.1-tiny", Path(folder) / "graphs", weights=Path(folder) / "random.pt", size=size)
-            net = named(Request("sam2.1-tiny", runtime, precision, threads=threads, weights=Path(folder) / "graphs"), strict=False)
+            net = named(
+                Request("sam2.1-tiny", runtime, precision, threads=threads, weights=Path(folder) / "graphs"),
+                strict=False,
+            )
         times, masks, stages = [], [], {}
         with Session(net, BANKS[bank](), Greedy()) as session:
             for i, box in enumerate(boxes(objects, images[0].shape[0])):
@@ -142,7 +155,9 @@ def one(who: str, size: int, objects: int, frames: int, threads: int, masks: str
         official, network = build("sam2.1-tiny", size)
         model = official if which == "sam2" else network
         del official, network  # one model in memory, for the peak
-        model.sam_mask_decoder.pred_obj_score_head.layers[-1].bias.data.fill_(9.0)  # always there: no mask is a constant
+        model.sam_mask_decoder.pred_obj_score_head.layers[-1].bias.data.fill_(
+            9.0
+        )  # always there: no mask is a constant
         if which == "sam2":
             times, seen = meta(images, objects, precision, model)
         else:
@@ -150,7 +165,13 @@ def one(who: str, size: int, objects: int, frames: int, threads: int, masks: str
     times, seen = times[WARM:], np.array(seen[WARM:], bool)
     np.savez_compressed(masks, masks=np.packbits(seen), shape=seen.shape)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    return {"ms": round(median(times), 1), "ms_min": round(min(times), 1), "ms_max": round(max(times), 1), "peak_mb": round(peak), "stages": stages}
+    return {
+        "ms": round(median(times), 1),
+        "ms_min": round(min(times), 1),
+        "ms_max": round(max(times), 1),
+        "peak_mb": round(peak),
+        "stages": stages,
+    }
 
 
 def limits(size: int, threads: int) -> dict:
@@ -231,7 +252,9 @@ def memory(which: str, frames: int, size: int = 128) -> dict:
             note(t)
     else:
         state = begin(official, images, Patch)
-        fifty = state["images"]  # the official loader would hold every frame as float32; its state is what is shown here
+        fifty = state[
+            "images"
+        ]  # the official loader would hold every frame as float32; its state is what is shown here
 
         class Loop:
             def __getitem__(self, t):
@@ -246,7 +269,13 @@ def memory(which: str, frames: int, size: int = 128) -> dict:
 
 def apart(**what) -> dict:
     code = f"import json, bench_peers; print(json.dumps(bench_peers.{what.pop('call')}(**{what!r})))"
-    done = subprocess.run([sys.executable, "-W", "ignore", "-c", code], cwd=Path(__file__).parent, capture_output=True, text=True, env=os.environ | {"OMP_NUM_THREADS": str(what.get("threads", 1))})
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", code],
+        cwd=Path(__file__).parent,
+        capture_output=True,
+        text=True,
+        env=os.environ | {"OMP_NUM_THREADS": str(what.get("threads", 1))},
+    )
     if done.returncode:
         raise SystemExit(done.stderr[-3000:])
     return json.loads(done.stdout.strip().splitlines()[-1])
@@ -261,7 +290,9 @@ def main(argv=None) -> None:
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--memory", type=int, metavar="FRAMES")
     parser.add_argument("--json", type=Path)
-    parser.add_argument("--add", action="store_true", help="keep the other rows of the JSON file, taken on this machine")
+    parser.add_argument(
+        "--add", action="store_true", help="keep the other rows of the JSON file, taken on this machine"
+    )
     args = parser.parse_args(argv)
     from vidmem.machine import check_writable, write_figure
 
@@ -281,14 +312,25 @@ def main(argv=None) -> None:
                         what = {"who": who, "size": size, "objects": objects}
                         figures = apart(call="one", **what, frames=args.frames, threads=args.threads, masks=str(masks))
                         first = first or masks
-                        rows.append(what | figures | {"iou": agreement(masks, first), "against": args.which[0], "frames": args.frames})
+                        rows.append(
+                            what
+                            | figures
+                            | {"iou": agreement(masks, first), "against": args.which[0], "frames": args.frames}
+                        )
                         print(json.dumps(rows[-1]), flush=True)
         if args.add:
             new = {tuple(row[key] for key in keys) for row in rows}
             held = json.loads(args.json.read_text())
             rows = [row for row in held["rows"] if tuple(row[key] for key in keys) not in new] + rows
             bound = [limit for limit in held["limits"] if limit["size"] not in args.sizes] + bound
-        figure = {"command": "scripts/bench_peers.py", "model": "sam2.1-tiny, random weights", "threads": args.threads, "warm": WARM, "limits": bound, "rows": rows}
+        figure = {
+            "command": "scripts/bench_peers.py",
+            "model": "sam2.1-tiny, random weights",
+            "threads": args.threads,
+            "warm": WARM,
+            "limits": bound,
+            "rows": rows,
+        }
     write_figure(figure, args.json)
     print(json.dumps(figure))
 

@@ -42,15 +42,28 @@ def recall(policy, frames: int) -> dict:
         plan = bank.read(t, Cue(look))
         spent.append(1e6 * (time.perf_counter() - began))
         if plan.watch:
-            bank.observe(plan, [Usage(random.random((4, r.entry.payload.tokens), np.float32), 1 / len(plan.recalls)) for r in plan.recalls])
+            bank.observe(
+                plan,
+                [
+                    Usage(random.random((4, r.entry.payload.tokens), np.float32), 1 / len(plan.recalls))
+                    for r in plan.recalls
+                ],
+            )
         if bank.wants(verdict):
             colour = Colour(random.normal(size=3).astype(np.float32), TOKENS)
             bank.write(Entry(verdict, colour, payload, None, look if "cue" in bank.needs else None))
         most, most_bytes = max(most, len(bank.entries())), max(most_bytes, bank.nbytes)
     limit = bank.capacity * (payload + (look.nbytes if "cue" in bank.needs else 0))
     if most > bank.capacity or most_bytes > limit:
-        raise SystemExit(f"{policy} held {most} entries and {most_bytes} bytes; its capacity is {bank.capacity} and {limit}")
-    return {"median_us": float(np.median(spent)), "p99_us": float(np.quantile(spent, 0.99)), "entries": most, "capacity": bank.capacity}
+        raise SystemExit(
+            f"{policy} held {most} entries and {most_bytes} bytes; its capacity is {bank.capacity} and {limit}"
+        )
+    return {
+        "median_us": float(np.median(spent)),
+        "p99_us": float(np.quantile(spent, 0.99)),
+        "entries": most,
+        "capacity": bank.capacity,
+    }
 
 
 def tree(video: Path, box: list[float], rounds: int) -> dict:
@@ -76,7 +89,7 @@ def tree(video: Path, box: list[float], rounds: int) -> dict:
                 pairs.append((times[greedy][0], *times[branches]))
     greedy_ms, tree_ms, alive = np.array(pairs).T
     certain = alive == 1
-    ratio = lambda which: float(np.median(tree_ms[which] / greedy_ms[which])) if which.any() else None  # noqa: E731
+    ratio = lambda which: float(np.median(tree_ms[which] / greedy_ms[which])) if which.any() else None
     return {"frames": len(pairs), "greedy_ms": float(np.median(greedy_ms)), "tree_ms": float(np.median(tree_ms)),
             "ratio": float(tree_ms.sum() / greedy_ms.sum()), "ratio_certain": ratio(certain), "ratio_broad": ratio(~certain),
             "broad_share": float((~certain).mean())}  # fmt: skip
@@ -96,13 +109,21 @@ def on_sam2(size: int, frames: int, warm: int, threads: int) -> list[dict]:
     torch.set_num_threads(threads)
     torch.manual_seed(0)
     model = Sam2(CONFIGS["sam2.1-tiny"].at(size))
-    for head, value in ((model.sam_mask_decoder.pred_obj_score_head, [9.0]), (model.sam_mask_decoder.iou_prediction_head, [5.0, 4.0, 3.0, 3.5])):
+    for head, value in (
+        (model.sam_mask_decoder.pred_obj_score_head, [9.0]),
+        (model.sam_mask_decoder.iou_prediction_head, [5.0, 4.0, 3.0, 3.5]),
+    ):
         head.layers[-1].bias.data.copy_(torch.tensor(value))  # IoUs apart, so that a tree that is unsure finds three
     network = Encoded(Sam2Network("sam2.1-tiny", model))
     random = np.random.default_rng(0)
     images = [np.roll(random.integers(0, 256, (size, size, 3), np.uint8), 3 * t, 1) for t in range(warm + frames)]
     encoded = [network.network.encode(image) for image in images]
-    pairs = [f"{bank}/greedy" for bank in BANKS] + ["recent/motion", "recent/tree", "recent/tree,uncertainty=100", "confident/tree,lag=8"]
+    pairs = [f"{bank}/greedy" for bank in BANKS] + [
+        "recent/motion",
+        "recent/tree",
+        "recent/tree,uncertainty=100",
+        "confident/tree,lag=8",
+    ]
     rows = []
     for pair in pairs:
         bank, search = parse(pair, "sam2.1-tiny")
@@ -114,7 +135,9 @@ def on_sam2(size: int, frames: int, warm: int, threads: int) -> list[dict]:
             session.step(image)
             session.settled()
             times.append(1000 * (time.perf_counter() - began))
-        rows.append({"pair": pair, "ms": float(np.median(times[warm:])), "bytes": session.nbytes, "capacity": bank.capacity})
+        rows.append(
+            {"pair": pair, "ms": float(np.median(times[warm:])), "bytes": session.nbytes, "capacity": bank.capacity}
+        )
         session.close()
         print(f"{pair:24s} {rows[-1]['ms']:7.0f} ms {rows[-1]['bytes'] / 1e6:6.1f} MB", flush=True)
     return rows
@@ -126,7 +149,9 @@ def main() -> None:
     parser.add_argument("--video", type=Path, default=ROOT / "assets/demo.mp4")
     parser.add_argument("--box", default="43,154,201,255")
     parser.add_argument("--rounds", type=int, default=1)
-    parser.add_argument("--sam2", type=int, default=256, metavar="PIXELS", help="input size of sam2.1-tiny; 0: leave it out")
+    parser.add_argument(
+        "--sam2", type=int, default=256, metavar="PIXELS", help="input size of sam2.1-tiny; 0: leave it out"
+    )
     parser.add_argument("--json", type=Path)
     args = parser.parse_args()
     os.environ["OMP_NUM_THREADS"] = "1"

@@ -6,8 +6,8 @@ import numpy as np
 
 UNIT = 260  # pixels of the texture per body unit; a fish spans about 2.3 units
 U0, U1, V1 = -1.45, 1.15, 0.85  # the texture covers u in [U0, U1] (tail to nose) and v in [-V1, V1] (up is negative)
-ORANGE = dict(back="b8321a", flank="f47a1f", belly="ffd27a", band="fff4e0", fin="ffa53a", edge="33161a")
-VIOLET = dict(back="3a2a86", flank="7a4fd0", belly="d9b8f2", band="e9f6ff", fin="a77bea", edge="1c1440")
+ORANGE = {"back": "b8321a", "flank": "f47a1f", "belly": "ffd27a", "band": "fff4e0", "fin": "ffa53a", "edge": "33161a"}
+VIOLET = {"back": "3a2a86", "flank": "7a4fd0", "belly": "d9b8f2", "band": "e9f6ff", "fin": "a77bea", "edge": "1c1440"}
 
 
 def smooth(x, low, high):

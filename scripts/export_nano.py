@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Turn a training checkpoint into what is shipped: `nano.safetensors` (float16) and the four ONNX graphs.
 
-    python scripts/export_nano.py --checkpoint runs/nano/last.pt --out models/nano
+python scripts/export_nano.py --checkpoint runs/nano/last.pt --out models/nano
 """
 
 from __future__ import annotations
@@ -16,7 +16,9 @@ def main(argv=None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--checkpoint", type=Path, default=ROOT / "runs/nano/last.pt")
     parser.add_argument("--out", type=Path, default=ROOT / "models/nano")
-    parser.add_argument("--presence", type=float, default=0.0, help="logit that counts as present, chosen on validation; becomes 0")
+    parser.add_argument(
+        "--presence", type=float, default=0.0, help="logit that counts as present, chosen on validation; becomes 0"
+    )
     args = parser.parse_args(argv)
     export_checkpoint(args.checkpoint, args.out, args.presence)
     for path in sorted(args.out.iterdir()):

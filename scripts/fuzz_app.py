@@ -40,7 +40,12 @@ SIZE, COUNT = (180, 320), 40
 def make_clip(path: Path) -> None:
     import av
 
-    ground = np.random.default_rng(0).integers(0, 255, (SIZE[0] // 10, SIZE[1] // 10, 3), np.uint8).repeat(10, 0).repeat(10, 1)
+    ground = (
+        np.random.default_rng(0)
+        .integers(0, 255, (SIZE[0] // 10, SIZE[1] // 10, 3), np.uint8)
+        .repeat(10, 0)
+        .repeat(10, 1)
+    )
     with av.open(str(path), "w") as container:
         stream = container.add_stream("libx264", rate=25, options={"preset": "ultrafast"})
         stream.height, stream.width, stream.pix_fmt = *SIZE, "yuv420p"
@@ -70,14 +75,21 @@ class Visitor:
             time.sleep(0.05)
 
     def click(self, frame_idx: int, obj_id: int = 1) -> httpx.Response:
-        return self.post("prompt", json={"frame_idx": frame_idx, "obj_id": obj_id, "points": [[70 + 4 * frame_idx, 90]]})
+        return self.post(
+            "prompt", json={"frame_idx": frame_idx, "obj_id": obj_id, "points": [[70 + 4 * frame_idx, 90]]}
+        )
 
 
 class Hostile:
     """Every method but `run` is an attack; what it is answered with is counted."""
 
     def __init__(self, address: str, clip: Path, seed: int):
-        self.visitor, self.address, self.random, self.codes = Visitor(address, clip), address, random.Random(seed), Counter()
+        self.visitor, self.address, self.random, self.codes = (
+            Visitor(address, clip),
+            address,
+            random.Random(seed),
+            Counter(),
+        )
         self.host, port = address.removeprefix("http://").split(":")
         self.port = int(port)
 
@@ -102,7 +114,9 @@ class Hostile:
         return {str(code): count for code, count in sorted(self.codes.items())}
 
     def _prompt(self, **said):
-        return self.visitor.post("prompt", json={"frame_idx": self.random.randrange(COUNT), "obj_id": self.random.randrange(1, 21)} | said)
+        return self.visitor.post(
+            "prompt", json={"frame_idx": self.random.randrange(COUNT), "obj_id": self.random.randrange(1, 21)} | said
+        )
 
     def claims_a_huge_mask(self):
         return self._prompt(mask={"size": list(SIZE), "counts": "0" + "PPPPPP1"})
@@ -117,10 +131,18 @@ class Hostile:
         return self.visitor.post("prompt", content=b"[" * self.random.choice([5000, 400_000, 5_000_000]))
 
     def numbers(self):
-        return self.visitor.post("settings", json={"search": "tree", "search_numbers": {"width": self.random.choice([1, 2, 8, 10**4, 10**9]), "uncertainty": 100}})
+        return self.visitor.post(
+            "settings",
+            json={
+                "search": "tree",
+                "search_numbers": {"width": self.random.choice([1, 2, 8, 10**4, 10**9]), "uncertainty": 100},
+            },
+        )
 
     def many_slots(self):
-        return self.visitor.post("settings", json={"bank": "recent", "bank_numbers": {"slots": self.random.choice([7, 32, 10**9])}})
+        return self.visitor.post(
+            "settings", json={"bank": "recent", "bank_numbers": {"slots": self.random.choice([7, 32, 10**9])}}
+        )
 
     def many_objects(self):
         for obj_id in range(1, 21):
@@ -144,14 +166,21 @@ class Hostile:
     def swelling_project(self):
         data = io.BytesIO()
         with zipfile.ZipFile(data, "w", zipfile.ZIP_DEFLATED) as archive:
-            archive.writestr("project.json", '{"version": 1, "x": [' + "[]," * self.random.choice([100_000, 5_000_000]) + "[]]}")
+            archive.writestr(
+                "project.json", '{"version": 1, "x": [' + "[]," * self.random.choice([100_000, 5_000_000]) + "[]]}"
+            )
         return self.visitor.post("video", content=data.getvalue())
 
     def export(self):
         return self.visitor.post(f"export/{self.random.choice(['project', 'webm', 'rgba', 'csv'])}")
 
     def uploads_that_never_end(self):
-        for connection in [self._open(f"POST {self.visitor.path}/video HTTP/1.1\r\nHost: {self.host}\r\nContent-Length: 100000000\r\n\r\n") for _ in range(8)]:
+        for connection in [
+            self._open(
+                f"POST {self.visitor.path}/video HTTP/1.1\r\nHost: {self.host}\r\nContent-Length: 100000000\r\n\r\n"
+            )
+            for _ in range(8)
+        ]:
             connection.sendall(bytes(1 << 20))
 
     def headers_that_never_end(self):
@@ -163,7 +192,14 @@ class Hostile:
             self._open(f"GET /static/app.js HTTP/1.1\r\nHost: {self.host}\r\n\r\n")
 
     def sockets(self):
-        key = "\r\n".join(["Upgrade: websocket", "Connection: Upgrade", "Sec-WebSocket-Version: 13", "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ=="])
+        key = "\r\n".join(
+            [
+                "Upgrade: websocket",
+                "Connection: Upgrade",
+                "Sec-WebSocket-Version: 13",
+                "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==",
+            ]
+        )
         for _ in range(20):
             self._open(f"GET {self.visitor.path}/live HTTP/1.1\r\nHost: {self.host}\r\n{key}\r\n\r\n")
 
@@ -208,8 +244,12 @@ def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--seconds", type=float, default=60)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--most", type=float, default=1.0, help="seconds that the median click may take (default: %(default)s)")
-    parser.add_argument("--most-mb", type=int, default=1024, help="that the app may need at most (default: %(default)s)")
+    parser.add_argument(
+        "--most", type=float, default=1.0, help="seconds that the median click may take (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--most-mb", type=int, default=1024, help="that the app may need at most (default: %(default)s)"
+    )
     parser.add_argument("--attack", nargs=2, metavar=("ADDRESS", "CLIP"), help=argparse.SUPPRESS)
     args = parser.parse_args(argv)
     if args.attack:
@@ -222,7 +262,13 @@ def main(argv: list[str] | None = None) -> int:
         probe.close()
         make_clip(clip := Path(folder) / "clip.mp4")
         environment = os.environ | {"TMPDIR": folder, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
-        app = subprocess.Popen([sys.executable, "-m", "app", "--port", str(port), "--threads", "1"], cwd=ROOT, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        app = subprocess.Popen(
+            [sys.executable, "-m", "app", "--port", str(port), "--threads", "1"],
+            cwd=ROOT,
+            env=environment,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
         try:
             address = f"http://127.0.0.1:{port}"
             for _ in range(600):
@@ -232,7 +278,17 @@ def main(argv: list[str] | None = None) -> int:
                 time.sleep(0.1)
             honest = Visitor(address, clip)
             quiet = clicks(honest, min(5.0, args.seconds))
-            attack = [sys.executable, __file__, "--attack", address, str(clip), "--seconds", str(args.seconds), "--seed", str(args.seed)]
+            attack = [
+                sys.executable,
+                __file__,
+                "--attack",
+                address,
+                str(clip),
+                "--seconds",
+                str(args.seconds),
+                "--seed",
+                str(args.seed),
+            ]
             hostile = subprocess.Popen(attack, stdout=subprocess.PIPE, env=environment, text=True)
             time.sleep(2)
             took = clicks(honest, args.seconds - 2)

@@ -42,8 +42,19 @@ def whole_files(folder: Path) -> list[Path]:
 
     for kind in KINDS:
         (folder / kind).mkdir(parents=True)
-    moving = [np.kron(np.random.default_rng(t // 4).integers(0, 256, (6, 8, 3), np.uint8), np.ones((8, 8, 1), np.uint8)) for t in range(12)]
-    for name, codec in (("a.mp4", "libx264"), ("b.avi", "mjpeg"), ("c.mkv", "ffv1"), ("d.webm", "libvpx"), ("e.ts", "mpeg2video"), ("f.gif", "gif"), ("g.mov", "libx264")):
+    moving = [
+        np.kron(np.random.default_rng(t // 4).integers(0, 256, (6, 8, 3), np.uint8), np.ones((8, 8, 1), np.uint8))
+        for t in range(12)
+    ]
+    for name, codec in (
+        ("a.mp4", "libx264"),
+        ("b.avi", "mjpeg"),
+        ("c.mkv", "ffv1"),
+        ("d.webm", "libvpx"),
+        ("e.ts", "mpeg2video"),
+        ("f.gif", "gif"),
+        ("g.mov", "libx264"),
+    ):
         write_video(folder / "video" / name, moving, codec)
     labels = (np.arange(48 * 64).reshape(48, 64) // 700).astype(np.uint8)
     for form in ("png", "jpg", "bmp", "tiff", "webp", "gif", "ppm"):
@@ -51,17 +62,24 @@ def whole_files(folder: Path) -> list[Path]:
         if form != "gif":
             Image.fromarray(moving[0]).save(folder / f"image/i.{form}")
     Image.fromarray(labels.astype(np.uint16)).save(folder / "mask/deep.png")
-    items = [{"obj_id": 1, "box": [1, 2, 30, 40]}, {"obj_id": 2, "frame": 3, "points": [[5, 6], [7, 8.5]], "labels": [1, 0]}]
+    items = [
+        {"obj_id": 1, "box": [1, 2, 30, 40]},
+        {"obj_id": 2, "frame": 3, "points": [[5, 6], [7, 8.5]], "labels": [1, 0]},
+    ]
     (folder / "prompts/p.json").write_text(json.dumps(items))
     (folder / "table/t.json").write_text(json.dumps({"a.mp4": items, "deep/b": items[:1]}))
-    (folder / "table/t.csv").write_text("video,obj_id,frame,x0,y0,x1,y1,x,y,label\na.mp4,1,,1,2,30,40,,,\ndeep/b,2,3,,,,,5,6,1\n")
+    (folder / "table/t.csv").write_text(
+        "video,obj_id,frame,x0,y0,x1,y1,x,y,label\na.mp4,1,,1,2,30,40,,,\ndeep/b,2,3,,,,,5,6,1\n"
+    )
     (folder / "ledger/.vidmem-files").write_text("boxes.csv\nmasks/00000.png\nmasks/00001.png\noverlay.mp4\n")
     from vidmem.video import rle_encode
 
     (folder / "rle/r.json").write_text(json.dumps(rle_encode(labels % 2 == 1)))
     from vidmem.runtime.manifest import Manifest
 
-    Manifest("sam2.1-tiny", 64, "fp32", 18, None, 7, 16, {"encode.onnx": "0" * 64}, {"torch": "2"}).write(folder / "manifest")
+    Manifest("sam2.1-tiny", 64, "fp32", 18, None, 7, 16, {"encode.onnx": "0" * 64}, {"torch": "2"}).write(
+        folder / "manifest"
+    )
     if "project" in KINDS:
         write_project(folder / "project/p.zip", folder / "image/i.jpg", rle_encode(labels > 2))
     return sorted(path for path in folder.rglob("*") if path.is_file())
@@ -96,7 +114,10 @@ def write_project(path: Path, frame: Path, rle: dict) -> None:
 def damaged(data: bytes, other: bytes, chance: random.Random, text: bool) -> bytes:
     data = bytearray(data)
     for _ in range(chance.choice((1, 1, 2, 3))):
-        way = chance.choice(("flip", "flip", "cut", "grow", "grow", "double", "graft", "zero") + (("number", "nest", "letters") if text else ()))
+        way = chance.choice(
+            ("flip", "flip", "cut", "grow", "grow", "double", "graft", "zero")
+            + (("number", "nest", "letters") if text else ())
+        )
         at = chance.randrange(len(data)) if data else 0
         if way == "flip":
             for _ in range(chance.choice((1, 3, 20, 200))):
@@ -104,10 +125,14 @@ def damaged(data: bytes, other: bytes, chance: random.Random, text: bool) -> byt
                     data[chance.randrange(len(data))] = chance.randrange(256)
         elif way == "cut":
             del data[at:]
-        elif way == "grow":  # lengths, sizes and counts are numbers of two, four or eight bytes, and most stand at the beginning
+        elif (
+            way == "grow"
+        ):  # lengths, sizes and counts are numbers of two, four or eight bytes, and most stand at the beginning
             at = chance.choice((at, at % 64))
             size = chance.choice((2, 4, 8))
-            data[at : at + size] = chance.choice((b"\xff" * size, b"\x7f" + b"\xff" * (size - 1), bytes(size - 1) + b"\x80", b"\0" * size))
+            data[at : at + size] = chance.choice(
+                (b"\xff" * size, b"\x7f" + b"\xff" * (size - 1), bytes(size - 1) + b"\x80", b"\0" * size)
+            )
         elif way == "double":
             data[at:at] = data[at : at + chance.randrange(1, 2000)] * chance.choice((1, 2, 50))
         elif way == "graft":
@@ -115,7 +140,25 @@ def damaged(data: bytes, other: bytes, chance: random.Random, text: bool) -> byt
         elif way == "zero":
             data[at : at + chance.randrange(1, 300)] = bytes(chance.randrange(1, 300))
         elif way == "number":
-            grown = chance.choice(("1e999", "-1", "9" * 400, "9" * 5000, "NaN", "Infinity", "null", "true", '"x"', "[]", "{}", "65536", "1.5", "-0.0", "1" + "0" * 18))
+            grown = chance.choice(
+                (
+                    "1e999",
+                    "-1",
+                    "9" * 400,
+                    "9" * 5000,
+                    "NaN",
+                    "Infinity",
+                    "null",
+                    "true",
+                    '"x"',
+                    "[]",
+                    "{}",
+                    "65536",
+                    "1.5",
+                    "-0.0",
+                    "1" + "0" * 18,
+                )
+            )
             places = list(re.finditer(rb"-?\d+\.?\d*", bytes(data)))
             if places:
                 place = chance.choice(places)
@@ -123,7 +166,9 @@ def damaged(data: bytes, other: bytes, chance: random.Random, text: bool) -> byt
         elif way == "nest":
             data[at:at] = chance.choice((b"[", b'{"a":', b'"', b"((")) * chance.choice((1, 100, 50_000))
         else:
-            data[at:at] = chance.choice((b"\0", b"\xff\xfe", b"\xed\xa0\x80", b"../", b"\r", b'"', b"\\ud800", b"=", "💥".encode())) * chance.choice((1, 3))
+            data[at:at] = chance.choice(
+                (b"\0", b"\xff\xfe", b"\xed\xa0\x80", b"../", b"\r", b'"', b"\\ud800", b"=", "💥".encode())
+            ) * chance.choice((1, 3))
     return bytes(data[: 8 << 20])
 
 
@@ -153,13 +198,13 @@ def read_mask(path: Path) -> None:
 
 
 def read_prompts(path: Path) -> None:
+    import numpy as np
+
+    from vidmem.memory import Recent
     from vidmem.prompts import load_prompts
     from vidmem.runtime.fake import FakeNetwork
-    from vidmem.memory import Recent
     from vidmem.search import Greedy
     from vidmem.tracker import Tracker
-
-    import numpy as np
 
     prompts = load_prompts(path)
     with Tracker(FakeNetwork(), Recent(), Greedy()).session() as session:
@@ -247,6 +292,7 @@ def serve() -> None:
     import traceback
 
     import cv2  # noqa: F401 - loaded before memory is measured
+
     from vidmem.errors import VidmemError
 
     resource.setrlimit(resource.RLIMIT_AS, (6 << 30,) * 2)
@@ -260,7 +306,11 @@ def serve() -> None:
         except (VidmemError, Refusal):
             said = {"end": "refused"}
         except BaseException as error:
-            said = {"end": "traceback", "error": f"{type(error).__name__}: {str(error)[:200]}", "where": traceback.format_exc().splitlines()[-3:-1]}
+            said = {
+                "end": "traceback",
+                "error": f"{type(error).__name__}: {str(error)[:200]}",
+                "where": traceback.format_exc().splitlines()[-3:-1],
+            }
         print(json.dumps(said | {"mb": memory("VmHWM") - before}), flush=True)
 
 
@@ -278,7 +328,13 @@ class Reader:
     def read(self, kind: str, path: Path) -> dict:
         if self.process is None:
             environment = dict(os.environ, OMP_NUM_THREADS="1", PYTHONWARNINGS="ignore")
-            self.process = subprocess.Popen([sys.executable, __file__, "--serve"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=environment)
+            self.process = subprocess.Popen(
+                [sys.executable, __file__, "--serve"],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,
+                env=environment,
+            )
         self.process.stdin.write(f"{kind} {path}\n".encode())
         self.process.stdin.flush()
         ready, _, _ = select.select([self.process.stdout], [], [], self.patience)
@@ -297,7 +353,13 @@ class Reader:
             self.process = None
 
 
-def fuzz(count: int, seed: int, keep: Path | None = None, kinds: tuple[str, ...] = (), log: Callable[[str], None] = lambda line: None) -> dict:
+def fuzz(
+    count: int,
+    seed: int,
+    keep: Path | None = None,
+    kinds: tuple[str, ...] = (),
+    log: Callable[[str], None] = lambda line: None,
+) -> dict:
     """-> counts of how the files ended, the most memory in MB, and the longest time in seconds."""
     chance, ends, most, longest, bad = random.Random(seed), Counter(), 0, 0.0, []
     with tempfile.TemporaryDirectory(prefix="vidmem-fuzz-") as scratch:
@@ -307,7 +369,9 @@ def fuzz(count: int, seed: int, keep: Path | None = None, kinds: tuple[str, ...]
         try:
             for path in files:
                 said = reader.read(path.parent.name, path)
-                assert said["end"] == "read" or path.parent.name == "manifest", f"{path.name} is whole, and was not read: {said}"
+                assert said["end"] == "read" or path.parent.name == "manifest", (
+                    f"{path.name} is whole, and was not read: {said}"
+                )
             (own / "one").mkdir()
             for number in range(count):
                 path = chance.choice(files)
@@ -328,7 +392,14 @@ def fuzz(count: int, seed: int, keep: Path | None = None, kinds: tuple[str, ...]
                 target.unlink()
         finally:
             reader.close()
-    return {"files": count, "seed": seed, "ends": dict(ends), "most_mb": most, "longest_s": round(longest, 2), "bad": bad}
+    return {
+        "files": count,
+        "seed": seed,
+        "ends": dict(ends),
+        "most_mb": most,
+        "longest_s": round(longest, 2),
+        "bad": bad,
+    }
 
 
 def main(argv: list[str] | None = None) -> int:

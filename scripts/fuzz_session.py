@@ -77,7 +77,12 @@ def prompt(chance: random.Random) -> dict:
     kind = chance.randrange(10)
     spot = [chance.uniform(0, W), chance.uniform(0, H)]
     if kind < 3:
-        return {"points": np.array([[chance.uniform(0, W), chance.uniform(0, H)] for _ in range(chance.randint(1, 3))], chance.choice([np.float32, np.float64]))}
+        return {
+            "points": np.array(
+                [[chance.uniform(0, W), chance.uniform(0, H)] for _ in range(chance.randint(1, 3))],
+                chance.choice([np.float32, np.float64]),
+            )
+        }
     if kind < 5:
         x, y = chance.uniform(0, W - 10), chance.uniform(0, H - 10)
         return {"box": np.array([x, y, x + chance.uniform(2, 30), y + chance.uniform(2, 30)], np.float32)}
@@ -123,7 +128,9 @@ def same(one, other) -> bool:
         return type(one) is type(other) and one == other
     plain = ("frame_idx", "pts_seconds", "status", "cut", "search", "size")
     arrays = ("obj_ids", "masks", "boxes", "scores", "object_logits", "mask_logits")
-    return all(getattr(one, n) == getattr(other, n) for n in plain) and all(np.array_equal(getattr(one, n), getattr(other, n)) for n in arrays)
+    return all(getattr(one, n) == getattr(other, n) for n in plain) and all(
+        np.array_equal(getattr(one, n), getattr(other, n)) for n in arrays
+    )
 
 
 class Sequence:
@@ -138,7 +145,10 @@ class Sequence:
         self.reverse = chance.random() < 0.15
         how = {"max_objects": chance.choice([None, None, 2, 5]), "reverse": self.reverse}
         self.fragile = Fragile(network)
-        self.session, self.twin = Tracker(self.fragile, bank, search).session(**how), Tracker(network, bank, search).session(**how)
+        self.session, self.twin = (
+            Tracker(self.fragile, bank, search).session(**how),
+            Tracker(network, bank, search).session(**how),
+        )
         self.at: int | None = None
         self.snapshots: list = []
         self.about = f"{bank!r}, {search!r}, {how}"
@@ -161,7 +171,10 @@ class Sequence:
         assert same(one, other), "the twin says something else"
         for result in one if isinstance(one, list) else [one]:
             if isinstance(result, FrameResult):
-                assert not any(a.flags.writeable for a in (result.masks, result.boxes, result.scores, result.mask_logits, result.obj_ids))
+                assert not any(
+                    a.flags.writeable
+                    for a in (result.masks, result.boxes, result.scores, result.mask_logits, result.obj_ids)
+                )
 
     def step(self) -> None:
         way = -1 if self.reverse else 1
@@ -188,7 +201,9 @@ class Sequence:
         obj_id = self.chance.choice([1, 2, 3, 4, 65535, 7, 7, 0, -1, 70000, "a", 1.5, True, np.int64(5), 10**400])
         said, frame_idx = prompt(self.chance), None
         if later and self.at is not None:
-            frame_idx = self.chance.choice([self.at + d * (-1 if self.reverse else 1) for d in (-1, 0, 1, 1, 2, 3)] + ["x", 1.5, -1])
+            frame_idx = self.chance.choice(
+                [self.at + d * (-1 if self.reverse else 1) for d in (-1, 0, 1, 1, 2, 3)] + ["x", 1.5, -1]
+            )
         if self.chance.random() < 0.1:
             self.fragile.breaks = self.chance.choice(STAGES[1:])
 
@@ -256,7 +271,15 @@ def fuzz(kind: str, sequences: int, seed: int, seconds: float = float("inf"), on
                         "about": sequence.about, "calls": sequence.log[-8:]})  # fmt: skip
             print(json.dumps(bad[-1]), flush=True)
         ran, calls, refused = ran + 1, calls + len(sequence.log), refused + sequence.refused
-    return {"network": kind, "sequences": ran, "seed": seed, "calls": calls, "refused": dict(refused), "bad": len(bad), "seconds": round(time.perf_counter() - began, 1)}
+    return {
+        "network": kind,
+        "sequences": ran,
+        "seed": seed,
+        "calls": calls,
+        "refused": dict(refused),
+        "bad": len(bad),
+        "seconds": round(time.perf_counter() - began, 1),
+    }
 
 
 def small_nano():

@@ -47,7 +47,13 @@ def make_clip(path: Path, frames: int) -> None:
 
 
 def start(*arguments: object) -> subprocess.Popen:
-    return subprocess.Popen([sys.executable, "-m", "vidmem", *map(str, arguments)], cwd=ROOT, env=ENVIRONMENT, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    return subprocess.Popen(
+        [sys.executable, "-m", "vidmem", *map(str, arguments)],
+        cwd=ROOT,
+        env=ENVIRONMENT,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+    )
 
 
 def broken(folder: Path) -> list[str]:
@@ -88,7 +94,19 @@ def listing(folder: Path) -> dict[str, bytes]:
 
 def killed_tracks(scratch: Path, kills: int, chance: random.Random, frames: int = 150) -> dict:
     make_clip(scratch / "clip.mp4", frames)
-    arguments = ["track", scratch / "clip.mp4", "--box", "10,10,40,40", "--runtime", "onnx", "--threads", "1", "--save", KINDS[0], "--out"]
+    arguments = [
+        "track",
+        scratch / "clip.mp4",
+        "--box",
+        "10,10,40,40",
+        "--runtime",
+        "onnx",
+        "--threads",
+        "1",
+        "--save",
+        KINDS[0],
+        "--out",
+    ]
     began = time.perf_counter()
     assert start(*arguments, scratch / "calm").wait() == 0
     whole, half, done = time.perf_counter() - began, [], 0
@@ -115,7 +133,9 @@ def children(pid: int) -> list[int]:
     found = []
     for task in Path(f"/proc/{pid}/task").glob("*/children"):
         try:
-            found += [int(c) for c in task.read_text().split() if b"spawn_main" in Path(f"/proc/{c}/cmdline").read_bytes()]
+            found += [
+                int(c) for c in task.read_text().split() if b"spawn_main" in Path(f"/proc/{c}/cmdline").read_bytes()
+            ]
         except OSError:  # it died while we looked
             pass
     return found
@@ -132,7 +152,11 @@ def check_published(out: Path, seen: dict[str, tuple[int, str]], count: Counter,
         missing = [name for name in listed if not (folder / name).is_file()]
         if missing or broken(folder):
             faults.append(f"{folder.name}: {missing or broken(folder)}")
-        if folder.name in seen and seen[folder.name] != (inode, said["settings"]) and seen[folder.name][1] == said["settings"]:
+        if (
+            folder.name in seen
+            and seen[folder.name] != (inode, said["settings"])
+            and seen[folder.name][1] == said["settings"]
+        ):
             count["doubled"] += 1
         seen[folder.name] = inode, said["settings"]
 
@@ -173,9 +197,13 @@ def killed_batches(scratch: Path, kills: int, chance: random.Random, clips: int 
     for record in (out / ".failed").rglob("*.json"):
         faults.append(f"{record.name}: {json.loads(record.read_text())['error']}")
     lost = [f"c{n}" for n in range(clips) if not (out / f"c{n}.mp4/done.json").is_file()]
-    listed = {path.parent / name for path in out.glob("*/.vidmem-files") for name in [*path.read_text().split(), path.name]}
+    listed = {
+        path.parent / name for path in out.glob("*/.vidmem-files") for name in [*path.read_text().split(), path.name]
+    }
     own = {out / name for name in (".lock", "report.json", "report.csv")}
-    left = sorted(str(p.relative_to(out)) for p in out.rglob("*") if p.is_file() and p not in listed | own) + [p.name for p in out.glob(".work*")]
+    left = sorted(str(p.relative_to(out)) for p in out.rglob("*") if p.is_file() and p not in listed | own) + [
+        p.name for p in out.glob(".work*")
+    ]
     alive = [pid for pid in workers if Path(f"/proc/{pid}").exists()]
     return {"kills": count["driver"] + count["worker"], "of_drivers": count["driver"], "of_workers": count["worker"], "half_written": faults,
             "doubled": count["doubled"], "lost": lost, "left_behind": left, "alive": alive}  # fmt: skip
@@ -183,7 +211,9 @@ def killed_batches(scratch: Path, kills: int, chance: random.Random, clips: int 
 
 def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--kills", type=int, default=100, help="in all; a third of them over track, the others over batch")
+    parser.add_argument(
+        "--kills", type=int, default=100, help="in all; a third of them over track, the others over batch"
+    )
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--of", choices=("track", "batch"), nargs="*", default=("track", "batch"))
     args = parser.parse_args(argv)
@@ -194,8 +224,15 @@ def main(argv: list[str] | None = None) -> int:
         with tempfile.TemporaryDirectory(prefix="vidmem-kill-") as scratch:
             said[name] = run(Path(scratch), kills, chance)
         print(json.dumps({name: said[name]}), flush=True)
-    bad = any(value for result in said.values() for key, value in result.items() if key not in ("kills", "of_drivers", "of_workers"))
-    print(json.dumps({"seed": args.seed, "kills": sum(result["kills"] for result in said.values()), "bad": bad, **said}))
+    bad = any(
+        value
+        for result in said.values()
+        for key, value in result.items()
+        if key not in ("kills", "of_drivers", "of_workers")
+    )
+    print(
+        json.dumps({"seed": args.seed, "kills": sum(result["kills"] for result in said.values()), "bad": bad, **said})
+    )
     return int(bad)
 
 

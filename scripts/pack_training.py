@@ -22,7 +22,9 @@ VIDEO_SIDE, CRF = 448, 28
 def main(argv=None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, nargs="+", required=True)
-    parser.add_argument("--outlined", type=Path, help="folder of the clips that vidmem/training/labels has outlines for")
+    parser.add_argument(
+        "--outlined", type=Path, help="folder of the clips that vidmem/training/labels has outlines for"
+    )
     parser.add_argument("--cache", type=Path, default=ROOT / "runs/cache")
     parser.add_argument("--out", type=Path, default=ROOT / "runs/packed")
     parser.add_argument("--most", type=float, default=60, help="MiB of everything together")
@@ -41,7 +43,9 @@ def main(argv=None) -> None:
     left = args.most * 2**20 - weight(args.out)
     side = next((s for s in SIZES if estimate(stills, s) < 0.97 * left), None)
     if side is None:
-        parser.error(f"{len(stills)} stills do not fit into the {left / 2**20:.1f} MiB that the videos leave; raise --most")
+        parser.error(
+            f"{len(stills)} stills do not fit into the {left / 2**20:.1f} MiB that the videos leave; raise --most"
+        )
     for reel in stills:
         group, _, stem = reel.name.rpartition("/")
         write(args.out / group / "images" / f"{stem}.jpg", jpeg(reel, 0, side))

@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """Draw the training and validation curves of the embedded model.
 
-    python scripts/plot_training.py --run runs/nano         # reads its logs, writes assets/figures/training.json and the picture
-    python scripts/plot_training.py                         # the picture again, from the committed JSON
+python scripts/plot_training.py --run runs/nano         # reads its logs, writes assets/figures/training.json and the picture
+python scripts/plot_training.py                         # the picture again, from the committed JSON
 """
 
 from __future__ import annotations
@@ -28,14 +28,34 @@ def main(argv=None) -> None:
     from matplotlib import pyplot
 
     if args.run:
-        FIGURE.write_text(json.dumps({"training": rows(args.run / "log.jsonl"), "validation": rows(args.run / "validation.jsonl")}, indent=1) + "\n")
+        FIGURE.write_text(
+            json.dumps(
+                {"training": rows(args.run / "log.jsonl"), "validation": rows(args.run / "validation.jsonl")}, indent=1
+            )
+            + "\n"
+        )
     figure = json.loads(FIGURE.read_text())
     picture, (left, right) = pyplot.subplots(1, 2, figsize=(11, 3.6), sharex=True)
-    for name, label in (("track", "tracked"), ("box", "from a box"), ("click", "from a click"), ("silent", "silent while absent"), ("seen", "seen while present")):
+    for name, label in (
+        ("track", "tracked"),
+        ("box", "from a box"),
+        ("click", "from a click"),
+        ("silent", "silent while absent"),
+        ("seen", "seen while present"),
+    ):
         steps, values = zip(*((row["step"], row[name]) for row in figure["training"] if name in row))
-        means = [sum(values[max(0, i - SMOOTH) : i + 1]) / len(values[max(0, i - SMOOTH) : i + 1]) for i in range(len(values))]
+        means = [
+            sum(values[max(0, i - SMOOTH) : i + 1]) / len(values[max(0, i - SMOOTH) : i + 1])
+            for i in range(len(values))
+        ]
         left.plot(steps, means, label=label)
-    for name, label in (("mask", "J&F from masks"), ("box", "from boxes"), ("click", "from clicks"), ("stories", "J&F, stories"), ("returned", "J after a return")):
+    for name, label in (
+        ("mask", "J&F from masks"),
+        ("box", "from boxes"),
+        ("click", "from clicks"),
+        ("stories", "J&F, stories"),
+        ("returned", "J after a return"),
+    ):
         found = [(row["step"], row[name]) for row in figure["validation"] if name in row]
         right.plot(*zip(*found), marker="o", label=label) if found else None
     left.set_title("training clips: IoU, presence")

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Write the tables of the README, the docs and the model card from the committed JSON in assets/figures.
 
-    python scripts/readme_figures.py            # --check: fail when a page differs from the JSON
+python scripts/readme_figures.py            # --check: fail when a page differs from the JSON
 """
 
 from __future__ import annotations
@@ -22,15 +22,25 @@ def load(name: str) -> dict | None:
 
 def score_row(title: str, name: str, floor: str, aim: str, command: str) -> list[str]:
     figure = load(name)
-    return [] if figure is None else [f"| {title} | **{figure['mean']['j_and_f']:.3f}** | {floor} | {aim} | `{command}` |"]
+    return (
+        [] if figure is None else [f"| {title} | **{figure['mean']['j_and_f']:.3f}** | {floor} | {aim} | `{command}` |"]
+    )
 
 
 def table() -> str:
     rows = ["| what | measured | floor | aim | command |", "|---|---|---|---|---|"]
-    rows += score_row("J&F, ten DAVIS sequences, first-frame mask", "davis_mask", "0.80", "0.86", "vidmem eval DATA/davis --prompt mask")
+    rows += score_row(
+        "J&F, ten DAVIS sequences, first-frame mask",
+        "davis_mask",
+        "0.80",
+        "0.86",
+        "vidmem eval DATA/davis --prompt mask",
+    )
     rows += score_row("the same from a box", "davis_box", "0.77", "0.83", "vidmem eval DATA/davis --prompt box")
     rows += score_row("the same from one click", "davis_click", "0.70", "0.78", "vidmem eval DATA/davis --prompt click")
-    rows += score_row("J&F, `other/dogs-jump`, three objects, masks", "dogs_jump", "0.62", "0.78", "vidmem eval DATA/other/dogs-jump")
+    rows += score_row(
+        "J&F, `other/dogs-jump`, three objects, masks", "dogs_jump", "0.62", "0.78", "vidmem eval DATA/other/dogs-jump"
+    )
     if stories := load("stories"):
         (row,) = stories["pairs"]
         for title, key, floor, aim in (("J&F, long videos, default bank", "j_and_f", "0.55", "0.70"), ("the same: silent while the object is absent", "absent", "0.85", "0.95"),
@@ -42,7 +52,9 @@ def table() -> str:
             text = f"**{row['fps_median']:.1f} fps** ({row['fps_min']:.1f} to {row['fps_max']:.1f}), step p95 {row['step_ms_p95']:.0f} ms"
             if ratio := job.get("against_previous_model"):
                 text += f"; **{ratio[f'objects_{count}']:.2f} times** the previous model's in the same run"
-            rows.append(f"| whole job, 854x480, {count} object{'s'[: count - 1]} | {text} | {floor} | {aim} | `scripts/bench_job.py` |")
+            rows.append(
+                f"| whole job, 854x480, {count} object{'s'[: count - 1]} | {text} | {floor} | {aim} | `scripts/bench_job.py` |"
+            )
     if s := load("stream"):
         text = f"**{s['growth_percent']:+.1f} %** after frame 500 ({s['frames']:,} frames)"
         if full := load("stream_full"):
@@ -51,12 +63,18 @@ def table() -> str:
     if c := load("clone"):
         rows.append(f"| `import vidmem` | **{c['import_s']:.2f} s** | 0.3 s | 0.15 s | `scripts/bench_clone.py` |")
         text = f"**{c['demo_first_s']:.0f} s; {c['demo_again_s']:.0f} s**"
-        rows.append(f"| `make demo` from a fresh clone; again | {text} | 3 min; 10 s | 1 min; 5 s | `scripts/bench_clone.py` |")
+        rows.append(
+            f"| `make demo` from a fresh clone; again | {text} | 3 min; 10 s | 1 min; 5 s | `scripts/bench_clone.py` |"
+        )
         if "test_s" in c:
-            rows.append(f"| `make test` from a fresh clone | **{c['test_s'] / 60:.1f} min** | 12 min | 6 min | `scripts/bench_clone.py` |")
+            rows.append(
+                f"| `make test` from a fresh clone | **{c['test_s'] / 60:.1f} min** | 12 min | 6 min | `scripts/bench_clone.py` |"
+            )
     if b := load("batch"):
         text = f"**{b['ratio']:.2f} times** ({b['fps_one']:.0f} and {b['fps_two']:.0f} fps, one thread a worker)"
-        rows.append(f"| {b['clips']} clips of {b['frames']} frames, 2 workers against 1 | {text} | 1.7 times | | `{b['command']}` |")
+        rows.append(
+            f"| {b['clips']} clips of {b['frames']} frames, 2 workers against 1 | {text} | 1.7 times | | `{b['command']}` |"
+        )
         k = b["killed"]
         text = f"**{k['lost']} lost, {k['twice']} done twice, {k['half_written']} half-written**"
         rows.append(f"| `vidmem batch` killed at {k['kills']} random moments | {text} | 0, 0, 0 | | `{b['command']}` |")
@@ -65,7 +83,10 @@ def table() -> str:
         rows.append(f"| the app, {a['size']}: from a click to its mask | {text} | 300 ms | | `{a['command']}` |")
     machine = next((f["machine"] for f in map(load, ("job", "davis_mask", "stream")) if f), None)
     if machine:
-        rows += ["", f"Measured on {machine['processor']}, {machine['cores']} cores, ONNX Runtime {machine['versions'].get('onnxruntime')}."]
+        rows += [
+            "",
+            f"Measured on {machine['processor']}, {machine['cores']} cores, ONNX Runtime {machine['versions'].get('onnxruntime')}.",
+        ]
     return "\n".join(rows)
 
 
@@ -76,22 +97,33 @@ def sequences() -> str:
     rows = ["| sequence | mask | box | click |", "|---|---|---|---|"]
     for parts in zip(*(f["sequences"] for f in figures.values())):
         rows.append(f"| {parts[0]['name']} | " + " | ".join(f"{p['j_and_f']:.3f}" for p in parts) + " |")
-    return "\n".join([*rows, "| **mean** | " + " | ".join(f"**{f['mean']['j_and_f']:.3f}**" for f in figures.values()) + " |"])
+    return "\n".join(
+        [*rows, "| **mean** | " + " | ".join(f"**{f['mean']['j_and_f']:.3f}**" for f in figures.values()) + " |"]
+    )
 
 
 def sam2() -> str:
     """Ours beside Meta's and transformers': milliseconds a frame, peak resident memory, agreement; and how far the limit is."""
     figure, grown, lines = load("peers"), load("sam2_memory"), []
     if figure:
-        lines += ["| input | objects | who | ms a frame | sam2 fp32 / it | IoU with sam2's masks | peak MB |", "|---|---|---|---|---|---|---|"]
+        lines += [
+            "| input | objects | who | ms a frame | sam2 fp32 / it | IoU with sam2's masks | peak MB |",
+            "|---|---|---|---|---|---|---|",
+        ]
         base = {(r["size"], r["objects"]): r for r in figure["rows"] if r["who"] == "sam2:fp32"}
         for r in sorted(figure["rows"], key=lambda r: (-r["size"], r["objects"], -r["ms"])):
             theirs = base.get((r["size"], r["objects"]))
             ratio = f"**{theirs['ms'] / r['ms']:.2f}**" if theirs and theirs is not r else ""
             iou = f"{r['iou']:.4f}" if r["iou"] is not None and r["against"] == "sam2:fp32" and theirs is not r else ""
             who, precision, *bank = r["who"].split(":")
-            name = f"{who} {precision}" if who in ("sam2", "transformers") else f"vidmem, {who} {precision}{', bank `' + bank[0] + '`' if bank else ''}"
-            lines.append(f"| {r['size']} px | {r['objects']} | {name} | {r['ms']:.0f} | {ratio} | {iou} | {r['peak_mb']} |")
+            name = (
+                f"{who} {precision}"
+                if who in ("sam2", "transformers")
+                else f"vidmem, {who} {precision}{', bank `' + bank[0] + '`' if bank else ''}"
+            )
+            lines.append(
+                f"| {r['size']} px | {r['objects']} | {name} | {r['ms']:.0f} | {ratio} | {iou} | {r['peak_mb']} |"
+            )
         machine = figure["machine"]
         lines += ["", f"`{figure['command']}`: {figure['model']}, the demo clip, median of {min(r['frames'] for r in figure['rows'])} to "
                   f"{max(r['frames'] for r in figure['rows'])} frames once the memory is full, each in a process of its own, "
@@ -100,7 +132,10 @@ def sam2() -> str:
         large = {(r["size"], r["objects"], r["who"]): r for r in figure["rows"]}
         small = large.get((512, 1, "openvino:bf16"))
         if small and (1024, 1) in base:
-            lines += ["", f"At 512 px OpenVINO in bf16 is {base[1024, 1]['ms'] / small['ms']:.1f} times as fast as sam2 at 1024 px in fp32."]
+            lines += [
+                "",
+                f"At 512 px OpenVINO in bf16 is {base[1024, 1]['ms'] / small['ms']:.1f} times as fast as sam2 at 1024 px in fp32.",
+            ]
         for limit in figure["limits"]:
             row = large.get((limit["size"], 1, "openvino:bf16"))
             if row:
@@ -112,8 +147,10 @@ def sam2() -> str:
     if grown:
         text = []
         for which, curve in grown["resident_mb"].items():
-            first, last = list(curve.items())[0], list(curve.items())[-1]
-            text.append(f"{which} {first[1]:.0f} MB after {int(first[0]):,} frames and {last[1]:.0f} MB after {int(last[0]):,}")
+            first, last = next(iter(curve.items())), list(curve.items())[-1]
+            text.append(
+                f"{which} {first[1]:.0f} MB after {int(first[0]):,} frames and {last[1]:.0f} MB after {int(last[0]):,}"
+            )
         lines += ["", f"Resident memory at {grown['size']} px, one object (`{grown['command']}`): {'; '.join(text)}."]
     return "\n".join(lines)
 
@@ -122,7 +159,10 @@ def engines() -> str:
     """`nano` on every engine: the network alone."""
     figure, growth, lines = load("engines"), load("growth"), []
     if figure:
-        lines += ["| engine | objects | network alone | p50, p95, p99, max of a frame | mask IoU | gate |", "|---|---|---|---|---|---|"]
+        lines += [
+            "| engine | objects | network alone | p50, p95, p99, max of a frame | mask IoU | gate |",
+            "|---|---|---|---|---|---|",
+        ]
         for r in figure["rows"]:
             ms = r["ms"]["network"]
             lines.append(
@@ -148,7 +188,9 @@ def memory() -> str:
         base, *others = long["pairs"]
         for r in [base, *sorted(others, key=lambda r: -r["j_and_f"])]:
             low, high = r["interval"]
-            gain = "" if r is base else f"{r['gain']:+.3f} ({r['gain_interval'][0]:+.3f} to {r['gain_interval'][1]:+.3f})"
+            gain = (
+                "" if r is base else f"{r['gain']:+.3f} ({r['gain_interval'][0]:+.3f} to {r['gain_interval'][1]:+.3f})"
+            )
             brief_text = f"{brief[r['pair']]['j_and_f']:.3f}" if r["pair"] in brief else ""
             lines.append(
                 f"| `{r['pair']}` | {r['j_and_f']:.3f} ({low:.3f} to {high:.3f}) | {gain} | {r['absent']:.3f} | {r['returned']:.3f} "
@@ -170,7 +212,10 @@ def memory() -> str:
                   f"{100 * tree['broad_share']:.0f} % of frames where they are not."]  # fmt: skip
         if rows := cost.get("sam2"):
             base = next(r for r in rows["rows"] if r["pair"] == "recent/greedy")
-            text = ", ".join(f"`{r['pair'].removesuffix('/greedy')}` {r['ms'] / base['ms']:.2f} ({r['bytes'] / 1e6:.0f} MB)" for r in rows["rows"])
+            text = ", ".join(
+                f"`{r['pair'].removesuffix('/greedy')}` {r['ms'] / base['ms']:.2f} ({r['bytes'] / 1e6:.0f} MB)"
+                for r in rows["rows"]
+            )
             lines += ["", f"On sam2.1-tiny at {rows['size']} px with random weights, all but the encoder, against `recent`'s {base['ms']:.0f} ms a frame on one "
                       f"thread: {text}. With `uncertainty=100` the tree always keeps three pathways."]  # fmt: skip
     return "\n".join(lines)
@@ -181,7 +226,13 @@ def main(argv=None) -> int:
     parser.add_argument("--check", action="store_true")
     args = parser.parse_args(argv)
     stale = 0
-    blocks = (("README.md", "figures", table()), ("docs/memory.md", "memory", memory()), ("docs/sam2.md", "sam2", sam2()), ("docs/engines.md", "engines", engines()), ("models/nano/README.md", "figures", sequences()))
+    blocks = (
+        ("README.md", "figures", table()),
+        ("docs/memory.md", "memory", memory()),
+        ("docs/sam2.md", "sam2", sam2()),
+        ("docs/engines.md", "engines", engines()),
+        ("models/nano/README.md", "figures", sequences()),
+    )
     for name, block, text in blocks:
         page, begin, end = ROOT / name, BEGIN.format(block), END.format(block)
         old = page.read_text()

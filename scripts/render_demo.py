@@ -91,7 +91,7 @@ def plant_corals(rng, image, alpha):
             while stack:
                 bx, by, angle, length, thick = stack.pop()
                 ex, ey = bx + length * np.cos(angle), by + length * np.sin(angle)
-                line = [tuple(int(round(c * 16)) for c in point) for point in ((bx, by), (ex, ey))]
+                line = [tuple(round(c * 16) for c in point) for point in ((bx, by), (ex, ey))]
                 cv2.line(layer, *line, 255, max(int(thick), 1), cv2.LINE_AA, 4)
                 if length > 7:
                     for turn in (-0.42, 0.05, 0.45):
@@ -204,8 +204,8 @@ class Reef:
         reef, alpha = paint_ridge(rng, 590, 150, *near, "14506e", 90, 0.06)
         plant_corals(rng, reef, alpha)
         self.reef, self.pillar = bounded(1.0, reef, alpha), bounded(1.25, *paint_pillar(rng))
-        self.fish = dict(body=paint_fish(rng, ORANGE, 0.0), pectoral=paint_pectoral(ORANGE))
-        self.rival = dict(body=paint_fish(rng, VIOLET, -0.13), pectoral=paint_pectoral(VIOLET))
+        self.fish = {"body": paint_fish(rng, ORANGE, 0.0), "pectoral": paint_pectoral(ORANGE)}
+        self.rival = {"body": paint_fish(rng, VIOLET, -0.13), "pectoral": paint_pectoral(VIOLET)}
         self.ripples = [np.abs(noise(rng, 540, 960, cell, 2, 0.35) - 0.5) for cell in (52, 64)]
         self.rays = noise(rng, 2, 720, 24, 3)[0]
         self.bubbles = rng.random((26, 4))

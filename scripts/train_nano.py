@@ -65,8 +65,12 @@ def reels_of(args) -> list:
 def main(argv=None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, nargs="+", required=True)
-    parser.add_argument("--outlined", type=Path, help="folder of the clips that vidmem/training/labels has outlines for")
-    parser.add_argument("--hold-out", nargs="*", default=list(HELD_OUT), help="names of reels that are kept for validation")
+    parser.add_argument(
+        "--outlined", type=Path, help="folder of the clips that vidmem/training/labels has outlines for"
+    )
+    parser.add_argument(
+        "--hold-out", nargs="*", default=list(HELD_OUT), help="names of reels that are kept for validation"
+    )
     parser.add_argument("--cache", type=Path, default=ROOT / "runs/cache")
     parser.add_argument("--run", type=Path, default=ROOT / "runs/nano")
     parser.add_argument("--minutes", type=float, default=120, help="of this call")
@@ -78,10 +82,14 @@ def main(argv=None) -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--workers", type=int, default=1, help="processes that make clips, for each trainer")
-    parser.add_argument("--half", action="store_true", help="convolutions in bfloat16; where the processor or the GPU has it")
+    parser.add_argument(
+        "--half", action="store_true", help="convolutions in bfloat16; where the processor or the GPU has it"
+    )
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--init", type=Path, help="start from these weights (.safetensors)")
-    parser.add_argument("--backbone", type=Path, help="ImageNet weights of EfficientNet-Lite0 (.pth); default: those of the pip package")
+    parser.add_argument(
+        "--backbone", type=Path, help="ImageNet weights of EfficientNet-Lite0 (.pth); default: those of the pip package"
+    )
     parser.add_argument("--resume", action="store_true")
     args = parser.parse_args(argv)
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # spinning threads starve the clip makers
@@ -156,7 +164,11 @@ def train(rank: int, args) -> None:
         average, start, spent = state["average"], state["step"], state["minutes"]
     clips = Clips(args, [args.seed, rank])
     loader = torch.utils.data.DataLoader(
-        clips, batch_size=None, sampler=range(start, 10**9), num_workers=args.workers, prefetch_factor=4 if args.workers else None
+        clips,
+        batch_size=None,
+        sampler=range(start, 10**9),
+        num_workers=args.workers,
+        prefetch_factor=4 if args.workers else None,
     )
     log = (args.run / "log.jsonl").open("a")
     step_fn = Step(model, np.random.default_rng(args.seed), args.half)

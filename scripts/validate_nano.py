@@ -68,8 +68,8 @@ def main(argv=None) -> None:
 def held_out(data: Path, cache: Path) -> Path:
     """The held-out videos as folders of frames and masks, as `evaluation` reads them."""
     import cv2
-
     from train_nano import HELD_OUT
+
     from vidmem.training.data import find_reels
 
     out = cache / "validation"
@@ -79,7 +79,11 @@ def held_out(data: Path, cache: Path) -> Path:
             for part in ("frames", "masks"):
                 (out / name / part).mkdir(parents=True, exist_ok=True)
             for k in range(reel.length):
-                cv2.imwrite(str(out / name / "frames" / f"{k:05d}.jpg"), reel.image(k)[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 95])
+                cv2.imwrite(
+                    str(out / name / "frames" / f"{k:05d}.jpg"),
+                    reel.image(k)[..., ::-1],
+                    [cv2.IMWRITE_JPEG_QUALITY, 95],
+                )
                 cv2.imwrite(str(out / name / "masks" / f"{k:05d}.png"), reel.labels(k))
     return out
 
@@ -129,9 +133,20 @@ def told(tracker, root: Path, count: int, most: int) -> dict:
     logit, area = np.array(seen).T
     there, gone = logit[area > 50], logit[area == 0]
     auc = float((there[:, None] > gone).mean()) if len(gone) else 1.0
-    print("logits present", np.percentile(there, (5, 25, 50)).round(1), "absent", np.percentile(gone, (50, 75, 95)).round(1))
+    print(
+        "logits present",
+        np.percentile(there, (5, 25, 50)).round(1),
+        "absent",
+        np.percentile(gone, (50, 75, 95)).round(1),
+    )
     j_and_f, absent, returned, switches = np.mean(scores, 0)
-    return {"stories": round(j_and_f, 4), "absent": round(absent, 4), "returned": round(returned, 4), "switches": round(switches, 2), "auc": round(auc, 4)}
+    return {
+        "stories": round(j_and_f, 4),
+        "absent": round(absent, 4),
+        "returned": round(returned, 4),
+        "switches": round(switches, 2),
+        "auc": round(auc, 4),
+    }
 
 
 if __name__ == "__main__":

@@ -20,7 +20,13 @@ def entry(frame_idx: int, prompted=False, visible=True, descriptor=None, payload
     if descriptor is None:
         descriptor = direction(frame_idx // 9) + direction(frame_idx) / 4
         descriptor = (descriptor / np.linalg.norm(descriptor)).astype(np.float32)
-    said = {"iou": 0.9, "object_logit": 5.0 if visible else -5.0, "area": 0.1, "prompted": prompted, "tracked": visible} | verdict
+    said = {
+        "iou": 0.9,
+        "object_logit": 5.0 if visible else -5.0,
+        "area": 0.1,
+        "prompted": prompted,
+        "tracked": visible,
+    } | verdict
     return Entry(Verdict(frame_idx, **said), payload or Colour(descriptor[:3]), BYTES, None, descriptor)
 
 
@@ -36,7 +42,10 @@ def live(bank, new: Entry, usage=None) -> None:
 def attended(plan) -> list[Usage]:
     random = np.random.default_rng(len(plan.recalls))
     shares = random.dirichlet(np.ones(len(plan.recalls)))
-    return [Usage(random.random((2, r.entry.payload.tokens)).astype(np.float32), float(s)) for r, s in zip(plan.recalls, shares)]
+    return [
+        Usage(random.random((2, r.entry.payload.tokens)).astype(np.float32), float(s))
+        for r, s in zip(plan.recalls, shares)
+    ]
 
 
 def fill(policy, until: int, prompts=(0,), **how):

@@ -42,7 +42,9 @@ def corners(image: np.ndarray) -> str:
     return "".join(named.get(tuple((image[point] > 127).astype(int).tolist()), "?") for point in points)
 
 
-def encode(path: Path, images, codec="libx264", rate=25, ticks_ms=None, format=None, options=None, faststart=True, gop=250) -> Path:
+def encode(
+    path: Path, images, codec="libx264", rate=25, ticks_ms=None, format=None, options=None, faststart=True, gop=250
+) -> Path:
     """Write images as a video. ticks_ms: a timestamp for each frame; None: evenly, at `rate`."""
     import av
 
@@ -73,7 +75,10 @@ def numbered(path: Path, count: int = 10, size=(48, 64), **how) -> Path:
 def noisy(path: Path, count: int = 20, **how) -> Path:
     """Noise over the numbers: packets of some kilobytes, so that damage hits pictures and not headers."""
     random = np.random.default_rng(0)
-    images = [np.clip(grey(i).astype(int) + random.integers(-20, 20, (48, 64, 1)), 0, 255).astype(np.uint8) for i in range(count)]
+    images = [
+        np.clip(grey(i).astype(int) + random.integers(-20, 20, (48, 64, 1)), 0, 255).astype(np.uint8)
+        for i in range(count)
+    ]
     return encode(path, images, **how)
 
 

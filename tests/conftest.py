@@ -16,7 +16,7 @@ def weights(tmp_path_factory):
 
     torch.manual_seed(0)
     model = Sam2(CONFIGS[MODEL].at(SIZE))
-    for name, parameter in model.named_parameters():
+    for _name, parameter in model.named_parameters():
         if not parameter.any():  # learned vectors that begin as zeros
             torch.nn.init.normal_(parameter, std=0.05)
     model.sam_mask_decoder.pred_obj_score_head.layers[-1].bias.data.fill_(3.0)

@@ -8,7 +8,9 @@ from vidmem.render import mask_boxes
 from vidmem.types import Frame, FrameResult, Status
 
 
-def frame(index: int = 0, pts_seconds: float | None = None, height: int = 48, width: int = 64, value: int = 100) -> Frame:
+def frame(
+    index: int = 0, pts_seconds: float | None = None, height: int = 48, width: int = 64, value: int = 100
+) -> Frame:
     return Frame(index, pts_seconds, np.full((height, width, 3), value, np.uint8))
 
 

@@ -14,18 +14,18 @@ from clips import encode as write_clip
 from PIL import Image
 
 pytest.importorskip("gradio", reason="the app needs gradio")
-from fastapi.testclient import TestClient  # noqa: E402
+from fastapi.testclient import TestClient
 
-import vidmem  # noqa: E402
-from app.limits import Limits  # noqa: E402
-from app.page import build  # noqa: E402
-from app.turns import Turns  # noqa: E402
-from app.visits import Visits  # noqa: E402
-from vidmem.memory import Recent  # noqa: E402
-from vidmem.runtime.fake import FakeNetwork  # noqa: E402
-from vidmem.search import Greedy  # noqa: E402
-from vidmem.tracker import Tracker  # noqa: E402
-from vidmem.video import rle_decode, rle_encode  # noqa: E402
+import vidmem
+from app.limits import Limits
+from app.page import build
+from app.turns import Turns
+from app.visits import Visits
+from vidmem.memory import Recent
+from vidmem.runtime.fake import FakeNetwork
+from vidmem.search import Greedy
+from vidmem.tracker import Tracker
+from vidmem.video import rle_decode, rle_encode
 
 SIZE, COUNT = (48, 64), 24
 HERE = {"127.0.0.1", "testserver"}
@@ -116,7 +116,9 @@ def test_click_track_and_correct_only_from_there(visitor):
     assert visitor.state()["fresh_until"] == 12
     visitor.post("track", {"from": 12})
     said = visitor.wait()
-    assert said["fresh_until"] == COUNT - 1 and visitor.revision - first == 1 + COUNT - 12, "frames before the correction were not touched"
+    assert said["fresh_until"] == COUNT - 1 and visitor.revision - first == 1 + COUNT - 12, (
+        "frames before the correction were not touched"
+    )
     assert all(visitor.results[t] == before[t] for t in before)
 
 
@@ -158,7 +160,9 @@ def test_a_click_far_ahead_of_what_was_tracked_is_answered_without_tracking_ther
     assert steps[-COUNT:] == list(range(COUNT)), "then every frame is followed in order"
     steps.clear()
     visitor.post("look/14")
-    assert visitor.click(14, at=(60, 44), label=0).status_code == 200 and steps == [10, 11, 12, 13, 14], "from the state at frame 9"
+    assert visitor.click(14, at=(60, 44), label=0).status_code == 200 and steps == [10, 11, 12, 13, 14], (
+        "from the state at frame 9"
+    )
     steps.clear()
     visitor.post("look/12")
     visitor.click(12, at=(60, 44), label=0)
@@ -171,7 +175,11 @@ def test_undo_redo_rename_hide_and_delete(visitor):
     assert set(visitor.state()["things"]) == {"1", "2"} and set(visitor.results[0]) == {"1", "2"}
     assert visitor.post("undo").json() == {"frame_idx": 0}
     assert set(visitor.state()["things"]) == {"1"} and set(visitor.results[0]) == {"1"}
-    assert visitor.post("undo?again=true").status_code == 200 and set(visitor.state()["things"]) == {"1", "2"} and set(visitor.results[0]) == {"1", "2"}
+    assert (
+        visitor.post("undo?again=true").status_code == 200
+        and set(visitor.state()["things"]) == {"1", "2"}
+        and set(visitor.results[0]) == {"1", "2"}
+    )
     visitor.post("objects/1", {"name": " fish <b> ", "visible": False})
     assert visitor.state()["things"]["1"] == {"name": "fish <b>", "color": "", "visible": False}
     visitor.post("objects/2", {"remove": True})
@@ -188,8 +196,15 @@ def test_memory_says_what_is_held_why_and_what_is_read(visitor):
     visitor.wait()
     said = visitor.client.get(visitor.url("memory")).json()
     entries = said["objects"]["1"]
-    assert said["frame_idx"] == COUNT - 1 and entries[0] == {"frame_idx": 0, "why": "you prompted it", "prompted": True, "read": True}
-    assert entries[-1]["frame_idx"] > 17 and "predicted IoU" in entries[-1]["why"] and any(e["read"] for e in entries[1:])
+    assert said["frame_idx"] == COUNT - 1 and entries[0] == {
+        "frame_idx": 0,
+        "why": "you prompted it",
+        "prompted": True,
+        "read": True,
+    }
+    assert (
+        entries[-1]["frame_idx"] > 17 and "predicted IoU" in entries[-1]["why"] and any(e["read"] for e in entries[1:])
+    )
 
 
 def test_banks_and_searches_have_controls_and_are_taken(visitor):
@@ -197,7 +212,13 @@ def test_banks_and_searches_have_controls_and_are_taken(visitor):
     fields = {f["name"]: f for f in about["policies"]["bank"]["confident"]["fields"]}
     assert fields["slots"]["least"] == 2 and about["policies"]["search"]["tree"]["about"]
     visitor.click()
-    assert visitor.post("settings", {"bank": "confident", "search": "tree", "bank_numbers": {"slots": "4"}, "search_numbers": {"lag": "0"}}).status_code == 200
+    assert (
+        visitor.post(
+            "settings",
+            {"bank": "confident", "search": "tree", "bank_numbers": {"slots": "4"}, "search_numbers": {"lag": "0"}},
+        ).status_code
+        == 200
+    )
     visitor.post("track", {"from": 0})
     assert visitor.wait()["fresh_until"] == COUNT - 1
     assert "slots=1" in visitor.post("settings", {"bank": "confident", "bank_numbers": {"slots": 1}}).json()["error"]
@@ -316,7 +337,9 @@ def test_a_network_camera_is_read_only_where_that_was_allowed(client, visits, cl
             socket.send_text(json.dumps({"url": address}))
             assert "--allow-url" in socket.receive_json()["error"] and asked == []
         allowed = Visits(Limits(allow_url=True))
-        open_client = TestClient(build(Tracker(FakeNetwork(tolerance=90.0), Recent(), Greedy()), allowed.limits, allowed, hosts=HERE))
+        open_client = TestClient(
+            build(Tracker(FakeNetwork(tolerance=90.0), Recent(), Greedy()), allowed.limits, allowed, hosts=HERE)
+        )
         with open_client.websocket_connect(Visitor(open_client).url("live")) as socket:
             for wrong in (f"file://{clip}", str(clip), "concat:/etc/passwd", "ftp://x/y"):
                 socket.send_text(json.dumps({"url": wrong}))

@@ -34,7 +34,12 @@ def running(temporary: Path):
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     environment = os.environ | {"TMPDIR": str(temporary), "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
-    process = subprocess.Popen([sys.executable, "-m", "app", "--port", str(port), "--threads", "1"], cwd=ROOT, env=environment, stdout=subprocess.DEVNULL)
+    process = subprocess.Popen(
+        [sys.executable, "-m", "app", "--port", str(port), "--threads", "1"],
+        cwd=ROOT,
+        env=environment,
+        stdout=subprocess.DEVNULL,
+    )
     client = httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=30)
     try:
         until = time.monotonic() + 60
@@ -117,13 +122,21 @@ def test_headers_that_never_end_are_not_waited_for(tmp_path, monkeypatch):
     monkeypatch.setattr(door, "MOST", 20)
 
     async def answer(scope, receive, send):
-        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"40000000")] if scope["path"] == "/large" else []})
+        await send(
+            {
+                "type": "http.response.start",
+                "status": 200,
+                "headers": [(b"content-length", b"40000000")] if scope["path"] == "/large" else [],
+            }
+        )
         await send({"type": "http.response.body", "body": bytes(40_000_000 if scope["path"] == "/large" else 2)})
 
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    server = uvicorn.Server(uvicorn.Config(answer, host="127.0.0.1", port=port, http=door.Door, log_level="critical", lifespan="off"))
+    server = uvicorn.Server(
+        uvicorn.Config(answer, host="127.0.0.1", port=port, http=door.Door, log_level="critical", lifespan="off")
+    )
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
     while not server.started:

@@ -15,22 +15,22 @@ from pathlib import Path
 import pytest
 
 pytest.importorskip("gradio", reason="the app needs gradio")
-from fastapi.testclient import TestClient  # noqa: E402
-from starlette.testclient import WebSocketDenialResponse  # noqa: E402
-from test_app import COUNT, HERE, SIZE, Visitor, client, clip, jpeg, visitor, visits  # noqa: E402, F401
+from fastapi.testclient import TestClient
+from starlette.testclient import WebSocketDenialResponse
+from test_app import COUNT, HERE, SIZE, Visitor, client, clip, jpeg, visitor, visits  # noqa: F401
 
-from app import guard, limits, server  # noqa: E402
-from app.guard import Guesses  # noqa: E402
-from app.limits import Limits, Refused  # noqa: E402
-from app.live import Live, picture  # noqa: E402
-from app.page import build  # noqa: E402
-from app.said import arguments, configured  # noqa: E402
-from app.turns import Turns  # noqa: E402
-from app.visits import Visits  # noqa: E402
-from vidmem.memory import BANKS, Recent  # noqa: E402
-from vidmem.runtime.fake import FakeNetwork  # noqa: E402
-from vidmem.search import SEARCHES, Greedy, Tree  # noqa: E402
-from vidmem.tracker import Tracker  # noqa: E402
+from app import guard, limits, server
+from app.guard import Guesses
+from app.limits import Limits, Refused
+from app.live import Live, picture
+from app.page import build
+from app.said import arguments, configured
+from app.turns import Turns
+from app.visits import Visits
+from vidmem.memory import BANKS, Recent
+from vidmem.runtime.fake import FakeNetwork
+from vidmem.search import SEARCHES, Greedy, Tree
+from vidmem.tracker import Tracker
 
 
 def leb(x: int) -> str:
@@ -96,7 +96,10 @@ def test_prompts_have_a_number_and_points_a_sum(visitor, monkeypatch):
     for frame_idx in (-1, COUNT, 10**30, 10**400, None):
         answer = visitor.post("prompt", {"frame_idx": frame_idx, "obj_id": 1, "points": [[1, 1]]})
         assert answer.status_code == 400 and len(answer.json()["error"]) < 200
-    assert visitor.post("track", {"from": -5}).status_code == 400 and visitor.post("track", {"from": 10**9}).status_code == 400
+    assert (
+        visitor.post("track", {"from": -5}).status_code == 400
+        and visitor.post("track", {"from": 10**9}).status_code == 400
+    )
 
 
 def test_undo_goes_back_a_number_of_steps(visitor, visits, monkeypatch):
@@ -115,13 +118,15 @@ def test_numbers_of_a_search_have_bounds(said):
 
 def test_every_number_of_every_policy_has_a_bound():
     for table in (BANKS, SEARCHES):
-        for name, make in table.items():
+        for make in table.values():
             for field in server.dataclasses.fields(make()):
                 if not isinstance(field.default, (bool, str)):
                     for value in (10**12, str(10**12), 1e300):
                         with pytest.raises(Refused):
                             configured(make(), "bank", {"bank_numbers": {field.name: value}})
-    assert configured(Tree(), "search", {"search_numbers": {"width": "5", "uncertainty": 100, "lag": "null"}}) == Tree(5, None, 100)
+    assert configured(Tree(), "search", {"search_numbers": {"width": "5", "uncertainty": 100, "lag": "null"}}) == Tree(
+        5, None, 100
+    )
 
 
 def test_objects_times_pathways_are_what_a_frame_costs(visitor, visits):
@@ -133,7 +138,10 @@ def test_objects_times_pathways_are_what_a_frame_costs(visitor, visits):
     assert "8 pathways" in visitor.click(obj_id=4).json()["error"]
 
 
-@pytest.mark.parametrize("said", [{"bank": ["x"]}, {"search": {}}, {"bank": "recent", "bank_numbers": [1]}, {"search": "none"}, {"bank": "\ud800"}])
+@pytest.mark.parametrize(
+    "said",
+    [{"bank": ["x"]}, {"search": {}}, {"bank": "recent", "bank_numbers": [1]}, {"search": "none"}, {"bank": "\ud800"}],
+)
 def test_odd_settings_are_answered(visitor, said):
     assert visitor.post("settings", content=json.dumps(said)).status_code == 400
 
@@ -198,7 +206,9 @@ def test_a_project_is_checked_as_prompts_are(visitor, client):
         assert "frame rate" in error(put("video", "fps", value=fps)), fps
     assert "4999 objects" in error(lambda d: d["things"].update({str(i): d["things"]["1"] for i in range(2, 5000)}))
     assert "501 prompts" in error(lambda d: d.update(edits=d["edits"] * 501))
-    assert "score" in error(put(*seen, "score", value=float("nan"))) and "score" in error(put(*seen, "score", value=10**400))
+    assert "score" in error(put(*seen, "score", value=float("nan"))) and "score" in error(
+        put(*seen, "score", value=10**400)
+    )
     assert "object 77" in error(lambda d: d["results"]["0"].update({"77": d["results"]["0"]["1"]}))
     assert "cannot be read" in error(put(*seen, "rle", "counts", value="zz"))
     assert "cannot be read" in error(put(*seen, "rle", "counts", value=leb(0) + leb(4_000_000_000)))
@@ -207,7 +217,9 @@ def test_a_project_is_checked_as_prompts_are(visitor, client):
     assert "object 9" in error(put("edits", 0, "obj_id", value=9))
     assert "outside" in error(put("edits", 0, "prompt", value={"points": [[9999, 1]]}))
     assert "a list of 5000" in error(put("edits", 0, "prompt", value={"points": [[9, 1]] * 5000}))
-    assert "frame" in error(put("edits", 0, "frame_idx", value=999)) and "frame" in error(lambda d: d["results"].update({"-1": {}}))
+    assert "frame" in error(put("edits", 0, "frame_idx", value=999)) and "frame" in error(
+        lambda d: d["results"].update({"-1": {}})
+    )
     assert "does not fit" in error(put(*seen, "status", value="gone")) and error(put("things", value=[]))
     assert not error(put("fresh_until", value=10**9)) and other.state()["fresh_until"] == COUNT - 1
     assert other.click().status_code == 200
@@ -236,7 +248,10 @@ def test_what_reads_an_upload_says_when_memory_is_short_and_ends_when_it_is_told
     __import__("os").mkfifo(fifo)  # nobody writes: it would read for ever
     began = time.monotonic()
     assert decode(fifo, folder, Limits(), lambda said: None, lambda: time.monotonic() > began + 1) == "stopped"
-    assert decode(fifo, folder, Limits(decode_seconds=1), lambda said: None, lambda: False) and time.monotonic() - began < 20
+    assert (
+        decode(fifo, folder, Limits(decode_seconds=1), lambda said: None, lambda: False)
+        and time.monotonic() - began < 20
+    )
 
 
 # One of each
@@ -253,10 +268,16 @@ def test_requests_that_wait_have_no_thread_and_a_number(client, clip, visits):
             while sum(s.done() for s in sent) < 60 - limits.WAITING and time.monotonic() < until:
                 time.sleep(0.02)
             began = time.monotonic()
-            assert client.get("/api/about").status_code == 200 and honest.state()["video"] and time.monotonic() - began < 2
+            assert (
+                client.get("/api/about").status_code == 200 and honest.state()["video"] and time.monotonic() - began < 2
+            )
             assert threading.active_count() - before < 8 + 60, "one thread for the network, besides those of this test"
         codes = sorted(s.result().status_code for s in sent)
-    assert codes.count(429) >= 60 - limits.WAITING - guard.AT_ONCE and set(codes) == {200, 429} and codes.count(200) <= limits.WAITING
+    assert (
+        codes.count(429) >= 60 - limits.WAITING - guard.AT_ONCE
+        and set(codes) == {200, 429}
+        and codes.count(200) <= limits.WAITING
+    )
     assert honest.click().status_code == 200
 
 
@@ -395,6 +416,7 @@ def test_a_camera_that_says_nothing_is_let_go_as_any_visitor(client, visits):
 def test_what_comes_through_a_socket_has_bounds(client, visits):
     visitor = Visitor(client)
     with client.websocket_connect(visitor.url("live")) as socket:
+
         def ask(text):
             socket.send_text(text)
             return socket.receive_json()["error"]
@@ -439,9 +461,25 @@ def test_what_the_session_does_with_a_prompt_is_all_that_is_done_in_turn(visits)
 
 def test_what_the_page_does_not_use_of_gradio_is_closed(client, visits):
     before = set(Path(__import__("tempfile").gettempdir()).glob("gradio/*"))
-    for path in ("/gradio_api/upload", "/gradio_api/queue/join", "/gradio_api/run/predict", "/login", "/upload", "/gradio_api/reset"):
+    for path in (
+        "/gradio_api/upload",
+        "/gradio_api/queue/join",
+        "/gradio_api/run/predict",
+        "/login",
+        "/upload",
+        "/gradio_api/reset",
+    ):
         assert client.post(path, files={"files": ("x.txt", b"kept?")}).status_code == 404, path
-    for path in ("/gradio_api/info", "/config", "/gradio_api/heartbeat/x", "/gradio_api/queue/data", "/gradio_api/deep_link", "/monitoring", "/api/predict", "/pwa_icon"):
+    for path in (
+        "/gradio_api/info",
+        "/config",
+        "/gradio_api/heartbeat/x",
+        "/gradio_api/queue/data",
+        "/gradio_api/deep_link",
+        "/monitoring",
+        "/api/predict",
+        "/pwa_icon",
+    ):
         assert client.get(path).status_code == 404, path
     assert set(Path(__import__("tempfile").gettempdir()).glob("gradio/*")) == before
     assert client.get("/").status_code == 200 and client.get("/theme.css").status_code == 200
@@ -450,11 +488,20 @@ def test_what_the_page_does_not_use_of_gradio_is_closed(client, visits):
 def test_the_browser_is_told_to_run_no_script_but_ours(client, visitor):
     answer = client.get("/")
     rules = dict(rule.strip().split(" ", 1) for rule in answer.headers["content-security-policy"].split(";"))
-    assert "'unsafe-inline'" not in rules["script-src"] and rules["script-src"].count("'sha256-") == len(guard.INLINE.findall(answer.content)) > 0
-    assert rules["object-src"] == "'none'" and rules["connect-src"].startswith("'self'") and "*" not in answer.headers["content-security-policy"]
+    assert (
+        "'unsafe-inline'" not in rules["script-src"]
+        and rules["script-src"].count("'sha256-") == len(guard.INLINE.findall(answer.content)) > 0
+    )
+    assert (
+        rules["object-src"] == "'none'"
+        and rules["connect-src"].startswith("'self'")
+        and "*" not in answer.headers["content-security-policy"]
+    )
     for path in ("/api/about", "/static/app.js", visitor.url("frames/0.jpg"), "/no/such"):
         headers = client.get(path).headers
-        assert headers["x-content-type-options"] == "nosniff" and ("content-security-policy" in headers or path == "/no/such"), path
+        assert headers["x-content-type-options"] == "nosniff" and (
+            "content-security-policy" in headers or path == "/no/such"
+        ), path
 
 
 def test_names_that_are_no_names_are_refused(client):
@@ -473,14 +520,22 @@ def test_a_visit_has_so_many_requests_at_once(client, visits):
     answer = visitor.client.get(visitor.url("state"))
     assert answer.status_code == 429 and "at once" in answer.json()["error"]
     app.going.clear()
-    assert visitor.client.get(visitor.url("state")).status_code == 200 and not app.going, "and they are forgotten afterwards"
+    assert visitor.client.get(visitor.url("state")).status_code == 200 and not app.going, (
+        "and they are forgotten afterwards"
+    )
 
 
 def test_a_password_cannot_be_guessed(visits, monkeypatch):
-    closed = TestClient(build(Tracker(FakeNetwork(), Recent(), Greedy()), visits.limits, visits, auth=("ann", "long-enough"), hosts=HERE))
+    closed = TestClient(
+        build(
+            Tracker(FakeNetwork(), Recent(), Greedy()), visits.limits, visits, auth=("ann", "long-enough"), hosts=HERE
+        )
+    )
 
     def login(password):
-        return closed.get("/api/about", headers={"Authorization": "Basic " + base64.b64encode(f"ann:{password}".encode()).decode()}).status_code
+        return closed.get(
+            "/api/about", headers={"Authorization": "Basic " + base64.b64encode(f"ann:{password}".encode()).decode()}
+        ).status_code
 
     assert [login(f"wrong-{n}") for n in range(12)] == [401] * Guesses.MOST + [429] * 2
     assert login("long-enough") == 429, "a right guess looks as a wrong one"
@@ -527,7 +582,9 @@ def test_the_fuzzer_of_the_app_runs(capsys):
     """A few seconds of `scripts/fuzz_app.py`: nothing breaks, nothing swells, nothing stays. How long a click takes is measured by a longer run of it."""
     import importlib.util
 
-    spec = importlib.util.spec_from_file_location("fuzz_app", Path(__file__).resolve().parents[1] / "scripts/fuzz_app.py")
+    spec = importlib.util.spec_from_file_location(
+        "fuzz_app", Path(__file__).resolve().parents[1] / "scripts/fuzz_app.py"
+    )
     fuzz = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(fuzz)
     assert fuzz.main(["--seconds", "6", "--most", "30"]) == 0, capsys.readouterr().out

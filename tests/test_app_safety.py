@@ -10,16 +10,16 @@ from pathlib import Path
 import pytest
 
 pytest.importorskip("gradio", reason="the app needs gradio")
-from fastapi.testclient import TestClient  # noqa: E402
-from test_app import Visitor, client, clip, visitor, visits  # noqa: E402, F401
+from fastapi.testclient import TestClient
+from test_app import Visitor, client, clip, visitor, visits  # noqa: F401
 
-from app.__main__ import main  # noqa: E402
-from app.limits import Refused, check_host, parse_auth  # noqa: E402
-from app.page import build  # noqa: E402
-from vidmem.memory import Recent  # noqa: E402
-from vidmem.runtime.fake import FakeNetwork  # noqa: E402
-from vidmem.search import Greedy  # noqa: E402
-from vidmem.tracker import Tracker  # noqa: E402
+from app.__main__ import main
+from app.limits import Refused, check_host, parse_auth
+from app.page import build
+from vidmem.memory import Recent
+from vidmem.runtime.fake import FakeNetwork
+from vidmem.search import Greedy
+from vidmem.tracker import Tracker
 
 SECRET = "/etc/passwd"
 TRAVERSALS = [
@@ -37,7 +37,9 @@ def test_no_file_of_the_server_can_be_read(client, path):
     answer = client.get(path)
     body = answer.content
     assert b"root:" not in body and b"def make_app" not in body and b"make_gradio" not in body, path
-    assert answer.status_code != 200 or b"<!doctype html" in body[:200].lower(), f"{path}: {answer.status_code} {body[:80]}"
+    assert answer.status_code != 200 or b"<!doctype html" in body[:200].lower(), (
+        f"{path}: {answer.status_code} {body[:80]}"
+    )
 
 
 def test_exports_and_frames_are_reached_by_their_own_names_only(visitor, visits):
@@ -55,7 +57,9 @@ def test_exports_and_frames_are_reached_by_their_own_names_only(visitor, visits)
 def test_an_archive_cannot_write_outside_nor_link_nor_swell(visitor, client, visits, tmp_path):
     evil = io.BytesIO()
     with zipfile.ZipFile(evil, "w", zipfile.ZIP_DEFLATED) as archive:
-        archive.writestr("project.json", json.dumps({"version": 1, "video": {"fps": 5}, "things": {}, "edits": [], "results": {}}))
+        archive.writestr(
+            "project.json", json.dumps({"version": 1, "video": {"fps": 5}, "things": {}, "edits": [], "results": {}})
+        )
         archive.writestr("../../../../tmp/evil.jpg", b"x")
         archive.writestr("/tmp/evil.jpg", b"x")
         link = zipfile.ZipInfo("frames/00000.jpg")
@@ -85,7 +89,9 @@ def test_two_visitors_do_not_see_each_other(client, clip):
     one, other = Visitor(client, clip), Visitor(client)
     one.click()
     assert one.token != other.token and len(one.token) >= 32
-    assert "load a video first" in other.post("prompt", {"frame_idx": 0, "obj_id": 1, "points": [[1, 1]]}).json()["error"]
+    assert (
+        "load a video first" in other.post("prompt", {"frame_idx": 0, "obj_id": 1, "points": [[1, 1]]}).json()["error"]
+    )
     assert other.client.get(other.url("frames/0.jpg")).status_code == 400 and other.state()["video"] == {}
     for token in ("", "x", "../" + one.token, one.token[:-1]):
         assert client.get(f"/api/visits/{token}/state").status_code in (404, 405)
@@ -108,7 +114,9 @@ def test_the_password_stands_before_everything(visits):
         assert closed.get(path).status_code == 401, path
     for wrong in ("Basic x", "Basic " + base64.b64encode(b"ann:wrong").decode(), "Bearer long-enough"):
         assert closed.get("/", headers={"Authorization": wrong}).status_code == 401
-    assert closed.get("/api/about", headers=good).status_code == 200 and closed.get("/", headers=good).status_code == 200
+    assert (
+        closed.get("/api/about", headers=good).status_code == 200 and closed.get("/", headers=good).status_code == 200
+    )
 
 
 def test_the_server_is_not_opened_to_others_without_a_password(capsys):

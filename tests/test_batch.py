@@ -70,7 +70,9 @@ class Here:
 
 
 def settings_for(folder, out, **other) -> Settings:
-    return Settings(str(folder), str(out), {"model": "nano", "runtime": "onnx", "threads": 1}, save=("png", "csv"), **other)
+    return Settings(
+        str(folder), str(out), {"model": "nano", "runtime": "onnx", "threads": 1}, save=("png", "csv"), **other
+    )
 
 
 def go(folder, table, out, settings=None, crews=None, **options):
@@ -100,9 +102,14 @@ def finished(out: Path) -> dict[Path, int]:
 
 def test_a_table_names_boxes_clicks_objects_and_frames(tmp_path):
     path = tmp_path / "p.csv"
-    path.write_text("video, obj_id, frame, x0, y0, x1, y1, x, y, label\na.mp4,1,,1,2,3,4,,,\na.mp4,2,5,,,,,7,8,\na.mp4,2,5,,,,,9,9,0\n\nb,1,,,,,,3,,\n")
+    path.write_text(
+        "video, obj_id, frame, x0, y0, x1, y1, x, y, label\na.mp4,1,,1,2,3,4,,,\na.mp4,2,5,,,,,7,8,\na.mp4,2,5,,,,,9,9,0\n\nb,1,,,,,,3,,\n"
+    )
     said = load_table(path)
-    assert said["a.mp4"]["prompts"] == ({"obj_id": 1, "box": [1, 2, 3, 4]}, {"obj_id": 2, "frame": 5, "points": [[7, 8], [9, 9]], "labels": [1, 0]})
+    assert said["a.mp4"]["prompts"] == (
+        {"obj_id": 1, "box": [1, 2, 3, 4]},
+        {"obj_id": 2, "frame": 5, "points": [[7, 8], [9, 9]], "labels": [1, 0]},
+    )
     assert "line 6: x without y" in said["b"]["problem"]
     loaded = Item("a.mp4", **said["a.mp4"]).load()
     assert [(p.obj_id, p.frame_idx) for p in loaded] == [(1, None), (2, 5)]
@@ -114,7 +121,10 @@ def test_json_and_folders_of_masks_say_the_same_in_other_words(tmp_path):
     path = tmp_path / "p.json"
     path.write_text(json.dumps({"a.mp4": [{"obj_id": 3, "box": [1, 2, 3, 4]}], "b.mp4": "box"}))
     said = load_table(path)
-    assert said["a.mp4"]["prompts"] == ({"obj_id": 3, "box": [1, 2, 3, 4]},) and "expected a list of prompts" in said["b.mp4"]["problem"]
+    assert (
+        said["a.mp4"]["prompts"] == ({"obj_id": 3, "box": [1, 2, 3, 4]},)
+        and "expected a list of prompts" in said["b.mp4"]["problem"]
+    )
     masks = tmp_path / "masks"
     (masks / "deep/c").mkdir(parents=True)
     labels = np.zeros(SIZE, np.uint8)
@@ -146,7 +156,9 @@ def test_every_video_is_found_by_name_and_slips_in_names_are_items_too(tree):
     items = {item.name: item for item in find_items(place(folder).files(), load_table(table))}
     assert set(items) == {"a.mp4", "deep/b.mp4", "deep/stills", "unasked.mp4", "gone.mp4"}
     assert "no prompts for unasked.mp4" in items["unasked.mp4"].problem and "no such video" in items["gone.mp4"].problem
-    assert items["deep/stills"].stamp.startswith("5 images") and items["a.mp4"].size == (folder / "a.mp4").stat().st_size
+    assert (
+        items["deep/stills"].stamp.startswith("5 images") and items["a.mp4"].size == (folder / "a.mp4").stat().st_size
+    )
     with pytest.raises(SourceError, match="is no folder"):
         place(folder / "none").files()
 
@@ -158,7 +170,11 @@ def test_what_is_done_is_not_done_again_until_something_changes(tree):
     folder, table, out = tree
     report, crews = go(*tree)
     assert dict(report.states) == {"done": 3} and report.now == 3
-    assert {r["video"]: (r["frames"], r["objects"]) for r in report.records.values()} == {"a.mp4": (6, 1), "deep/b.mp4": (8, 1), "deep/stills": (5, 1)}
+    assert {r["video"]: (r["frames"], r["objects"]) for r in report.records.values()} == {
+        "a.mp4": (6, 1),
+        "deep/b.mp4": (8, 1),
+        "deep/stills": (5, 1),
+    }
     assert len(list((out / "deep/b.mp4/masks").glob("*.png"))) == 8 and not list(out.glob(".work/*"))
     inodes = finished(out)
     report, crews = go(*tree)
@@ -186,7 +202,9 @@ def test_failures_stay_until_the_file_changes_or_they_are_asked_for_again(tree):
     assert crews[0].did == ["a.mp4"]
     (folder / "a.mp4").write_bytes(whole)
     report, crews = go(*tree)
-    assert crews[0].did == ["a.mp4"] and dict(report.states) == {"done": 3} and not (out / ".failed/a.mp4.json").exists()
+    assert (
+        crews[0].did == ["a.mp4"] and dict(report.states) == {"done": 3} and not (out / ".failed/a.mp4.json").exists()
+    )
 
 
 def test_the_report_is_for_programs_and_for_people(tree):
@@ -194,11 +212,18 @@ def test_the_report_is_for_programs_and_for_people(tree):
     (folder / "deep/b.mp4").write_bytes(b"")
     report, _ = go(*tree)
     whole = json.loads((out / "report.json").read_text())
-    assert whole["states"] == {"done": 2, "failed": 1} and {v["video"] for v in whole["videos"]} == {"a.mp4", "deep/b.mp4", "deep/stills"}
+    assert whole["states"] == {"done": 2, "failed": 1} and {v["video"] for v in whole["videos"]} == {
+        "a.mp4",
+        "deep/b.mp4",
+        "deep/stills",
+    }
     assert all(len(v["sha256"]) == 64 for v in whole["videos"] if v["state"] == "done")
     lines = (out / "report.csv").read_text().splitlines()
     assert lines[0].startswith("video,state") and len(lines) == 4
-    assert "failed  deep/b.mp4: " in report.table() and "2 done (2 in this run), 1 failed, 0 waiting; 11 frames" in report.table()
+    assert (
+        "failed  deep/b.mp4: " in report.table()
+        and "2 done (2 in this run), 1 failed, 0 waiting; 11 frames" in report.table()
+    )
 
 
 def test_thirty_files_that_are_wrong_give_thirty_lines_and_the_good_ones_are_done(tree):
@@ -219,7 +244,12 @@ def test_thirty_files_that_are_wrong_give_thirty_lines_and_the_good_ones_are_don
     report, _ = go(*tree)
     failed = [r for r in report.records.values() if r["state"] == "failed"]
     assert len(failed) == 30 and dict(report.states) == {"done": 5, "failed": 30}
-    assert all(r["video"].split("/")[-1].split(".")[0] in r["error"] and "internal error" not in r["error"] and "\n" not in r["error"] for r in failed)
+    assert all(
+        r["video"].split("/")[-1].split(".")[0] in r["error"]
+        and "internal error" not in r["error"]
+        and "\n" not in r["error"]
+        for r in failed
+    )
     assert report.records["odd.mkv"]["frames"] == 4 and report.records["really_mp4.avi"]["frames"] == 8
 
 
@@ -246,10 +276,17 @@ def test_a_place_of_fsspec_gives_the_same_results_and_marks_them_last(tree, monk
     monkeypatch.setattr(type(memory), "put_file", lambda self, a, b, **k: (order.append(b), plain(self, a, b, **k))[1])
     there, crews = go("memory://videos", table, "memory://out")
     assert dict(there.states) == {"done": 3} and [name.rsplit("/", 1)[1] for name in order].count("done.json") == 3
-    assert all(order[i - 1].rsplit("/", 1)[1] != "done.json" or i == 0 or order[i].rsplit("/", 2)[0] != order[i - 1].rsplit("/", 1)[0] for i in range(len(order)))
+    assert all(
+        order[i - 1].rsplit("/", 1)[1] != "done.json"
+        or i == 0
+        or order[i].rsplit("/", 2)[0] != order[i - 1].rsplit("/", 1)[0]
+        for i in range(len(order))
+    )
     for name in ("a.mp4/boxes.csv", "deep/stills/masks/00004.png"):
         assert memory.cat(f"/out/{name}") == (out / name).read_bytes()
-    assert go("memory://videos", table, "memory://out")[1] == [] and json.loads(memory.cat("/out/report.json"))["states"] == {"done": 3}
+    assert go("memory://videos", table, "memory://out")[1] == [] and json.loads(memory.cat("/out/report.json"))[
+        "states"
+    ] == {"done": 3}
 
 
 # Processes that die
@@ -268,7 +305,11 @@ def test_a_worker_that_dies_is_replaced_and_its_video_done(tree):
                 killed.append(item.name)
 
     report = run(items, settings, place(out), lambda: Killing(settings, 2))
-    assert killed == ["deep/b.mp4"] and dict(report.states) == {"done": 3} and len({r["worker"] for r in report.records.values()}) >= 2
+    assert (
+        killed == ["deep/b.mp4"]
+        and dict(report.states) == {"done": 3}
+        and len({r["worker"] for r in report.records.values()}) >= 2
+    )
 
     class Deadly(LocalCrew):
         def give(self, worker, item):
@@ -277,7 +318,10 @@ def test_a_worker_that_dies_is_replaced_and_its_video_done(tree):
                 os.kill(self._workers[worker][0].pid, signal.SIGKILL)
 
     report = run(items, replace(settings, max_size=40), place(out), lambda: Deadly(settings, 1))
-    assert report.records["a.mp4"]["error"].startswith("the worker died 2 times on this video, signal 9") and report.states["done"] == 2
+    assert (
+        report.records["a.mp4"]["error"].startswith("the worker died 2 times on this video, signal 9")
+        and report.states["done"] == 2
+    )
 
 
 def test_streams_of_one_process_share_its_model_and_its_fate(tree):
@@ -293,7 +337,11 @@ def test_streams_of_one_process_share_its_model_and_its_fate(tree):
                 os.kill(self._workers[0][0].pid, signal.SIGKILL)
 
     report = run(items, settings, place(out), lambda: Killing(settings, 1, 2))
-    assert killed == [2] and dict(report.states) == {"done": 3} and len({r["worker"] for r in report.records.values()}) == 1
+    assert (
+        killed == [2]
+        and dict(report.states) == {"done": 3}
+        and len({r["worker"] for r in report.records.values()}) == 1
+    )
     alone = folder.parent / "alone"
     run(items, settings_for(folder, alone), place(alone), lambda: Here(settings_for(folder, alone)))
     for name in ("a.mp4", "deep/b.mp4", "deep/stills"):
@@ -305,7 +353,19 @@ def test_a_run_that_is_killed_goes_on_where_it_stopped(tree):
     for number in range(5):
         shutil.copy(folder / "deep/b.mp4", folder / f"more{number}.mp4")
         table.write_text(table.read_text() + f"more{number}.mp4,1,{BOX}\n")
-    command = [sys.executable, "-m", "vidmem", "batch", str(folder), "--prompts", str(table), "--out", str(out), "--save", "png,csv"]
+    command = [
+        sys.executable,
+        "-m",
+        "vidmem",
+        "batch",
+        str(folder),
+        "--prompts",
+        str(table),
+        "--out",
+        str(out),
+        "--save",
+        "png,csv",
+    ]
     first = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     until = time.monotonic() + 60
     while len(finished(out)) < 2 and time.monotonic() < until:
@@ -343,7 +403,9 @@ def test_ray_does_the_same_and_survives_the_death_of_an_actor(tree):
 
     report = run(items, settings, place(out), lambda: Killing(settings, 2, "local"))
     assert killed and dict(report.states) == {"done": 3}
-    assert {v["video"]: v["state"] for v in json.loads((out / "report.json").read_text())["videos"]} == {item.name: "done" for item in items}
+    assert {v["video"]: v["state"] for v in json.loads((out / "report.json").read_text())["videos"]} == {
+        item.name: "done" for item in items
+    }
 
 
 # The command
@@ -355,7 +417,11 @@ def test_the_command_says_what_was_wrong_and_ends_with_1(tree, capsys):
     arguments = ["batch", str(folder), "--prompts", str(table), "--out", str(out), "--save", "vos", "--runtime", "onnx"]
     assert main(arguments) == 1
     said = capsys.readouterr().out
-    assert "failed  a.mp4: " in said and "2 done (2 in this run), 1 failed" in said and (out / "deep/b.mp4/tracks.json").is_file()
+    assert (
+        "failed  a.mp4: " in said
+        and "2 done (2 in this run), 1 failed" in said
+        and (out / "deep/b.mp4/tracks.json").is_file()
+    )
     for wrong, message in ((["--save", "gif"], "cannot save 'gif'"), (["--workers", "0"], "--workers is 0"), (["--out", str(folder)], "is the folder of the videos"),
                            (["--bank", "none"], "there is no bank 'none'")):  # fmt: skip
         assert main([*arguments, *wrong]) == 2

@@ -10,7 +10,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from clips import encode as write_clip
-from test_batch import BOX, Here, ROOT, images, settings_for
+from test_batch import BOX, ROOT, Here, images, settings_for
 
 from vidmem.batch import LocalCrew, find_items, load_table, place, run
 from vidmem.batch.crews import _serve
@@ -35,7 +35,13 @@ def clip(tmp_path):
 
 def go(folder, table, out, settings=None, **options):
     settings = settings or settings_for(folder, out)
-    return run(find_items(place(folder).files((place(out).path,)), load_table(table)), settings, place(out), lambda: Here(settings), **options)
+    return run(
+        find_items(place(folder).files((place(out).path,)), load_table(table)),
+        settings,
+        place(out),
+        lambda: Here(settings),
+        **options,
+    )
 
 
 def files(folder) -> set[str]:
@@ -59,7 +65,12 @@ def test_the_folder_of_the_videos_is_no_place_for_results_under_any_spelling(cli
     (folder / "sub").mkdir()
     (folder.parent / "link").symlink_to(folder)
     before = (folder / "a.mp4").read_bytes()
-    assert main(["batch", str(folder), "--prompts", str(table), "--out", f"{folder.parent}/{spelling}", "--runtime", "onnx"]) == 2
+    assert (
+        main(
+            ["batch", str(folder), "--prompts", str(table), "--out", f"{folder.parent}/{spelling}", "--runtime", "onnx"]
+        )
+        == 2
+    )
     assert "is the folder of the videos" in capsys.readouterr().err and (folder / "a.mp4").read_bytes() == before
 
 
@@ -71,13 +82,25 @@ def test_results_move_in_beside_a_users_files_and_never_over_them(clip):
     (out / "a.mp4").write_bytes(b"my cut")
     (out / "seq/notes.txt").write_text("mine")
     report = go(*clip)
-    assert "is no result of an earlier run, and stays" in report.records["a.mp4"]["error"] and (out / "a.mp4").read_bytes() == b"my cut"
-    assert report.records["seq"]["state"] == "done" and (out / "seq/notes.txt").read_text() == "mine" and (out / "seq/done.json").is_file()
+    assert (
+        "is no result of an earlier run, and stays" in report.records["a.mp4"]["error"]
+        and (out / "a.mp4").read_bytes() == b"my cut"
+    )
+    assert (
+        report.records["seq"]["state"] == "done"
+        and (out / "seq/notes.txt").read_text() == "mine"
+        and (out / "seq/done.json").is_file()
+    )
     report = go(*clip, settings=replace(settings_for(folder, out), save=("csv",)), retry_failed=True)
-    assert files(out / "seq") == {LEDGER, "boxes.csv", "done.json", "notes.txt"} and (out / "a.mp4").read_bytes() == b"my cut"
+    assert (
+        files(out / "seq") == {LEDGER, "boxes.csv", "done.json", "notes.txt"}
+        and (out / "a.mp4").read_bytes() == b"my cut"
+    )
 
 
-@pytest.mark.parametrize("in_the_way", ["seq/boxes.csv", "seq/masks/00001.png", "seq/masks", "seq/done.json", "seq/boxes.csv/deep.txt"])
+@pytest.mark.parametrize(
+    "in_the_way", ["seq/boxes.csv", "seq/masks/00001.png", "seq/masks", "seq/done.json", "seq/boxes.csv/deep.txt"]
+)
 def test_a_file_in_the_way_fails_that_item_before_anything_is_moved(clip, in_the_way):
     folder, table, out = clip
     stills(folder / "seq")
@@ -112,8 +135,12 @@ def test_items_inside_an_items_folder_keep_their_results(clip):
     for save in (("csv",), ("png", "csv"), ("csv",)):
         report = go(*clip, settings=replace(settings_for(folder, out), save=save))
         assert report.states == {"done": 4}
-        records = {path.parent.relative_to(out).as_posix(): json.loads(path.read_text()) for path in out.rglob("done.json")}
-        assert {name: record["video"] for name, record in records.items()} == {name: name for name in ("a.mp4", "s", "s/inner", "s/c.mp4")}
+        records = {
+            path.parent.relative_to(out).as_posix(): json.loads(path.read_text()) for path in out.rglob("done.json")
+        }
+        assert {name: record["video"] for name, record in records.items()} == {
+            name: name for name in ("a.mp4", "s", "s/inner", "s/c.mp4")
+        }
 
 
 def test_done_is_what_is_there_at_the_end(clip):
@@ -126,7 +153,11 @@ def test_done_is_what_is_there_at_the_end(clip):
             (out / "a.mp4/boxes.csv").unlink()
 
     report = run(find_items(place(folder).files(), load_table(table)), settings, place(out), lambda: Losing(settings))
-    assert report.states == {"failed": 1} and "a.mp4/boxes.csv is gone" in report.records["a.mp4"]["error"] and report.now == 0
+    assert (
+        report.states == {"failed": 1}
+        and "a.mp4/boxes.csv is gone" in report.records["a.mp4"]["error"]
+        and report.now == 0
+    )
 
 
 def test_results_that_a_kill_left_half_replaced_are_known_as_ours(clip):
@@ -141,7 +172,9 @@ def test_results_that_a_kill_left_half_replaced_are_known_as_ours(clip):
     assert files(out / ".work") == {"own.txt"} and not (out / ".work/77-vidmem-x").exists()
 
 
-@pytest.mark.parametrize("name, text", [("report.json", '{"my": "report"}'), ("report.json", "no json"), ("report.csv", "my,own\n1,2\n")])
+@pytest.mark.parametrize(
+    "name, text", [("report.json", '{"my": "report"}'), ("report.json", "no json"), ("report.csv", "my,own\n1,2\n")]
+)
 def test_a_report_of_somebody_else_is_not_replaced(clip, name, text):
     clip[2].mkdir()
     (clip[2] / name).write_text(text)
@@ -183,7 +216,9 @@ def test_a_name_that_leads_elsewhere_or_nowhere_is_one_failed_line(clip, name, s
     table.write_text(json.dumps({"a.mp4": prompts, name: prompts}))
     report = go(folder, table, out)
     assert report.states == {"done": 1, "failed": 1} and says in report.records[name]["error"]
-    assert json.loads((out / "report.json").read_text())["states"] == {"done": 1, "failed": 1} and report.table().encode()
+    assert (
+        json.loads((out / "report.json").read_text())["states"] == {"done": 1, "failed": 1} and report.table().encode()
+    )
     assert (kept / "settings.json").read_text() == "{}" and files(folder.parent) == {
         "videos/a.mp4", "p.csv", "p.json", "proj/settings.json", *(f"out/{name}" for name in files(out))}  # fmt: skip
 
@@ -194,9 +229,13 @@ def test_masks_that_cannot_be_named_or_read_fail_their_own_item(clip):
         write_clip(folder / f"{name}.mp4", images(3))
     (folder.parent / "dir.png").mkdir()
     os.mkfifo(folder.parent / "pipe.png")
-    table.write_text(f"video,x0,y0,x1,y1,mask\na.mp4,{BOX},\nb.mp4,,,,,{'m' * 250}\nc.mp4,,,,,dir.png\nd.mp4,,,,,pipe.png\n")
+    table.write_text(
+        f"video,x0,y0,x1,y1,mask\na.mp4,{BOX},\nb.mp4,,,,,{'m' * 250}\nc.mp4,,,,,dir.png\nd.mp4,,,,,pipe.png\n"
+    )
     report = go(*clip)
-    assert report.states == {"done": 1, "failed": 3} and all("internal" not in r.get("error", "") for r in report.records.values())
+    assert report.states == {"done": 1, "failed": 3} and all(
+        "internal" not in r.get("error", "") for r in report.records.values()
+    )
 
 
 def test_pipes_and_broken_links_are_refused_without_a_look_inside(clip):
@@ -228,7 +267,9 @@ def test_a_spreadsheet_runs_nothing_of_the_report(clip):
     import csv
 
     rows = list(csv.reader((out / "report.csv").open()))
-    assert not [value for row in rows for value in row if value[:1] in tuple("=@+-\t")] and ["fine.mp4", "failed"] in [row[:2] for row in rows]
+    assert not [value for row in rows for value in row if value[:1] in tuple("=@+-\t")] and ["fine.mp4", "failed"] in [
+        row[:2] for row in rows
+    ]
 
 
 # Processes
@@ -247,7 +288,9 @@ def test_a_worker_that_gives_no_sign_of_life_is_replaced(clip):
     items = find_items(place(folder).files(), load_table(table))
     report = run(items, settings, place(out), lambda: Frozen(settings, 1, stall=0.5))
     assert "no frame for 0.5 s" in report.records["a.mp4"]["error"]
-    assert run(items, settings, place(out), lambda: LocalCrew(settings, 1, stall=60), retry_failed=True).states == {"done": 1}
+    assert run(items, settings, place(out), lambda: LocalCrew(settings, 1, stall=60), retry_failed=True).states == {
+        "done": 1
+    }
 
 
 def test_every_item_gets_an_answer_whatever_happens_in_a_worker(clip, monkeypatch):
@@ -274,7 +317,10 @@ def test_every_item_gets_an_answer_whatever_happens_in_a_worker(clip, monkeypatc
     monkeypatch.setattr("signal.signal", lambda *a: None)
     monkeypatch.setattr("vidmem.batch.crews._die_with", lambda driver: None)
     _serve(Pipe(), settings_for(folder, out), 1, os.getpid())
-    assert [(place, record["state"]) for place, record in sorted(said, key=lambda s: s[0])] == [(0, "failed"), (1, "failed")]
+    assert [(place, record["state"]) for place, record in sorted(said, key=lambda s: s[0])] == [
+        (0, "failed"),
+        (1, "failed"),
+    ]
 
 
 def test_a_worker_whose_driver_died_before_it_looked_leaves_at_once(tmp_path):
@@ -284,7 +330,7 @@ def test_a_worker_whose_driver_died_before_it_looked_leaves_at_once(tmp_path):
 
 
 def test_the_clock_may_jump(clip, monkeypatch):
-    now = iter(range(10**9, 0, -10**6))
+    now = iter(range(10**9, 0, -(10**6)))
     monkeypatch.setattr(time, "time", lambda: next(now))
     report = go(*clip)
     assert report.states == {"done": 1} and 0 <= report.seconds < 100 and 0 <= report.records["a.mp4"]["seconds"] < 100
@@ -309,4 +355,6 @@ def test_a_store_is_treated_with_the_same_care(clip):
     items = find_items(place("memory://care").files(), load_table(table))
     report = run(items, settings, place("memory://kept"), lambda: Here(settings))
     assert "and stays" in report.records["a.mp4"]["error"] and memory.cat("/kept/a.mp4/boxes.csv") == b"mine"
-    assert place("memory://care").same(place("memory://care/")) and not place("memory://care").same(place("memory://kept"))
+    assert place("memory://care").same(place("memory://care/")) and not place("memory://care").same(
+        place("memory://kept")
+    )

@@ -130,10 +130,10 @@ def test_a_missing_file_names_the_command_that_fetches_it(tmp_path, monkeypatch)
 
 
 @pytest.mark.parametrize("wrong, message", [
-    (dict(image_size=100), "image_size=100; expected a multiple of 32"),
-    (dict(precision="int8"), "precision='int8'; expected 'fp32' or 'bf16'"),
-    (dict(runtime="openvino", device="cuda"), "device 'cuda' with the openvino runtime; it runs on the CPU"),
-    (dict(runtime="onnx", precision="bf16"), "sam2.1-tiny on onnx in bf16 has not passed its gate on this machine; run: vidmem gate"),
+    ({"image_size": 100}, "image_size=100; expected a multiple of 32"),
+    ({"precision": "int8"}, "precision='int8'; expected 'fp32' or 'bf16'"),
+    ({"runtime": "openvino", "device": "cuda"}, "device 'cuda' with the openvino runtime; it runs on the CPU"),
+    ({"runtime": "onnx", "precision": "bf16"}, "sam2.1-tiny on onnx in bf16 has not passed its gate on this machine; run: vidmem gate"),
 ])  # fmt: skip
 def test_settings_that_cannot_be_are_refused(wrong, message, files):
     with pytest.raises(ModelError, match=message):
@@ -144,10 +144,14 @@ def test_bfloat16_gives_nearly_the_same_masks(files):
     frame = np.random.default_rng(0).integers(0, 255, (SIZE, SIZE, 3)).astype(np.uint8)
     logits = []
     for precision in ("fp32", "bf16"):
-        with vidmem.load("sam2.1-tiny", weights=files / "official.pt", image_size=SIZE, precision=precision).session() as session:
+        with vidmem.load(
+            "sam2.1-tiny", weights=files / "official.pt", image_size=SIZE, precision=precision
+        ).session() as session:
             session.add(1, points=[[30, 30]], labels=[1])
             logits.append([session.step(frame), session.step(frame)][1].mask_logits)
-    assert np.abs(logits[0] - logits[1]).max() < 0.05 * max(1.0, np.abs(logits[0]).max()) and not np.array_equal(*logits)
+    assert np.abs(logits[0] - logits[1]).max() < 0.05 * max(1.0, np.abs(logits[0]).max()) and not np.array_equal(
+        *logits
+    )
 
 
 # Downloads -----------------------------------------------------------------------------------------------------------

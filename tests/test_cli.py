@@ -18,7 +18,9 @@ ROOT = Path(__file__).resolve().parents[1]
 DEMO = ROOT / "assets/demo.mp4"
 BOX = "43,154,201,255"
 
-pytestmark = pytest.mark.skipif(not (ROOT / "models/nano/encode.onnx").is_file() or not DEMO.is_file(), reason="no nano weights, or no demo clip")
+pytestmark = pytest.mark.skipif(
+    not (ROOT / "models/nano/encode.onnx").is_file() or not DEMO.is_file(), reason="no nano weights, or no demo clip"
+)
 
 
 def command(out, *more, source=DEMO, end=5) -> list[str]:
@@ -54,7 +56,13 @@ def test_track_makes_every_file_it_promises(tmp_path, capsys):
     assert main(command(out, "--box", BOX)) == 0
     said = capsys.readouterr()
     assert said.err == "" and "object 1: 5 frames tracking" in said.out and str(out) in said.out
-    assert sorted(p.name for p in out.iterdir()) == [".vidmem-files", "boxes.csv", "masks", "masks.jsonl", "overlay.mp4"]
+    assert sorted(p.name for p in out.iterdir()) == [
+        ".vidmem-files",
+        "boxes.csv",
+        "masks",
+        "masks.jsonl",
+        "overlay.mp4",
+    ]
     assert decoded(out / "overlay.mp4") == 5
     assert [p.name for p in sorted((out / "masks").iterdir())] == [f"{i:05d}.png" for i in range(5)]
     assert [line["frame_idx"] for line in lines(out)] == list(range(5))
@@ -83,7 +91,9 @@ def test_prompts_for_several_objects_and_frames_are_followed(tmp_path):
 
 
 def test_bank_options_reach_the_bank_and_wrong_ones_are_refused(tmp_path, capsys):
-    assert main(command(tmp_path, "--box", BOX, "--save", "csv", "--bank-slots", 2, "--bank-absent", "True", end=1)) == 0
+    assert (
+        main(command(tmp_path, "--box", BOX, "--save", "csv", "--bank-slots", 2, "--bank-absent", "True", end=1)) == 0
+    )
     capsys.readouterr()
     for value, says in (("1", "2 or more"), ("2.5", "expected an integer"), ("many", "bank options")):
         refused(capsys, command(tmp_path, "--box", BOX, "--bank-slots", value), says)
@@ -94,10 +104,22 @@ def test_banks_and_searches_and_their_numbers_are_chosen_by_name(tmp_path, capsy
     assert main(command(tmp_path, "--box", BOX, "--save", "csv", *chosen, end=5)) == 0
     assert len((tmp_path / "boxes.csv").read_text().splitlines()) == 6
     capsys.readouterr()
-    refused(capsys, command(tmp_path, "--box", BOX, "--bank", "diverse", "--bank-rule", "dam"), "rule='dam'; expected one of dlm, dive")
+    refused(
+        capsys,
+        command(tmp_path, "--box", BOX, "--bank", "diverse", "--bank-rule", "dam"),
+        "rule='dam'; expected one of dlm, dive",
+    )
     refused(capsys, command(tmp_path, "--box", BOX, "--search-lag", "2"), "the search has no lag, it has no numbers")
-    refused(capsys, command(tmp_path, "--box", BOX, "--search", "tree", "--search-width", "0"), "width=0; expected an integer")
-    refused(capsys, command(tmp_path, "--box", BOX, "--bank", "spaced", "--bank-stride", "0"), "stride=0; expected an integer, 1 or more")
+    refused(
+        capsys,
+        command(tmp_path, "--box", BOX, "--search", "tree", "--search-width", "0"),
+        "width=0; expected an integer",
+    )
+    refused(
+        capsys,
+        command(tmp_path, "--box", BOX, "--bank", "spaced", "--bank-stride", "0"),
+        "stride=0; expected an integer, 1 or more",
+    )
 
 
 def test_models_names_every_model_bank_and_search(capsys):
@@ -145,7 +167,9 @@ def test_eval_writes_its_scores_and_the_machine_as_json(data, tmp_path, capsys):
 def test_eval_says_what_it_cannot_read_or_write(data, tmp_path, capsys):
     refused(capsys, ["eval", str(tmp_path / "none")], "no sequence")
     (tmp_path / "file").write_text("")
-    refused(capsys, ["eval", str(data), "--threads", "1", "--json", str(tmp_path / "file/scores.json")], "cannot be written")
+    refused(
+        capsys, ["eval", str(data), "--threads", "1", "--json", str(tmp_path / "file/scores.json")], "cannot be written"
+    )
 
 
 # What it refuses ----------------------------------------------------------------------------------------------------

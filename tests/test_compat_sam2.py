@@ -77,7 +77,15 @@ def several_objects_prompts_and_kinds(p, s):
 def clicks_one_after_another(p, s):
     yield p.add_new_points_or_box(s, 2, 1, points=[[20, 20]], labels=[1])
     yield p.add_new_points_or_box(s, 2, 1, points=[[25, 40]], labels=[1], clear_old_points=False)
-    yield p.add_new_points_or_box(s, 2, 1, points=torch.tensor([[0.5, 0.9]]), labels=torch.tensor([0]), clear_old_points=False, normalize_coords=False)
+    yield p.add_new_points_or_box(
+        s,
+        2,
+        1,
+        points=torch.tensor([[0.5, 0.9]]),
+        labels=torch.tensor([0]),
+        clear_old_points=False,
+        normalize_coords=False,
+    )
     yield p.propagate_in_video(s, max_frame_num_to_track=5)
 
 
@@ -168,16 +176,20 @@ def test_an_object_that_joins_during_a_run_waits_for_the_next(both):
         if t == 1:
             predictor.add_new_points_or_box(state, 3, 2, points=[[40, 40]], labels=[1])
         assert ids == [1] and len(masks) == 1
-    assert [ids for _, ids, _ in predictor.propagate_in_video(state, max_frame_num_to_track=4)][0] == [1, 2]
+    assert next(ids for _, ids, _ in predictor.propagate_in_video(state, max_frame_num_to_track=4)) == [1, 2]
 
 
 def test_boxes_as_points_and_masks_as_numbers_mean_the_same(both):
     predictor, state = both[1]
     box = predictor.add_new_points_or_box(state, 0, 1, box=[10, 10, 40, 50])[2]
-    points = predictor.add_new_points_or_box(state, 0, 2, points=torch.tensor([[10.0, 10.0], [40.0, 50.0]]), labels=torch.tensor([2, 3]))[2]
+    points = predictor.add_new_points_or_box(
+        state, 0, 2, points=torch.tensor([[10.0, 10.0], [40.0, 50.0]]), labels=torch.tensor([2, 3])
+    )[2]
     assert torch.allclose(box[0], points[1])
     soft = torch.where(torch.from_numpy(SQUARE), 7.0, -5.0)
-    assert torch.allclose(predictor.add_new_mask(state, 1, 3, soft)[2][2], predictor.add_new_mask(state, 1, 4, SQUARE)[2][3])
+    assert torch.allclose(
+        predictor.add_new_mask(state, 1, 3, soft)[2][2], predictor.add_new_mask(state, 1, 4, SQUARE)[2][3]
+    )
 
 
 def test_what_is_not_offered_says_so(both):
@@ -191,7 +203,9 @@ def test_what_is_not_offered_says_so(both):
     with pytest.raises(RuntimeError, match="Cannot remove object id 99"):
         predictor.remove_object(state, 99, strict=True)
     with pytest.raises(ModelError, match="override .*fill_hole_area.* not known"):
-        build_sam2_video_predictor("configs/sam2.1/sam2.1_hiera_t.yaml", hydra_overrides_extra=["++model.fill_hole_area=3"])
+        build_sam2_video_predictor(
+            "configs/sam2.1/sam2.1_hiera_t.yaml", hydra_overrides_extra=["++model.fill_hole_area=3"]
+        )
     with pytest.raises(ModelError, match="expected for instance 'sam2.1_hiera_t.yaml'"):
         build_sam2_video_predictor("edgetam.yaml")
     with pytest.raises(ModelError, match="facebook/sam2.1-hiera-tiny"):

@@ -2,11 +2,11 @@
 
 import numpy as np
 
-from vidmem.session.competition import compete
 from vidmem.memory import Recent
 from vidmem.runtime.fake import FakeNetwork
 from vidmem.search import Greedy
 from vidmem.session import Session
+from vidmem.session.competition import compete
 from vidmem.types import Candidates
 
 

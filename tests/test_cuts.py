@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from tests.scenes import click, new_session, scene
-from vidmem.session.distractors import agreement
 from vidmem.session.cuts import CutRule
+from vidmem.session.distractors import agreement
 from vidmem.types import Frame
 
 
@@ -28,7 +28,9 @@ def test_the_distance_is_that_of_opencv():
     import cv2
 
     one, other = (CutRule().histogram(picture(0, seed)).astype(np.float32) for seed in (0, 1))
-    assert CutRule().distance(one, other) == pytest.approx(cv2.compareHist(one, other, cv2.HISTCMP_BHATTACHARYYA), abs=1e-5)
+    assert CutRule().distance(one, other) == pytest.approx(
+        cv2.compareHist(one, other, cv2.HISTCMP_BHATTACHARYYA), abs=1e-5
+    )
 
 
 def test_a_session_reports_the_cut_and_tells_banks_and_snapshots():
@@ -44,7 +46,10 @@ def test_a_session_reports_the_cut_and_tells_banks_and_snapshots():
     assert entries == {0: False, 1: True, 2: False, 3: True, 4: False}
     session.restore(before)
     assert session.step(Frame(1, None, scene(1, 120, 160).image)).cut is False
-    assert not any(session.step(Frame(2 + k, None, image)).cut for k, image in enumerate([])) and session.result().cut is False
+    assert (
+        not any(session.step(Frame(2 + k, None, image)).cut for k, image in enumerate([]))
+        and session.result().cut is False
+    )
 
 
 def test_without_a_rule_nothing_is_a_cut():
@@ -66,5 +71,7 @@ def test_agreement_is_the_iou_of_the_joint_box():
     own, far, part = (0, 10, 0, 10), (0, 10, 30, 40), (2, 8, 2, 8)
     assert agreement(masks([own], [far], [part]), 0) == pytest.approx(100 / 400)
     assert agreement(masks([own], [own], [part]), 0) == 1.0
-    assert agreement(masks([own], [own, far, (20, 22, 0, 2)], [own]), 0) == pytest.approx(100 / 400)  # the largest part counts
+    assert agreement(masks([own], [own, far, (20, 22, 0, 2)], [own]), 0) == pytest.approx(
+        100 / 400
+    )  # the largest part counts
     assert agreement(masks([], [own], [far]), 0) == 1.0

@@ -64,7 +64,11 @@ def test_bound_arrays_say_what_copied_ones_say(weights, fixed, images):
 
     manifest, bank = Manifest.read(fixed), Recent(slots=3, pointers=3, prompts=2)
     bound = Tracker(Sam2Graphs(fixed, OnnxDeviceEngine(fixed, "cpu"), manifest), bank, Greedy())
-    same(follow(bound, images[:6], bank), follow(load(MODEL, runtime="onnx", weights=fixed, threads=1), images[:6], bank), 1e-4)
+    same(
+        follow(bound, images[:6], bank),
+        follow(load(MODEL, runtime="onnx", weights=fixed, threads=1), images[:6], bank),
+        1e-4,
+    )
 
 
 def test_host_and_device_arrays_are_handled_alike():
@@ -124,7 +128,9 @@ def test_onnx_runtimes_tensorrt_gets_a_profile_for_points(fixed, tmp_path, monke
 
     monkeypatch.setenv("VIDMEM_CACHE", str(tmp_path))
     options = tensorrt_options(fixed / "decode.onnx")
-    assert options["trt_profile_max_shapes"] == "points:2x64x2,labels:2x64" and options["trt_engine_cache_path"].startswith(str(tmp_path))
+    assert options["trt_profile_max_shapes"] == "points:2x64x2,labels:2x64" and options[
+        "trt_engine_cache_path"
+    ].startswith(str(tmp_path))
     assert not any(name.startswith("trt_profile") for name in tensorrt_options(fixed / "attend.onnx"))
     with pytest.raises(ModelError, match="'tensorrt' was asked for, but this onnxruntime"):
         load(MODEL, runtime="onnx-tensorrt", weights=fixed)
@@ -141,7 +147,14 @@ def test_an_engine_is_found_by_exactly_its_key_and_only_whole(tmp_path):
     assert cache.get(KEY) == b"plan\nwith\nlines" * 100
     assert all(cache.get({**KEY, name: "other"}) is None for name in KEY)
     whole = path.read_bytes()
-    for damaged in (whole[:-1], whole[:40], b"", whole.replace(b"with", b"w1th", 1), b"\xff" + whole, whole.replace(b'"X"', b'"Y"')):
+    for damaged in (
+        whole[:-1],
+        whole[:40],
+        b"",
+        whole.replace(b"with", b"w1th", 1),
+        b"\xff" + whole,
+        whole.replace(b'"X"', b'"Y"'),
+    ):
         path.write_bytes(damaged)
         assert cache.get(KEY) is None, damaged[:60]
     assert cache.obtain(KEY, lambda: b"new") == b"new" == cache.get(KEY), "what is damaged is built again"
@@ -210,11 +223,21 @@ def test_tensorrt_without_a_gpu_is_an_error_and_never_a_cpu(fixed, weights, caps
 def test_the_key_names_everything_an_engine_depends_on(fixed):
     from vidmem.runtime.tensorrt import engine_key
 
-    manifest, machine = Manifest.read(fixed), {"tensorrt": "11.4.0", "cuda": "13.0", "driver": "580", "gpu": "H200", "capability": "9.0"}
+    manifest, machine = (
+        Manifest.read(fixed),
+        {"tensorrt": "11.4.0", "cuda": "13.0", "driver": "580", "gpu": "H200", "capability": "9.0"},
+    )
     base = engine_key("attend", "ab", manifest, machine)
     assert set(base) == {"graph", "onnx", "precision", "shapes", "level", "vidmem", *machine}
-    others = [engine_key("decode", "ab", manifest, machine), engine_key("attend", "cd", manifest, machine), engine_key("attend", "ab", manifest, machine, 5)]
-    others += [engine_key("attend", "ab", replace(manifest, **{name: 3}), machine) for name in ("size", "objects", "slots", "pointers")]
+    others = [
+        engine_key("decode", "ab", manifest, machine),
+        engine_key("attend", "cd", manifest, machine),
+        engine_key("attend", "ab", manifest, machine, 5),
+    ]
+    others += [
+        engine_key("attend", "ab", replace(manifest, **{name: 3}), machine)
+        for name in ("size", "objects", "slots", "pointers")
+    ]
     others += [engine_key("attend", "ab", manifest, {**machine, name: "-"}) for name in machine]
     assert all(other != base for other in others)
 

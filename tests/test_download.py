@@ -68,7 +68,9 @@ def test_a_second_try_ends_with_one_whole_file_and_no_mixture(base, tmp_path, ki
 
 
 def test_without_a_length_a_file_is_taken_by_its_hash_alone(base, tmp_path):
-    with pytest.raises(ModelError, match="100000 bytes came, and the server does not say how many there are; name the file's --sha256"):
+    with pytest.raises(
+        ModelError, match="100000 bytes came, and the server does not say how many there are; name the file's --sha256"
+    ):
         fetch(f"{base}/no-length", tmp_path / "x.pt")
     assert not list(tmp_path.iterdir())
     (tmp_path / "same").write_bytes(OLD[:100_000])

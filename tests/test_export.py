@@ -75,7 +75,12 @@ def test_names_are_readable_and_the_manifest_says_what_was_written(folder):
     assert set(manifest.files) == {"encode.onnx", "attend.onnx", "decode.onnx", "memorize.onnx", "constants.npz"}
     graph = onnx.load(folder / "attend.onnx").graph
     assert [i.name for i in graph.input][:4] == ["feature", "keys", "memory", "code"]
-    assert not any(node.op_type in ("If", "Loop") for name in manifest.files if name.endswith("onnx") for node in onnx.load(folder / name).graph.node)
+    assert not any(
+        node.op_type in ("If", "Loop")
+        for name in manifest.files
+        if name.endswith("onnx")
+        for node in onnx.load(folder / name).graph.node
+    )
 
 
 @pytest.mark.parametrize("kind", ["fp16", "bf16"])
@@ -140,7 +145,13 @@ def test_exports_that_cannot_be_are_refused_and_leave_nothing(weights, tmp_path)
     (used / "thesis.txt").write_text("mine")
     with pytest.raises(OutputError, match="holds no export"):
         export_model("nano", used)
-    for wrong in ({"to": "coreml"}, {"objects": 0}, {"precision": "int4"}, {"size": 100}, {"to": "openvino", "precision": "fp16"}):
+    for wrong in (
+        {"to": "coreml"},
+        {"objects": 0},
+        {"precision": "int4"},
+        {"size": 100},
+        {"to": "openvino", "precision": "fp16"},
+    ):
         with pytest.raises(ModelError):
             export_model(MODEL, tmp_path / "out", **({"weights": weights, "size": SIZE} | wrong))
     assert [path.name for path in tmp_path.iterdir()] == ["used"]

@@ -21,13 +21,15 @@ def test_images_come_in_natural_order(tmp_path):
 
 
 def test_numbers_and_words_sort_beside_each_other(tmp_path):
-    assert numbers(open_video(pictures(tmp_path / "images", ["007.png", "8.png", "a1b2.png", "a1b10.png", "b.png"]))) == [0, 1, 2, 3, 4]
+    assert numbers(
+        open_video(pictures(tmp_path / "images", ["007.png", "8.png", "a1b2.png", "a1b10.png", "b.png"]))
+    ) == [0, 1, 2, 3, 4]
 
 
 def test_equal_numbers_have_one_order_whatever_the_file_system_says(tmp_path, monkeypatch):
     folder, listed = pictures(tmp_path / "images", ["01.png", "1.png", "a.png", "b.png"]), Path.iterdir
     for turned in (False, True):
-        monkeypatch.setattr(Path, "iterdir", lambda path: sorted(listed(path), reverse=turned))
+        monkeypatch.setattr(Path, "iterdir", lambda path: sorted(listed(path), reverse=turned))  # noqa: B023 - called before the next turn
         assert numbers(open_video(folder)) == [0, 1, 2, 3]
 
 
@@ -76,7 +78,9 @@ def test_the_common_image_formats_are_read(tmp_path, name):
     assert corners(next(iter(open_video(tmp_path))).image) == "rgbw"
 
 
-@pytest.mark.parametrize(("orientation", "shown", "size"), [(3, "wbgr", (48, 64)), (6, "brwg", (64, 48)), (8, "gwrb", (64, 48))])
+@pytest.mark.parametrize(
+    ("orientation", "shown", "size"), [(3, "wbgr", (48, 64)), (6, "brwg", (64, 48)), (8, "gwrb", (64, 48))]
+)
 def test_a_photos_exif_orientation_turns_it(tmp_path, orientation, shown, size):
     exif = Image.Exif()
     exif[0x0112] = orientation
@@ -103,8 +107,7 @@ def test_an_image_of_another_size_is_named_after_the_frames_before_it(tmp_path):
     save(folder / "2.png", grey(2, 30, 40))
     seen = []
     with pytest.raises(SourceError, match=r"2.png is 40x30, but those before it are 64x48"):
-        for f in open_video(folder):
-            seen.append(f)
+        seen.extend(open_video(folder))
     assert numbers(seen) == [0, 1]
 
 

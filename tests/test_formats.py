@@ -10,11 +10,16 @@ from results import frame, rectangle, result
 from vidmem.video import open_sinks
 
 SIZE = (48, 64)
-PATHS = {1: [(4, 6, 20, 18), (6, 6, 22, 18), None, (10, 8, 26, 20)], 7: [None, (30, 10, 50, 40), (32, 10, 52, 40), (18, 10, 38, 40)]}  # the last overlap
+PATHS = {
+    1: [(4, 6, 20, 18), (6, 6, 22, 18), None, (10, 8, 26, 20)],
+    7: [None, (30, 10, 50, 40), (32, 10, 52, 40), (18, 10, 38, 40)],
+}  # the last overlap
 
 
 def masks_at(t):
-    return {o: rectangle(boxes[t]) if boxes[t] else np.zeros(SIZE, bool) for o, boxes in PATHS.items() if t or o == 1}  # 7 comes later
+    return {
+        o: rectangle(boxes[t]) if boxes[t] else np.zeros(SIZE, bool) for o, boxes in PATHS.items() if t or o == 1
+    }  # 7 comes later
 
 
 @pytest.fixture
@@ -32,7 +37,10 @@ def written(tmp_path):
 
 def test_sam2s_loaders_read_both_kinds_of_png(written):
     loaders = pytest.importorskip("training.dataset.vos_segment_loader", reason="sam2 or pandas is not here")
-    several, one = loaders.MultiplePNGSegmentLoader(str(written / "objects")), loaders.PalettisedPNGSegmentLoader(str(written / "masks"))
+    several, one = (
+        loaders.MultiplePNGSegmentLoader(str(written / "objects")),
+        loaders.PalettisedPNGSegmentLoader(str(written / "masks")),
+    )
     for t in range(4):
         said = {obj_id - 1: mask.numpy() for obj_id, mask in several.load(10 + t).items()}  # it adds one
         for obj_id in PATHS:
@@ -49,7 +57,9 @@ def test_trackeval_reads_the_mot_text_and_finds_the_same_boxes(written, tmp_path
     (data / "clip.txt").write_text((written / "mot.txt").read_text())
     truth = tmp_path / "truth/clip/gt"
     truth.mkdir(parents=True)
-    (truth / "gt.txt").write_text((written / "mot.txt").read_text().replace(",0.9000,", ",1,"))  # truth counts where that is 1
+    (truth / "gt.txt").write_text(
+        (written / "mot.txt").read_text().replace(",0.9000,", ",1,")
+    )  # truth counts where that is 1
     dataset = trackeval.datasets.MotChallenge2DBox({
         "GT_FOLDER": str(tmp_path / "truth"), "TRACKERS_FOLDER": str(tmp_path / "mot"), "TRACKERS_TO_EVAL": ["ours"], "SKIP_SPLIT_FOL": True,
         "SEQ_INFO": {"clip": 4}, "PRINT_CONFIG": False, "DO_PREPROC": False,
@@ -60,7 +70,9 @@ def test_trackeval_reads_the_mot_text_and_finds_the_same_boxes(written, tmp_path
         assert raw["tracker_ids"][t].tolist() == list(seen)
         for (x0, y0, x1, y1), det in zip(seen.values(), raw["tracker_dets"][t]):
             assert det.tolist() == [x0 + 1, y0 + 1, x1 - x0, y1 - y0]
-    scores = trackeval.metrics.CLEAR({"PRINT_CONFIG": False}).eval_sequence(dataset.get_preprocessed_seq_data(raw, "pedestrian"))
+    scores = trackeval.metrics.CLEAR({"PRINT_CONFIG": False}).eval_sequence(
+        dataset.get_preprocessed_seq_data(raw, "pedestrian")
+    )
     assert scores["MOTA"] == 1 and scores["IDSW"] == 0
 
 
@@ -86,7 +98,9 @@ def test_trackeval_reads_the_tracks_of_youtube_vos(written, tmp_path):
         t["segmentations"] = [r and {"size": r["size"], "counts": r["counts"]} for r in t["segmentations"]]
     (tmp_path / "gt/youtube_vis_").mkdir(parents=True)
     videos = [{"id": 1, "file_names": [f"clip/{t}.jpg" for t in range(4)]}]
-    (tmp_path / "gt/youtube_vis_/gt.json").write_text(json.dumps({"videos": videos, "categories": [{"id": 1, "name": "object"}], "annotations": []}))
+    (tmp_path / "gt/youtube_vis_/gt.json").write_text(
+        json.dumps({"videos": videos, "categories": [{"id": 1, "name": "object"}], "annotations": []})
+    )
     folder = tmp_path / "vis/youtube_vis_/ours/data"
     folder.mkdir(parents=True)
     (folder / "results.json").write_text(json.dumps(tracks))
@@ -94,7 +108,9 @@ def test_trackeval_reads_the_tracks_of_youtube_vos(written, tmp_path):
         "GT_FOLDER": f"{tmp_path}/gt/", "TRACKERS_FOLDER": f"{tmp_path}/vis/", "TRACKERS_TO_EVAL": ["ours"], "SPLIT_TO_EVAL": "", "PRINT_CONFIG": False,
     })  # fmt: skip
     raw = dataset.get_raw_seq_data("ours", "clip")
-    assert [len(ids) for ids in raw["tracker_ids"]] == [sum(bool(boxes[t]) for boxes in PATHS.values()) for t in range(4)]
+    assert [len(ids) for ids in raw["tracker_ids"]] == [
+        sum(bool(boxes[t]) for boxes in PATHS.values()) for t in range(4)
+    ]
 
 
 def test_the_cut_out_is_transparent_where_nothing_is_tracked(written):

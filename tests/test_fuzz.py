@@ -17,7 +17,11 @@ def test_random_calls_leave_no_trace_where_they_fail(network, sequences):
     if network == "nano" and not (ROOT / "models/nano/encode.onnx").is_file():
         pytest.skip("no nano weights")
     said = fuzz_session.fuzz(network, sequences, seed=7)
-    assert said["bad"] == 0 and said["sequences"] == sequences and set(said["refused"]) == {"Broken", "PromptError", "ValueError", "ObjectError"}
+    assert (
+        said["bad"] == 0
+        and said["sequences"] == sequences
+        and set(said["refused"]) == {"Broken", "PromptError", "ValueError", "ObjectError"}
+    )
 
 
 def test_the_fuzzer_finds_a_session_that_does_not_go_back(monkeypatch, capsys):
@@ -30,13 +34,20 @@ def test_the_fuzzer_finds_a_session_that_does_not_go_back(monkeypatch, capsys):
         yield self.snapshot()
 
     monkeypatch.setattr(Session, "_all_or_nothing", forgetful)
-    assert fuzz_session.fuzz("fake", 50, seed=7)["bad"] > 5 and "the twin says something else" in capsys.readouterr().out
+    assert (
+        fuzz_session.fuzz("fake", 50, seed=7)["bad"] > 5 and "the twin says something else" in capsys.readouterr().out
+    )
 
 
 @pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="memory is measured by Linux's /proc")
 def test_damaged_files_are_read_or_refused():
     said = fuzz_files.fuzz(250, seed=7)
-    assert said["bad"] == [] and said["ends"].keys() <= {"read", "refused"} and said["most_mb"] < fuzz_files.MOST_MB and said["longest_s"] < fuzz_files.PATIENCE
+    assert (
+        said["bad"] == []
+        and said["ends"].keys() <= {"read", "refused"}
+        and said["most_mb"] < fuzz_files.MOST_MB
+        and said["longest_s"] < fuzz_files.PATIENCE
+    )
 
 
 def test_a_track_that_is_killed_and_run_again_gives_what_an_undisturbed_one_gives(tmp_path):

@@ -46,7 +46,13 @@ def test_a_verdict_counts_for_exactly_its_engine_graphs_and_machine(monkeypatch)
     assert read_verdict(key) is None
     path = write_verdict(key, GOOD)
     assert read_verdict(key) == GOOD
-    for other in (gate_key("abd", "openvino", "bf16"), gate_key("abc", "onnx", "bf16"), gate_key("abc", "openvino", "fp32"), {**key, "processor": "x"}, {**key, "engine": "1"}):
+    for other in (
+        gate_key("abd", "openvino", "bf16"),
+        gate_key("abc", "onnx", "bf16"),
+        gate_key("abc", "openvino", "fp32"),
+        {**key, "processor": "x"},
+        {**key, "engine": "1"},
+    ):
         assert read_verdict(other) is None
     assert not list(path.parent.glob("*.part"))
     for broken in ("", "{", "[]", json.dumps({"key": key}), json.dumps({"key": key, "verdict": {"iou": 1}})):
@@ -64,8 +70,10 @@ class Shifted(FakeNetwork):
 
     def decode(self, features, conditioned, asks):
         out = super().decode(features, conditioned, asks)
-        return out._replace(mask_logits=out.mask_logits - self.shift) if hasattr(out, "_replace") else type(out)(
-            out.mask_logits - self.shift, out.iou, out.object_logit, out.pointer
+        return (
+            out._replace(mask_logits=out.mask_logits - self.shift)
+            if hasattr(out, "_replace")
+            else type(out)(out.mask_logits - self.shift, out.iou, out.object_logit, out.pointer)
         )
 
 
@@ -80,7 +88,15 @@ def clips() -> list[Clip]:
 
 def test_equal_networks_pass_and_a_shifted_one_fails():
     said = []
-    verdict = gate(FakeNetwork(), FakeNetwork(), Recent(), Greedy(), clips(), "fp32", lambda done, total: said.append((done, total)))
+    verdict = gate(
+        FakeNetwork(),
+        FakeNetwork(),
+        Recent(),
+        Greedy(),
+        clips(),
+        "fp32",
+        lambda done, total: said.append((done, total)),
+    )
     assert verdict.passed and verdict.iou == 1 and max(verdict.stages.values()) == 0 and verdict.frames == 10
     assert said[-1] == (10, 10) and verdict.ms > 0
     wrong = gate(Shifted(1e3), FakeNetwork(), Recent(), Greedy(), clips(), "fp32")
@@ -163,11 +179,34 @@ def test_bench_counts_every_stage_of_the_frames_after_the_warm_up():
     tracker = vidmem.tracker.Tracker(FakeNetwork(), Recent(), Greedy())
     figure = bench(tracker, load_images(None, (48, 64), 5), objects=3, frames=7, warm=4)
     assert set(figure["ms"]) == {"encode", "attend", "decode", "memorize", "network", "step"}
-    assert figure["objects"] == 3 and figure["memory_bytes"] > 0 and figure["ms"]["step"]["p50"] >= figure["ms"]["network"]["p50"] > 0
+    assert (
+        figure["objects"] == 3
+        and figure["memory_bytes"] > 0
+        and figure["ms"]["step"]["p50"] >= figure["ms"]["network"]["p50"] > 0
+    )
 
 
 def test_the_command_benches_and_ends_with_json(capsys, tmp_path):
-    assert main(["bench", "--runtime", "onnx", "--threads", "1", "--frames", "2", "--warm", "1", "--size", "64,48", "--json", str(tmp_path / "b.json")]) == 0
+    assert (
+        main(
+            [
+                "bench",
+                "--runtime",
+                "onnx",
+                "--threads",
+                "1",
+                "--frames",
+                "2",
+                "--warm",
+                "1",
+                "--size",
+                "64,48",
+                "--json",
+                str(tmp_path / "b.json"),
+            ]
+        )
+        == 0
+    )
     last = json.loads(capsys.readouterr().out.strip().splitlines()[-1])
     assert last["runtime"] == "onnx" and last["size"] == [48, 64]
     assert json.loads((tmp_path / "b.json").read_text())["machine"]["cores"] >= 1

@@ -62,7 +62,10 @@ def test_a_frame_of_another_size_is_refused_and_the_stream_goes_on(shape):
         s.add(1, box=BOX)
         s.step(picture())
     before = session.result()
-    with pytest.raises(ValueError, match=f"frame 1 is {shape[1]}x{shape[0]}, and those before it were 64x64; scale it, or make a new session"):
+    with pytest.raises(
+        ValueError,
+        match=f"frame 1 is {shape[1]}x{shape[0]}, and those before it were 64x64; scale it, or make a new session",
+    ):
         session.step(np.zeros((*shape, 3), np.uint8))
     assert session.frame_idx == 0 and (session.result().masks == before.masks).all()
     one, other = session.step(picture()), twin.step(picture())
@@ -70,10 +73,10 @@ def test_a_frame_of_another_size_is_refused_and_the_stream_goes_on(shape):
 
 
 @pytest.mark.parametrize("what, says", [
-    (dict(index=1.5), "index is 1.5"), (dict(index="x"), "index is 'x'"), (dict(index=None), "index is None"), (dict(index=True), "index is True"),
-    (dict(index=float("nan")), "index is nan"), (dict(pts_seconds=float("nan")), "pts_seconds is nan"),
-    (dict(pts_seconds="1"), "pts_seconds is '1'"), (dict(image=np.zeros((0, 0, 3), np.uint8)), "0x0, without a pixel"),
-    (dict(image=np.zeros((0, 10, 3), np.uint8)), "10x0"),
+    ({"index": 1.5}, "index is 1.5"), ({"index": "x"}, "index is 'x'"), ({"index": None}, "index is None"), ({"index": True}, "index is True"),
+    ({"index": float("nan")}, "index is nan"), ({"pts_seconds": float("nan")}, "pts_seconds is nan"),
+    ({"pts_seconds": "1"}, "pts_seconds is '1'"), ({"image": np.zeros((0, 0, 3), np.uint8)}, "0x0, without a pixel"),
+    ({"image": np.zeros((0, 10, 3), np.uint8)}, "10x0"),
 ])  # fmt: skip
 def test_a_frame_says_what_is_wrong_with_it(what, says):
     with pytest.raises(ValueError, match=says):
@@ -117,8 +120,8 @@ def test_a_correction_that_fails_can_be_said_again(monkeypatch):
 
 
 @pytest.mark.parametrize("prompt", [
-    dict(points=[[10**400, 1]]), dict(box=[0, 0, 10**400, 5]), dict(points=[[1, 1]], labels=[10**400]), dict(mask="abc"), dict(mask=object()),
-    dict(mask=np.array([["a"]])), dict(points=np.array([[1 + 2j, 1]])), dict(points={"a": 1}), dict(points=[[1, [2]]]), dict(points=1e39), dict(box="0123"),
+    {"points": [[10**400, 1]]}, {"box": [0, 0, 10**400, 5]}, {"points": [[1, 1]], "labels": [10**400]}, {"mask": "abc"}, {"mask": object()},
+    {"mask": np.array([["a"]])}, {"points": np.array([[1 + 2j, 1]])}, {"points": {"a": 1}}, {"points": [[1, [2]]]}, {"points": 1e39}, {"box": "0123"},
 ])  # fmt: skip
 def test_prompts_that_are_no_numbers_are_prompt_errors(prompt):
     with pytest.raises(PromptError) as said:
@@ -227,7 +230,9 @@ def png(width: int, height: int, *more: bytes) -> bytes:
         return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
 
     head = chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0))
-    return b"\x89PNG\r\n\x1a\n" + head + b"".join(more) + chunk(b"IDAT", zlib.compress(bytes(1000))) + chunk(b"IEND", b"")
+    return (
+        b"\x89PNG\r\n\x1a\n" + head + b"".join(more) + chunk(b"IDAT", zlib.compress(bytes(1000))) + chunk(b"IEND", b"")
+    )
 
 
 def test_a_mask_starts_no_program_and_takes_no_more_memory_than_a_mask(tmp_path, monkeypatch):
@@ -250,7 +255,19 @@ def test_a_mask_starts_no_program_and_takes_no_more_memory_than_a_mask(tmp_path,
 # Videos
 
 
-@pytest.mark.parametrize("name", ["cam-12:30:05.mp4", "concat:a.mp4", "http:x.mp4", "pct%03d.mp4", "-dash.mp4", "new\nline.mp4", "sp ace'q\".mp4", "file:b.mp4"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "cam-12:30:05.mp4",
+        "concat:a.mp4",
+        "http:x.mp4",
+        "pct%03d.mp4",
+        "-dash.mp4",
+        "new\nline.mp4",
+        "sp ace'q\".mp4",
+        "file:b.mp4",
+    ],
+)
 def test_a_name_is_a_name_and_no_protocol(tmp_path, monkeypatch, name):
     numbered(tmp_path / "plain.mp4", 3)
     numbered(tmp_path / "a.mp4", 5)
@@ -269,7 +286,14 @@ def test_results_go_into_folders_with_colons(tmp_path, monkeypatch):
     assert (tmp_path / "run-12:30/overlay.mp4").stat().st_size > 0
 
 
-@pytest.mark.parametrize("text", ["ffconcat version 1.0\nfile a.mp4\n", "#EXTM3U\n#EXTINF:1,\na.mp4\n#EXT-X-ENDLIST\n", "v=0\no=- 0 0 IN IP4 127.0.0.1\nm=video 5004 RTP/AVP 96\n"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "ffconcat version 1.0\nfile a.mp4\n",
+        "#EXTM3U\n#EXTINF:1,\na.mp4\n#EXT-X-ENDLIST\n",
+        "v=0\no=- 0 0 IN IP4 127.0.0.1\nm=video 5004 RTP/AVP 96\n",
+    ],
+)
 def test_a_playlist_opens_no_other_file(tmp_path, text):
     numbered(tmp_path / "a.mp4", 3)
     (tmp_path / "list.mp4").write_text(text)
@@ -337,7 +361,10 @@ def test_an_animation_is_not_taken_for_one_picture(tmp_path, suffix):
 # Names and results
 
 
-@pytest.mark.parametrize("name", ["", ".", "..", "a/../b", "/a", "\\a", "a\\..\\b", "a\0", "\udce9", "x" * 300, "a/" * 600, None, 5, "/", "./.."])
+@pytest.mark.parametrize(
+    "name",
+    ["", ".", "..", "a/../b", "/a", "\\a", "a\\..\\b", "a\0", "\udce9", "x" * 300, "a/" * 600, None, 5, "/", "./.."],
+)
 def test_names_that_lead_elsewhere_are_refused_and_others_pass(name):
     from vidmem.errors import UserError
 
@@ -349,7 +376,16 @@ def test_names_that_lead_elsewhere_are_refused_and_others_pass(name):
 
 def test_what_is_shown_has_one_line_and_what_is_a_cell_is_no_formula():
     assert shown("a\nb\x1b[31m\udce9视") == r"a\nb\x1b[31m\udce9视"
-    assert [cell(v) for v in ("=1", "-x", "@a", "+", "\t=1", "plain", 5, None)] == ["'=1", "'-x", "'@a", "'+", r"'\t=1", "plain", 5, None]
+    assert [cell(v) for v in ("=1", "-x", "@a", "+", "\t=1", "plain", 5, None)] == [
+        "'=1",
+        "'-x",
+        "'@a",
+        "'+",
+        r"'\t=1",
+        "plain",
+        5,
+        None,
+    ]
 
 
 def test_a_second_run_leaves_nothing_of_the_first_and_everything_of_the_user(tmp_path):
@@ -362,14 +398,22 @@ def test_a_second_run_leaves_nothing_of_the_first_and_everything_of_the_user(tmp
     go(["png", "csv"], 5)
     (tmp_path / "notes.txt").write_text("mine")
     go(["png"], 2)
-    assert sorted(p.name for p in (tmp_path / "masks").iterdir()) == ["00000.png", "00001.png"] and (tmp_path / "boxes.csv").is_file()
+    assert (
+        sorted(p.name for p in (tmp_path / "masks").iterdir()) == ["00000.png", "00001.png"]
+        and (tmp_path / "boxes.csv").is_file()
+    )
     (tmp_path / "masks/mine.png").write_text("mine")
     with pytest.raises(OutputError, match="masks holds mine.png, which is no result of an earlier run, and stays"):
         go(["png"], 2)
     (tmp_path / "overlay.mp4").write_text("mine")
     with pytest.raises(OutputError, match="overlay.mp4 is no result of an earlier run, and stays"):
         go(["overlay"], 2)
-    assert (tmp_path / "overlay.mp4").read_text() == "mine" == (tmp_path / "notes.txt").read_text() == (tmp_path / "masks/mine.png").read_text()
+    assert (
+        (tmp_path / "overlay.mp4").read_text()
+        == "mine"
+        == (tmp_path / "notes.txt").read_text()
+        == (tmp_path / "masks/mine.png").read_text()
+    )
     assert (tmp_path / "masks/00001.png").is_file()
 
 

@@ -25,7 +25,9 @@ def safetensors(header, data: bytes = b"") -> bytes:
 
 
 def nano(config) -> bytes:
-    return safetensors({"__metadata__": {"model": "nano", "config": config if isinstance(config, str) else json.dumps(config)}})
+    return safetensors(
+        {"__metadata__": {"model": "nano", "config": config if isinstance(config, str) else json.dumps(config)}}
+    )
 
 
 GOOD = json.loads(json.dumps(NanoConfig().to_dict()))
@@ -60,11 +62,16 @@ def test_an_archive_that_grows_when_it_is_read_is_refused_before_it_is_read(tmp_
     import resource
 
     torch.save({"model": {"a": torch.zeros(10)}}, tmp_path / "plain.pt")
-    with zipfile.ZipFile(tmp_path / "plain.pt") as plain, zipfile.ZipFile(tmp_path / "bomb.pt", "w", zipfile.ZIP_DEFLATED) as bomb:
+    with (
+        zipfile.ZipFile(tmp_path / "plain.pt") as plain,
+        zipfile.ZipFile(tmp_path / "bomb.pt", "w", zipfile.ZIP_DEFLATED) as bomb,
+    ):
         for entry in plain.infolist():
             bomb.writestr(entry.filename, bytes(1 << 28) if entry.filename.endswith("data/0") else plain.read(entry))
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    with pytest.raises(ModelError, match=r"bomb.pt is not a whole checkpoint of tensors: its \d+ bytes would grow to 268\d+"):
+    with pytest.raises(
+        ModelError, match=r"bomb.pt is not a whole checkpoint of tensors: its \d+ bytes would grow to 268\d+"
+    ):
         load_sam2("sam2.1-tiny", tmp_path / "bomb.pt", 64)
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 100_000  # kB
 
@@ -97,7 +104,9 @@ def test_an_exports_list_names_its_own_files_alone(tmp_path, name):
         Manifest.read(tmp_path)
 
 
-@pytest.mark.parametrize("wrong", [dict(threads=10**6), dict(threads=0), dict(model="sam2.1-tiny", image_size=32 * 10**6)])
+@pytest.mark.parametrize(
+    "wrong", [{"threads": 10**6}, {"threads": 0}, {"model": "sam2.1-tiny", "image_size": 32 * 10**6}]
+)
 def test_numbers_of_a_model_have_bounds(wrong, tmp_path):
     with pytest.raises(ModelError, match="expected"):
         vidmem.load(**{"model": "nano", "weights": Path(tmp_path) if "image_size" in wrong else None, **wrong})

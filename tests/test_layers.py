@@ -51,7 +51,10 @@ def imports(path: Path) -> set[str]:
             base = ".".join(package[: len(package) - node.level + 1]) if node.level else ""
             module = ".".join(filter(None, [base, node.module]))
             if module == "vidmem":  # `from vidmem import cli` is a module, `from vidmem import load` the facade
-                found |= {f"vidmem.{a.name}" if (PACKAGE / a.name).exists() or (PACKAGE / f"{a.name}.py").exists() else module for a in node.names}
+                found |= {
+                    f"vidmem.{a.name}" if (PACKAGE / a.name).exists() or (PACKAGE / f"{a.name}.py").exists() else module
+                    for a in node.names
+                }
             else:
                 found.add(module)
     return found

@@ -32,7 +32,9 @@ def data(tmp_path_factory):
 def test_a_story_is_the_same_each_time_and_its_truth_is_exact(data):
     story = Story(3, 400, 0)
     one, other = list(compose(story, data)), list(compose(story, data))
-    assert len(one) == 400 and all((a.image == b.image).all() and (a.truth == b.truth).all() for a, b in zip(one, other))
+    assert len(one) == 400 and all(
+        (a.image == b.image).all() and (a.truth == b.truth).all() for a, b in zip(one, other)
+    )
     for moment in one[::7]:
         assert moment.image.shape == (HEIGHT, WIDTH, 3) and moment.image.dtype == np.uint8
         assert not (moment.truth & moment.distractor).any()
@@ -65,7 +67,11 @@ def test_an_audit_notes_what_passes_and_changes_nothing():
         bank.read(t)
         bank.write(entry(t, prompted=t == 0))
     bank.fork().write(entry(6))
-    assert audited.log.written == [1, 2, 3, 4, 5, 6] and audited.log.read == [1, 1, 2, 2, 3, 3, 4] and bank.capacity == Recent(slots=3)().capacity
+    assert (
+        audited.log.written == [1, 2, 3, 4, 5, 6]
+        and audited.log.read == [1, 1, 2, 2, 3, 3, 4]
+        and bank.capacity == Recent(slots=3)().capacity
+    )
 
 
 def test_measures_of_a_long_video():
@@ -85,4 +91,6 @@ def test_measures_of_a_long_video():
 def test_the_interval_holds_the_mean_and_narrows():
     few, many = np.random.default_rng(0).normal(size=10), np.random.default_rng(0).normal(size=1000)
     low, high = bootstrap(few)
-    assert low < few.mean() < high and np.subtract(*bootstrap(many)[::-1]) < high - low and bootstrap(few) == (low, high)
+    assert (
+        low < few.mean() < high and np.subtract(*bootstrap(many)[::-1]) < high - low and bootstrap(few) == (low, high)
+    )

@@ -107,13 +107,18 @@ def test_frames_without_the_object_are_remembered_only_if_the_policy_says_so():
     assert Recent(absent=False)().wants(Verdict(3, 0.5, -1.0, 0.0, prompted=True))
 
 
-@pytest.mark.parametrize("wrong", [{"slots": 1}, {"stride": 0}, {"prompts": 0}, {"pointers": -1}, {"slots": 2.5}, {"stride": "3"}, {"prompts": True}])
+@pytest.mark.parametrize(
+    "wrong",
+    [{"slots": 1}, {"stride": 0}, {"prompts": 0}, {"pointers": -1}, {"slots": 2.5}, {"stride": "3"}, {"prompts": True}],
+)
 def test_numbers_that_no_bank_can_have_are_refused(wrong):
     with pytest.raises(ValueError, match=f"{next(iter(wrong))}=.* expected an integer"):
         Recent(**wrong)
 
 
-@pytest.mark.parametrize("wrong", [{"frames": 0}, {"frames": 2.5}, {"frames": True}, {"absent": 1}, {"corrections": "no"}])
+@pytest.mark.parametrize(
+    "wrong", [{"frames": 0}, {"frames": 2.5}, {"frames": True}, {"absent": 1}, {"corrections": "no"}]
+)
 def test_a_length_or_a_switch_that_cannot_be_is_refused(wrong):
     with pytest.raises(ValueError, match=f"{next(iter(wrong))}=.* expected"):
         Recent(**wrong)

@@ -60,7 +60,15 @@ def memories(network, count: int):
         ask = Ask(Prompt(mask=np.roll(mask, 4 * t, 1)), (SIZE, SIZE))
         candidates = network.decode(features, network.attend(features, [ReadPlan()]), [ask])
         (memory,) = network.memorize(features, candidates, [Chosen(0, 0, True)])
-        entries.append(Entry(Verdict(t, 0.9, 5.0, 0.1, t == 0), memory.payload, memory.nbytes, memory.pointer, network.describe(features)))
+        entries.append(
+            Entry(
+                Verdict(t, 0.9, 5.0, 0.1, t == 0),
+                memory.payload,
+                memory.nbytes,
+                memory.pointer,
+                network.describe(features),
+            )
+        )
     return network.encode(picture(99)), entries
 
 
@@ -93,7 +101,10 @@ def test_descriptors_are_unit_vectors_that_tell_frames_apart(network):
 def test_a_memory_is_like_itself_and_less_like_others(network):
     _, (a, b, _) = memories(network, 3)
     assert a.payload.similarity(a.payload) == pytest.approx(1, abs=1e-4)
-    assert a.payload.similarity(b.payload) == pytest.approx(b.payload.similarity(a.payload), abs=1e-5) and a.payload.similarity(b.payload) < 0.9999
+    assert (
+        a.payload.similarity(b.payload) == pytest.approx(b.payload.similarity(a.payload), abs=1e-5)
+        and a.payload.similarity(b.payload) < 0.9999
+    )
 
 
 def test_taking_every_token_changes_nothing_and_taking_some_frees_memory(network):
@@ -130,10 +141,14 @@ def test_usage_is_a_share_of_attention(network):
     used, nothing = network.usage(features, conditioned, [watched, silent])
     assert nothing == [] and len(used) == 3
     for u, e in zip(used, entries):
-        assert u.tokens.shape[1] == e.payload.tokens and u.tokens.sum(1) == pytest.approx(np.ones(len(u.tokens)), abs=1e-3)
+        assert u.tokens.shape[1] == e.payload.tokens and u.tokens.sum(1) == pytest.approx(
+            np.ones(len(u.tokens)), abs=1e-3
+        )
     total = sum(u.share for u in used)
     assert 0.3 < total <= 1.001  # of SAM 2's the rest goes to pointers
-    assert np.abs(reading(network, features, watched) - reading(network, features, silent)).max() < 1e-4  # watching changes nothing
+    assert (
+        np.abs(reading(network, features, watched) - reading(network, features, silent)).max() < 1e-4
+    )  # watching changes nothing
 
 
 def test_the_memory_that_a_frame_made_of_itself_gets_most_attention():
@@ -150,7 +165,7 @@ def test_the_memory_that_a_frame_made_of_itself_gets_most_attention():
 def test_the_temperature_that_usage_takes_is_the_weights():
     load_file = pytest.importorskip("safetensors.numpy").load_file
     trained = load_file(models_folder() / "nano" / "nano.safetensors")["memory_attention.log_temperature"]
-    assert TEMPERATURE == pytest.approx(float(np.exp(trained.astype(np.float32)[0])), rel=0.02)
+    assert pytest.approx(float(np.exp(trained.astype(np.float32)[0])), rel=0.02) == TEMPERATURE
 
 
 def test_key_scales_are_those_of_sam2long_before_the_projection():
@@ -168,7 +183,9 @@ def test_key_scales_are_those_of_sam2long_before_the_projection():
             plain = layer.cross_attn_image.k_proj(scale * coded)
             assert torch.allclose(ours[: len(coded)], rotate(plain, attention.cos, attention.sin), atol=1e-4)
             weights = torch.tensor([0.95] * 4 + [1.05] * 4)[:, None]
-            assert torch.allclose(ours[len(coded) :], layer.cross_attn_image.k_proj(weights * (tokens + times)[0]), atol=1e-4)
+            assert torch.allclose(
+                ours[len(coded) :], layer.cross_attn_image.k_proj(weights * (tokens + times)[0]), atol=1e-4
+            )
 
 
 def test_keys_that_were_dropped_are_projected_again_also_for_taken_tokens():

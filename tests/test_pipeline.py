@@ -1,5 +1,6 @@
 """A job fills its report, closes its sinks whatever happens, and says when a prompt's frame never came."""
 
+import itertools
 import threading
 
 import numpy as np
@@ -63,7 +64,9 @@ def test_a_search_that_lags_loses_no_frame_and_mixes_none_up(lag):
     sink = Kept()
     session = Session(FakeNetwork(), Recent(), Tree(3, lag=lag))
     report = track(clip(12, hidden=(4, 5)), session, [CLICK], [sink], progress=False)
-    assert sink.results == [(t, t, 1) for t in range(12)] and report.statuses == {1: {Status.TRACKED: 10, Status.OCCLUDED: 2}}
+    assert sink.results == [(t, t, 1) for t in range(12)] and report.statuses == {
+        1: {Status.TRACKED: 10, Status.OCCLUDED: 2}
+    }
 
 
 def test_ctrl_c_writes_the_frames_that_wait_for_a_lagging_search(monkeypatch):
@@ -88,12 +91,16 @@ def test_prompts_wait_for_their_frames():
 
 def test_a_prompt_past_the_end_is_reported_after_all_results_are_written():
     sink, report = Kept(), Report()
-    with pytest.raises(PromptError, match="object 2 waits for frame 40, but the video ended after 6 frames .*last is 5"):
+    with pytest.raises(
+        PromptError, match="object 2 waits for frame 40, but the video ended after 6 frames .*last is 5"
+    ):
         track(clip(6), new_session(), [CLICK, PromptAt(2, 40, [[12, 12]])], [sink], progress=False, report=report)
     assert len(sink.results) == 6 and sink.closed == 1 and report.frames == 6
 
 
-@pytest.mark.parametrize("prompts, error", [([PromptAt(1, None, [[float("nan"), 1]])], PromptError), ([CLICK, CLICK], ObjectError)])
+@pytest.mark.parametrize(
+    "prompts, error", [([PromptAt(1, None, [[float("nan"), 1]])], PromptError), ([CLICK, CLICK], ObjectError)]
+)
 def test_a_bad_prompt_closes_the_sinks_before_any_frame(prompts, error):
     sink, read = Kept(), []
     with pytest.raises(error):
@@ -167,7 +174,7 @@ def test_what_the_thread_meets_is_raised_at_its_frame_and_other_frames_may_come_
     frames = list(clip(4))
     frames[2] = Frame(2, None, np.full((24, 32, 3), 255, np.uint8))
     with Session(Overlapping(), Recent(), Greedy()) as session:
-        for frame, following in zip(frames, frames[1:3]):
+        for frame, following in itertools.pairwise(frames):
             session.expect(following)
             session.step(frame)
         with pytest.raises(ValueError, match="cannot be encoded"):

@@ -154,9 +154,16 @@ def test_a_colour_image_is_one_object_where_it_is_not_black(tmp_path):
 
 def test_mask_files_that_cannot_be_used_are_named(tmp_path):
     (tmp_path / "text.png").write_text("hello")
-    (tmp_path / "cut.png").write_bytes(save(tmp_path / "m.png", np.arange(250000, dtype=np.uint8).reshape(500, 500)).read_bytes()[:300])
+    (tmp_path / "cut.png").write_bytes(
+        save(tmp_path / "m.png", np.arange(250000, dtype=np.uint8).reshape(500, 500)).read_bytes()[:300]
+    )
     save(tmp_path / "empty.png", np.zeros((4, 4), np.uint8))
-    for name, says in (("none.png", "does not exist"), ("text.png", "cannot be read"), ("cut.png", "cannot be read"), ("empty.png", "is empty")):
+    for name, says in (
+        ("none.png", "does not exist"),
+        ("text.png", "cannot be read"),
+        ("cut.png", "cannot be read"),
+        ("empty.png", "is empty"),
+    ):
         with pytest.raises(PromptError, match=f"{name} {says}"):
             load_mask(tmp_path / name)
     with pytest.raises(PromptError, match="cannot be read"):

@@ -13,7 +13,15 @@ BIG = {"height": 96, "width": 128}
 
 def test_the_palette_is_that_of_voc_and_davis():
     """The first entries as PASCAL's VOClabelcolormap lists them, and one far up."""
-    known = {0: (0, 0, 0), 1: (128, 0, 0), 2: (0, 128, 0), 3: (128, 128, 0), 4: (0, 0, 128), 5: (128, 0, 128), 6: (0, 128, 128)}
+    known = {
+        0: (0, 0, 0),
+        1: (128, 0, 0),
+        2: (0, 128, 0),
+        3: (128, 128, 0),
+        4: (0, 0, 128),
+        5: (128, 0, 128),
+        6: (0, 128, 128),
+    }
     known |= {7: (128, 128, 128), 8: (64, 0, 0), 15: (192, 128, 128), 20: (0, 64, 128), 255: (224, 224, 192)}
     for index, rgb in known.items():
         assert tuple(PALETTE[index].tolist()) == rgb
@@ -103,7 +111,9 @@ def test_the_outline_is_drawn_in_the_objects_colour():
     assert (out[60, 40] == color(2)).all() and (out[60, 79] == color(2)).all() and (out[79, 60] == color(2)).all()
 
 
-@pytest.mark.parametrize("box", [(5, 5, 6, 30), (5, 5, 30, 6), (5, 5, 6, 6), (0, 0, 128, 96), (0, 95, 128, 96), (127, 95, 128, 96)])
+@pytest.mark.parametrize(
+    "box", [(5, 5, 6, 30), (5, 5, 30, 6), (5, 5, 6, 6), (0, 0, 128, 96), (0, 95, 128, 96), (127, 95, 128, 96)]
+)
 def test_thin_masks_and_masks_at_the_border_are_drawn(box):
     f, mask = frame(**BIG), rectangle(box, **BIG)
     out = overlay(f.image, result(f, {1: mask}))

@@ -14,7 +14,9 @@ from vidmem.types import Chosen, Entry, Prompt, ReadPlan, Recall, Verdict
 ROOT = Path(__file__).resolve().parents[1]
 NANO, DEMO, BOX = ROOT / "models/nano", ROOT / "assets/demo.mp4", (43, 154, 201, 255)
 
-pytestmark = pytest.mark.skipif(not (NANO / "encode.onnx").is_file() or not DEMO.is_file(), reason="no nano weights, or no demo clip")
+pytestmark = pytest.mark.skipif(
+    not (NANO / "encode.onnx").is_file() or not DEMO.is_file(), reason="no nano weights, or no demo clip"
+)
 
 
 @pytest.fixture(scope="module")

@@ -35,7 +35,10 @@ class Probe:
         single = official._run_single_frame_inference
 
         def noted(state, output_dict, frame_idx, *args, **kwargs):
-            self.now, self.entries = frame_idx, {**output_dict["cond_frame_outputs"], **output_dict["non_cond_frame_outputs"]}
+            self.now, self.entries = (
+                frame_idx,
+                {**output_dict["cond_frame_outputs"], **output_dict["non_cond_frame_outputs"]},
+            )
             return single(state, output_dict, frame_idx, *args, **kwargs)
 
         def keyword(inference_state, output_dict, frame_idx, **kwargs):
@@ -48,7 +51,9 @@ class Probe:
         spatial = []
         for start in range(0, len(memory) - pointers, self.tokens):
             chunk = memory[start : start + self.tokens]
-            frames = [f for f, e in self.entries.items() if torch.equal(e["maskmem_features"][0].flatten(1).T.float(), chunk)]
+            frames = [
+                f for f, e in self.entries.items() if torch.equal(e["maskmem_features"][0].flatten(1).T.float(), chunk)
+            ]
             rest = (position[start : start + self.tokens] - self.sine).mean(0)
             spatial.append((frames[0], int((codes - rest).square().sum(-1).argmin())))
             assert len(frames) == 1
@@ -91,18 +96,18 @@ def absent(*spans: tuple[int, int]) -> set[int]:
 
 
 CASES = {
-    "12 frames": dict(frames=12),
-    "48 frames, three objects": dict(frames=48, objects=3),
-    "an absence of 1": dict(frames=20, hidden=absent((7, 1))),
-    "an absence of 7": dict(frames=24, hidden=absent((6, 7))),
-    "an absence of 20": dict(frames=34, hidden=absent((8, 20))),
-    "stride 3": dict(frames=30, stride=3),
-    "stride 3, an absence of 7": dict(frames=30, stride=3, hidden=absent((5, 7))),
-    "a second prompt": dict(frames=30, second=13),
-    "a second prompt, stride 3, three objects": dict(frames=30, second=13, stride=3, objects=3),
-    "a correction that is no prompted frame": dict(frames=24, second=9, corrections=False),
-    "reverse": dict(frames=24, reverse=True),
-    "reverse, stride 3, an absence of 7": dict(frames=30, reverse=True, stride=3, hidden=absent((9, 7))),
+    "12 frames": {"frames": 12},
+    "48 frames, three objects": {"frames": 48, "objects": 3},
+    "an absence of 1": {"frames": 20, "hidden": absent((7, 1))},
+    "an absence of 7": {"frames": 24, "hidden": absent((6, 7))},
+    "an absence of 20": {"frames": 34, "hidden": absent((8, 20))},
+    "stride 3": {"frames": 30, "stride": 3},
+    "stride 3, an absence of 7": {"frames": 30, "stride": 3, "hidden": absent((5, 7))},
+    "a second prompt": {"frames": 30, "second": 13},
+    "a second prompt, stride 3, three objects": {"frames": 30, "second": 13, "stride": 3, "objects": 3},
+    "a correction that is no prompted frame": {"frames": 24, "second": 9, "corrections": False},
+    "reverse": {"frames": 24, "reverse": True},
+    "reverse, stride 3, an absence of 7": {"frames": 30, "reverse": True, "stride": 3, "hidden": absent((9, 7))},
 }
 
 
@@ -113,7 +118,9 @@ def pair():
 
 @pytest.mark.parametrize("case", CASES)
 def test_reads_are_the_official_ones(case, monkeypatch, pair):
-    given = dict(stride=1, objects=1, hidden=set(), second=None, reverse=False, corrections=True) | CASES[case]
+    given = {"stride": 1, "objects": 1, "hidden": set(), "second": None, "reverse": False, "corrections": True} | CASES[
+        case
+    ]
     frames, stride = given["frames"], given["stride"]
     official, ours = pair
     monkeypatch.setattr(official, "memory_temporal_stride_for_eval", stride)
@@ -130,7 +137,7 @@ def test_reads_are_the_official_ones(case, monkeypatch, pair):
     follow(official, now, monkeypatch)
     for obj_id in ids:
         official.add_new_points_or_box(state, order[0], obj_id, points=POINTS[obj_id], labels=[1])
-    run = dict(reverse=given["reverse"], start_frame_idx=order[0])
+    run = {"reverse": given["reverse"], "start_frame_idx": order[0]}
     if given["second"]:
         list(official.propagate_in_video(state, **run, max_frame_num_to_track=given["second"]))
         official.add_new_points_or_box(state, given["second"], ids[-1], points=[[10, 10]], labels=[0])

@@ -12,7 +12,7 @@ from official import CONFIGS, build  # noqa: E402
 from vidmem.nn.sam2.model import NO_OBJECT, single_answer  # noqa: E402
 
 SIZE = 256
-NEAR = dict(rtol=0, atol=1e-4)
+NEAR = {"rtol": 0, "atol": 1e-4}
 
 
 @pytest.fixture(scope="module", params=CONFIGS)
@@ -57,7 +57,12 @@ def test_prompt_encoder_decoder_and_pointer(both, several, with_mask, presence, 
             logits, iou = single_answer(logits, iou)
         logits = torch.where((object_logit > 0)[:, None, None, None], logits, NO_OBJECT)
         pointer = pointers[torch.arange(2), iou.argmax(1) if several else 0]
-        for mine, other in ((logits, theirs[0]), (iou, theirs[2]), (pointer, theirs[5]), (object_logit, theirs[6][:, 0])):
+        for mine, other in (
+            (logits, theirs[0]),
+            (iou, theirs[2]),
+            (pointer, theirs[5]),
+            (object_logit, theirs[6][:, 0]),
+        ):
             assert torch.allclose(mine, other, **NEAR)
         assert (object_logit > 0).all() == (presence > 0)
 
@@ -89,7 +94,9 @@ def test_memory_encoder_and_memory_attention(both):
 
             time = official.obj_ptr_tpos_proj(get_1d_sine_pe(distances[0], 256))
         tokens = torch.cat([memory, older, pointers.reshape(2, 12, 64)], 1)
-        places = torch.cat([position + codes[6], position + codes[0], time.repeat_interleave(4, 0)[None]], 1).expand(2, -1, -1)
+        places = torch.cat([position + codes[6], position + codes[0], time.repeat_interleave(4, 0)[None]], 1).expand(
+            2, -1, -1
+        )
         query = official.image_encoder.neck.position_encoding(feature).flatten(2).permute(2, 0, 1).expand(-1, 2, -1)
         theirs = official.memory_attention(
             curr=[flat], curr_pos=[query], memory=tokens.transpose(0, 1), memory_pos=places.transpose(0, 1),

@@ -23,13 +23,13 @@ def compare(name: str, size: int, count: int, correct_at: int | None, monkeypatc
     state = begin(official, images, monkeypatch)
     mask = np.zeros((size, size), bool)
     mask[unit : 4 * unit, 2 * unit : 5 * unit] = True
-    asked = {1: dict(points=[[3 * unit, 2 * unit]], labels=[1]), 2: dict(box=[unit, unit, 4 * unit, 6 * unit])}
+    asked = {1: {"points": [[3 * unit, 2 * unit]], "labels": [1]}, 2: {"box": [unit, unit, 4 * unit, 6 * unit]}}
     for obj_id in asked:
         official.add_new_points_or_box(state, 0, obj_id, **asked[obj_id])
     if objects > 2:
         official.add_new_mask(state, 0, 3, mask)
-        asked[3] = dict(mask=mask)
-    correction = dict(points=[[2 * unit, 2 * unit], [6 * unit, 6 * unit]], labels=[1, 0])
+        asked[3] = {"mask": mask}
+    correction = {"points": [[2 * unit, 2 * unit], [6 * unit, 6 * unit]], "labels": [1, 0]}
 
     theirs: dict[int, torch.Tensor] = {}
     follow(official, now, monkeypatch)
@@ -81,7 +81,9 @@ def test_a_long_stream_holds_a_bounded_number_of_memories_and_its_end_frees_them
             session.add(1, points=[[30, 30]], labels=[1])
         held.append((session.nbytes, len(net._with_keys)))
     assert len(set(held[80:])) == 1  # flat
-    assert all(s.memory.untyped_storage().nbytes() == s.memory.numel() * 2 for s in net._with_keys)  # no views of a batch
+    assert all(
+        s.memory.untyped_storage().nbytes() == s.memory.numel() * 2 for s in net._with_keys
+    )  # no views of a batch
     session.close()
     del session
     import gc
@@ -125,7 +127,11 @@ def test_the_four_functions_trace_to_graphs_without_branches_on_data(size):
 
     def inputs(seed: int) -> dict[str, tuple]:
         torch.manual_seed(seed)
-        feature, skip4, skip8 = torch.randn(1, 256, side, side), torch.randn(1, 32, 4 * side, 4 * side), torch.randn(1, 64, 2 * side, 2 * side)
+        feature, skip4, skip8 = (
+            torch.randn(1, 256, side, side),
+            torch.randn(1, 32, 4 * side, 4 * side),
+            torch.randn(1, 64, 2 * side, 2 * side),
+        )
         return {
             "encode": (torch.randint(0, 255, (1, size, size, 3), dtype=torch.uint8),),
             "attend": (feature, torch.randn(4, rows, 3 * side * side + 20, 256), torch.randn(rows, 3 * side * side + 20, 64)),

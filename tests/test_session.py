@@ -231,8 +231,12 @@ def test_a_restored_snapshot_replays_the_same_results_any_number_of_times():
     for _ in range(3):
         session.restore(snapshot)
         assert session.frame_idx == 3 and session.waiting() == {6: [3]}
-        results = [session.add(2, points=click(1, 3))] + [session.step(scene(t, hidden=(2,) if t == 5 else ())) for t in range(4, 9)]
-        runs.append([[shot(r, i) for i in r.obj_ids.tolist()] for r in results] + [memory(session, i) for i in (1, 2, 3)])
+        results = [session.add(2, points=click(1, 3))] + [
+            session.step(scene(t, hidden=(2,) if t == 5 else ())) for t in range(4, 9)
+        ]
+        runs.append(
+            [[shot(r, i) for i in r.obj_ids.tolist()] for r in results] + [memory(session, i) for i in (1, 2, 3)]
+        )
         session.remove(1)
     assert runs[0] == runs[1] == runs[2]
 

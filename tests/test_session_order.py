@@ -89,7 +89,9 @@ def test_plain_arrays_count_from_zero():
     assert session.step(scene(9)).frame_idx == 9 and session.step(scene(0).image).frame_idx == 10
 
 
-@pytest.mark.parametrize("image", [np.zeros((8, 8), np.uint8), np.zeros((8, 8, 4), np.uint8), np.zeros((8, 8, 3)), None])
+@pytest.mark.parametrize(
+    "image", [np.zeros((8, 8), np.uint8), np.zeros((8, 8, 4), np.uint8), np.zeros((8, 8, 3)), None]
+)
 def test_an_image_of_another_kind_is_refused_by_its_shape_or_type(image):
     with pytest.raises(ValueError, match="expected uint8"):
         new_session().step(image)

@@ -73,7 +73,9 @@ os._exit(9)
 def test_an_overlay_whose_writer_was_killed_plays_up_to_its_last_fragment(tmp_path):
     path = tmp_path / "overlay.mp4"
     root = Path(__file__).parents[1]
-    done = subprocess.run([sys.executable, "-c", KILLED, str(path)], cwd=root, env={**os.environ, "PYTHONPATH": str(root)})
+    done = subprocess.run(
+        [sys.executable, "-c", KILLED, str(path)], cwd=root, env={**os.environ, "PYTHONPATH": str(root)}
+    )
     assert done.returncode == 9
     assert 48 <= sum(1 for _ in open_video(path)) <= 120
 
@@ -177,7 +179,12 @@ def test_label_maps_are_palette_pngs_with_the_colours_of_davis(tmp_path):
 
 def test_there_is_a_label_map_for_every_frame_by_its_index_also_without_objects(tmp_path):
     write(PngSink(tmp_path / "masks"), [frame(i) for i in (0, 9, 10, 123_456)])
-    assert sorted(p.name for p in (tmp_path / "masks").iterdir()) == ["00000.png", "00009.png", "00010.png", "123456.png"]
+    assert sorted(p.name for p in (tmp_path / "masks").iterdir()) == [
+        "00000.png",
+        "00009.png",
+        "00010.png",
+        "123456.png",
+    ]
     image = Image.open(tmp_path / "masks" / "00000.png")
     assert image.mode == "P" and not np.asarray(image).any()
 
@@ -194,7 +201,7 @@ def test_object_255_fits_a_palette_and_256_makes_sixteen_bits(tmp_path):
 
 def test_where_masks_overlap_the_greater_logit_decides(tmp_path):
     f, left, right = frame(0), rectangle((0, 0, 40, 48)), rectangle((20, 0, 64, 48))
-    for strong, weak in ((1, 2), (2, 1)):
+    for strong, _weak in ((1, 2), (2, 1)):
         logits = np.stack([np.full((48, 64), 6.0 if obj_id == strong else 2.0) for obj_id in (1, 2)])
         sink = PngSink(tmp_path)
         sink.write(f, result(f, {1: left, 2: right}, logits=logits))
@@ -240,7 +247,10 @@ def test_a_json_line_holds_what_the_result_says(tmp_path):
 def test_a_frame_without_objects_or_clock_still_has_its_json_line(tmp_path):
     write(RleSink(tmp_path / "masks.jsonl"), [frame(0), frame(1)])
     lines = [json.loads(line) for line in (tmp_path / "masks.jsonl").read_text().splitlines()]
-    assert [(line["frame_idx"], line["pts_seconds"], line["objects"]) for line in lines] == [(0, None, []), (1, None, [])]
+    assert [(line["frame_idx"], line["pts_seconds"], line["objects"]) for line in lines] == [
+        (0, None, []),
+        (1, None, []),
+    ]
 
 
 def test_pycocotools_reads_the_json_lines(tmp_path):
@@ -359,7 +369,9 @@ class FullContainer:
         self.mux()
 
 
-@pytest.mark.parametrize(("error", "words"), [(no_space, "the disk is full while writing"), (failing, "cannot be written")])
+@pytest.mark.parametrize(
+    ("error", "words"), [(no_space, "the disk is full while writing"), (failing, "cannot be written")]
+)
 def test_an_overlay_that_cannot_be_finished_is_left_as_it_is_and_the_reason_told(tmp_path, error, words):
     """The first error is the one that is raised, though closing fails as well."""
     path = tmp_path / "overlay.mp4"

@@ -63,7 +63,9 @@ def test_frames_that_are_stored_out_of_order_come_in_order_of_display(tmp_path):
     assert [f.pts_seconds for f in frames] == sorted(f.pts_seconds for f in frames)
 
 
-@pytest.mark.parametrize(("degrees", "shown", "size"), [(90, "brwg", (64, 48)), (180, "wbgr", (48, 64)), (270, "gwrb", (64, 48))])
+@pytest.mark.parametrize(
+    ("degrees", "shown", "size"), [(90, "brwg", (64, 48)), (180, "wbgr", (48, 64)), (270, "gwrb", (64, 48))]
+)
 def test_a_phones_rotation_turns_pixels_and_size_clockwise(tmp_path, degrees, shown, size):
     source = open_video(turn(encode(tmp_path / "phone.mp4", [quarters()] * 3), degrees))
     frames = list(source)
@@ -225,7 +227,9 @@ def test_the_end_of_a_broken_file_loses_no_frame_to_the_decoders_threads(tmp_pat
     assert len(list(open_video(path))) == plain
 
 
-@pytest.mark.parametrize(("name", "codec"), [("a.mkv", "libx264"), ("a.avi", "mjpeg"), ("a.h264", "libx264"), ("a.webm", "libvpx-vp9")])
+@pytest.mark.parametrize(
+    ("name", "codec"), [("a.mkv", "libx264"), ("a.avi", "mjpeg"), ("a.h264", "libx264"), ("a.webm", "libvpx-vp9")]
+)
 def test_damage_anywhere_raises_nothing_but_a_source_error(tmp_path, name, codec):
     """Six wounds a file; what comes is frames of the right size, or one error of ours."""
     path, random = tmp_path / name, np.random.default_rng(7)
@@ -253,7 +257,9 @@ def test_a_file_whose_pictures_are_all_broken_says_why(tmp_path, damaged):
     start = damaged.index(b"mdat") + 4
     path = tmp_path / "void.mp4"
     path.write_bytes(damaged[:start] + bytes(len(damaged) - start))
-    with pytest.raises(SourceError, match=r"void.mp4 holds no frame that can be decoded \(void.mp4: \d+ unreadable packet"):
+    with pytest.raises(
+        SourceError, match=r"void.mp4 holds no frame that can be decoded \(void.mp4: \d+ unreadable packet"
+    ):
         open_video(path)
 
 
@@ -298,8 +304,7 @@ def test_a_picture_size_that_changes_within_a_file_is_an_error_and_not_a_surpris
     path.write_bytes(first.read_bytes() + second.read_bytes())
     seen = []
     with pytest.raises(SourceError, match=r"both.h264.*128x96.*64x48"):
-        for f in open_video(path):
-            seen.append(f)
+        seen.extend(open_video(path))
     assert numbers(seen) == [0, 1, 2]
 
 

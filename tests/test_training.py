@@ -57,7 +57,11 @@ def reels(data, tmp_path):
 
 # Reading -------------------------------------------------------------------------------------------------------------
 def test_videos_are_one_reel_and_stills_one_each_with_their_group(reels):
-    assert [(r.name, r.group, r.length) for r in reels] == [("stills/cats/00000", "stills/cats", 1), ("stills/cats/00001", "stills/cats", 1), ("walk", "video", 9)]
+    assert [(r.name, r.group, r.length) for r in reels] == [
+        ("stills/cats/00000", "stills/cats", 1),
+        ("stills/cats/00001", "stills/cats", 1),
+        ("walk", "video", 9),
+    ]
     image, labels = reels[2].image(3), reels[2].labels(3)
     assert image.shape == (90, 160, 3) and image[labels == 1].min() == 220 and reels[2].objects(3) == [1]
     assert reels[2].objects(8) == []  # an empty mask is a frame without the object
@@ -113,7 +117,9 @@ def test_a_colour_picture_is_no_mask(tmp_path):
 
 
 def test_every_outline_that_we_drew_is_an_object_of_some_size():
-    entries = [e for path in sorted((ROOT / "vidmem/training/labels").glob("*.json")) for e in json.loads(path.read_text())]
+    entries = [
+        e for path in sorted((ROOT / "vidmem/training/labels").glob("*.json")) for e in json.loads(path.read_text())
+    ]
     sizes = [rasterize(o["polygons"], 300, 532).mean() for e in entries for o in e["objects"]]
     assert len(sizes) > 300 and min(sizes) > 0 and max(sizes) < 0.9
 
@@ -149,7 +155,9 @@ def test_clips_are_the_same_for_the_same_seed_and_differ_for_another(reels):
 def test_a_clip_shows_its_target_on_the_first_frame(reels, kind):
     for images, labels in clips(reels, 12, frames=4, kinds=tuple(float(kind == k) for k in range(3))):
         assert images.shape == (4, 64, 96, 3) and images.dtype == np.uint8
-        assert labels.shape == (4, 64, 96) and (labels[0] == TARGET).any() and set(np.unique(labels)) <= {0, TARGET, OTHER}
+        assert (
+            labels.shape == (4, 64, 96) and (labels[0] == TARGET).any() and set(np.unique(labels)) <= {0, TARGET, OTHER}
+        )
 
 
 def test_a_real_clip_follows_the_labelled_square(reels):
@@ -159,13 +167,18 @@ def test_a_real_clip_follows_the_labelled_square(reels):
 
 
 def test_absences_begin_after_the_first_frame_and_most_targets_come_back(reels):
-    away = [(c.labels == TARGET).reshape(8, -1).sum(1) == 0 for c in clips(reels, 40, frames=8, absence=1.0, kinds=(0, 0.5, 0.5))]
+    away = [
+        (c.labels == TARGET).reshape(8, -1).sum(1) == 0
+        for c in clips(reels, 40, frames=8, absence=1.0, kinds=(0, 0.5, 0.5))
+    ]
     assert not any(a[0] for a in away) and np.mean([a.any() for a in away]) > 0.9
     assert 0.3 < np.mean([not a[-1] for a in away]) < 0.95
 
 
 def test_without_absence_a_still_stays(reels):
-    assert all((c.labels == TARGET).reshape(4, -1).any(1).all() for c in clips(reels, 10, absence=0, extra=0, kinds=(0, 1, 0)))
+    assert all(
+        (c.labels == TARGET).reshape(4, -1).any(1).all() for c in clips(reels, 10, absence=0, extra=0, kinds=(0, 1, 0))
+    )
 
 
 def test_a_look_alike_is_the_other_object(reels):
@@ -254,7 +267,9 @@ def test_what_teaches_presence_does_not_reach_the_masks():
     model = Nano(TINY).eval()
     shapes = (1, 8, 8, 8), (1, 8, 16, 16), (2, TINY.conditioned_dim, 8, 8), (2, 6, 16, 16)
     model.decode(*(torch.rand(*shape) for shape in shapes))[2].sum().backward()
-    assert {name.split(".")[1] for name, p in model.named_parameters() if p.grad is not None and p.grad.any()} == {"presence"}
+    assert {name.split(".")[1] for name, p in model.named_parameters() if p.grad is not None and p.grad.any()} == {
+        "presence"
+    }
 
 
 def test_bfloat16_steps_give_nearly_the_same_loss():
@@ -280,7 +295,13 @@ def test_batches_take_the_shapes_that_were_asked_for_and_repeat_by_step(script, 
     from argparse import Namespace
 
     assert script.shape("64x96x3x4") == (64, 96, 3, 4)
-    args = Namespace(data=[data], outlined=None, hold_out=["walk"], cache=tmp_path / "cache", shapes=[(64, 96, 3, 4), (96, 128, 2, 3)])
+    args = Namespace(
+        data=[data],
+        outlined=None,
+        hold_out=["walk"],
+        cache=tmp_path / "cache",
+        shapes=[(64, 96, 3, 4), (96, 128, 2, 3)],
+    )
     batches = script.Clips(args, [0])
     seen = {tuple(batches[step][0].shape) for step in range(12)}
     assert seen == {(3, 4, 64, 96, 3), (2, 3, 96, 128, 3)}
@@ -288,7 +309,9 @@ def test_batches_take_the_shapes_that_were_asked_for_and_repeat_by_step(script, 
     assert [r.name for r in script.reels_of(args)] == ["stills/cats/00000", "stills/cats/00001"]  # `walk` is held out
 
 
-def test_training_goes_on_from_its_checkpoint_and_keeps_the_state_before_the_cooldown(script, data, tmp_path, monkeypatch):
+def test_training_goes_on_from_its_checkpoint_and_keeps_the_state_before_the_cooldown(
+    script, data, tmp_path, monkeypatch
+):
     monkeypatch.setattr(script, "imagenet", lambda path: {})
     monkeypatch.setattr("vidmem.nn.nano.backbone.Backbone.load_imagenet", lambda self, tensors: None)
     run = ["--data", str(data), "--cache", str(tmp_path / "cache"), "--run", str(tmp_path / "run"), "--processes", "1", "--workers", "0",
@@ -307,11 +330,19 @@ def test_packed_data_are_small_and_say_the_same(data, tmp_path):
     frames = [(image, labels * 7) for image, labels in (scene(k) for k in range(5))]
     save(tmp_path / "data/run", frames, images="unused")
     encode(tmp_path / "data/run/video.mp4", [image for image, _ in frames])
-    pack_training.main(["--data", str(data), "--cache", str(tmp_path / "cache"), "--out", str(tmp_path / "packed"), "--most", "1"])
-    before, after = (sorted(find_reels(*places), key=lambda r: r.name.removeprefix("videos/")) for places in ((data, tmp_path / "cache"), (tmp_path / "packed", tmp_path / "cache2")))
+    pack_training.main(
+        ["--data", str(data), "--cache", str(tmp_path / "cache"), "--out", str(tmp_path / "packed"), "--most", "1"]
+    )
+    before, after = (
+        sorted(find_reels(*places), key=lambda r: r.name.removeprefix("videos/"))
+        for places in ((data, tmp_path / "cache"), (tmp_path / "packed", tmp_path / "cache2"))
+    )
     assert pack_training.weight(tmp_path / "packed") < 2**20
     assert [(r.group, r.length) for r in after] == [(r.group, r.length) for r in before]
     for one, other in zip(before, after):
-        assert np.array_equal(one.labels(0), other.labels(0)) and np.abs(one.image(0).astype(int) - other.image(0)).mean() < 40
+        assert (
+            np.array_equal(one.labels(0), other.labels(0))
+            and np.abs(one.image(0).astype(int) - other.image(0)).mean() < 40
+        )
     with pytest.raises(SystemExit):  # it is not written over
         pack_training.main(["--data", str(data), "--cache", str(tmp_path / "cache"), "--out", str(tmp_path / "packed")])

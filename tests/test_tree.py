@@ -33,11 +33,18 @@ class Scripted(FakeNetwork):
 
     def scores(self, read: tuple, t: int) -> tuple[np.ndarray, float]:
         random = np.random.default_rng(abs(hash((read, t, self.seed))))
-        return random.uniform(0.05, 0.95, 3).astype(np.float32), float(random.uniform(-2, 2) if self.uncertain(t) else 4.0)
+        return random.uniform(0.05, 0.95, 3).astype(np.float32), float(
+            random.uniform(-2, 2) if self.uncertain(t) else 4.0
+        )
 
     def decode(self, features, conditioned, asks):
         both = [self.scores(read, self.t) for read in conditioned]
-        logits = np.stack([np.stack([np.full((4, 4), 1 + hash((self.t, read, k)) % 97, np.float32) for k in range(3)]) for read in conditioned])
+        logits = np.stack(
+            [
+                np.stack([np.full((4, 4), 1 + hash((self.t, read, k)) % 97, np.float32) for k in range(3)])
+                for read in conditioned
+            ]
+        )
         self.read = conditioned
         return Candidates(logits, np.stack([q for q, _ in both]), np.array([o for _, o in both], np.float32))
 
@@ -73,7 +80,9 @@ def published(network: Scripted, frames: int, width=3):
         scale = np.linspace(*weights, len(spatial))[ranks] if len(spatial) > 1 else [1.0]
         pointers = [(0, t), *((f, rank) for rank, f in enumerate(kept[:-1], 1) if rank < 16)]
         values = [start, *(past[f]["value"] for f in spatial[1:])]
-        return tuple((f, v, c, round(float(s), 6)) for f, v, c, s in zip(spatial, values, codes, scale)) + tuple(pointers)
+        return tuple((f, v, c, round(float(s), 6)) for f, v, c, s in zip(spatial, values, codes, scale)) + tuple(
+            pointers
+        )
 
     for t in range(1, frames):
         if t == 1:
@@ -110,7 +119,7 @@ def published(network: Scripted, frames: int, width=3):
                 new.append({**paths[p], t: {"q": float(q[j]), "o": o, "value": hash((t, seen, j))}})
             paths, totals = new, [c[0] for c in taken]
         log.append((list(totals), [path[t]["value"] for path in paths]))
-        reads.append({path_read for path_read in ([read(path, t + 1) for path in paths])})
+        reads.append({read(path, t + 1) for path in paths})
     return first, log, reads
 
 
@@ -141,9 +150,9 @@ def test_the_tree_is_sam2long_over_sixty_frames(seed, stretch):
 
 
 def network_read(plan) -> tuple:
-    return tuple((r.entry.frame_idx, r.entry.payload.value, r.tcode, round(r.key_scale, 6)) for r in plan.recalls) + tuple(
-        (p.entry.frame_idx, p.distance) for p in plan.pointers
-    )
+    return tuple(
+        (r.entry.frame_idx, r.entry.payload.value, r.tcode, round(r.key_scale, 6)) for r in plan.recalls
+    ) + tuple((p.entry.frame_idx, p.distance) for p in plan.pointers)
 
 
 def test_twins_are_computed_once():
@@ -248,7 +257,9 @@ def test_a_snapshot_brings_the_branches_back():
     assert runs[0] == runs[1] and len(runs[0][0]) == 25
 
 
-@pytest.mark.parametrize("wrong", [{"width": 0}, {"width": 2.0}, {"lag": -1}, {"lag": True}, {"uncertainty": -1}, {"uncertainty": "2"}])
+@pytest.mark.parametrize(
+    "wrong", [{"width": 0}, {"width": 2.0}, {"lag": -1}, {"lag": True}, {"uncertainty": -1}, {"uncertainty": "2"}]
+)
 def test_numbers_that_no_tree_can_have_are_refused(wrong):
     with pytest.raises(ValueError, match=f"{next(iter(wrong))}=.* expected"):
         Tree(**wrong)

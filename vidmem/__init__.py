@@ -1,10 +1,10 @@
 """vidmem follows any object through video, as long as the video lasts, and says when it is unsure.
 
-    tracker = vidmem.load("nano")
-    with tracker.session() as session:
-        session.add(1, box=(420, 130, 560, 300))
-        for frame in vidmem.open_video("clip.mp4"):
-            result = session.step(frame)
+tracker = vidmem.load("nano")
+with tracker.session() as session:
+    session.add(1, box=(420, 130, 560, 300))
+    for frame in vidmem.open_video("clip.mp4"):
+        result = session.step(frame)
 """
 
 from importlib import import_module

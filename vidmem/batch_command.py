@@ -37,14 +37,32 @@ def batch(args) -> int:
     args.threads = args.threads or 1
     tracker = make_tracker(args)  # here too, so that a wrong option is said once, and now
     names = ("model", "runtime", "device", "threads", "weights", "image_size", "precision")
-    where = [place.path if isinstance(place, Folder) else given for place, given in ((source, args.folder), (out, args.out))]
-    settings = Settings(str(where[0]), str(where[1]), {name: getattr(args, name) for name in names}, tracker.bank, tracker.search, save, args.max_size)
+    where = [
+        place.path if isinstance(place, Folder) else given for place, given in ((source, args.folder), (out, args.out))
+    ]
+    settings = Settings(
+        str(where[0]),
+        str(where[1]),
+        {name: getattr(args, name) for name in names},
+        tracker.bank,
+        tracker.search,
+        save,
+        args.max_size,
+    )
     del tracker
-    crew = (lambda: RayCrew(settings, args.workers, args.ray, args.streams)) if args.ray else (lambda: LocalCrew(settings, args.workers, args.streams, args.stall))
-    with tqdm(total=sum(item.size for item in items) or 1, unit="B", unit_scale=True, disable=None, dynamic_ncols=True) as bar:
+    crew = (
+        (lambda: RayCrew(settings, args.workers, args.ray, args.streams))
+        if args.ray
+        else (lambda: LocalCrew(settings, args.workers, args.streams, args.stall))
+    )
+    with tqdm(
+        total=sum(item.size for item in items) or 1, unit="B", unit_scale=True, disable=None, dynamic_ncols=True
+    ) as bar:
 
         def progress(done: int, total: int, report) -> None:
-            bar.set_postfix_str(", ".join(f"{count} {state}" for state, count in sorted(report.states.items())), refresh=False)
+            bar.set_postfix_str(
+                ", ".join(f"{count} {state}" for state, count in sorted(report.states.items())), refresh=False
+            )
             bar.update(done - bar.n)
 
         report = run(items, settings, out, crew, retry_failed=args.retry_failed, progress=progress)
@@ -59,15 +77,39 @@ def batch(args) -> int:
 def add_batch_command(commands, common) -> None:
     p = commands.add_parser("batch", parents=[common], help="follow objects through every video below a folder")
     p.add_argument("folder", help="a tree of videos and folders of images; with fsspec also s3://... and the like")
-    p.add_argument("--prompts", type=Path, required=True, help="CSV or JSON with boxes, clicks or masks of each video, or a folder of masks of first frames")
-    p.add_argument("--out", required=True, help="folder for the results, one folder a video; what is done there is not done again")
+    p.add_argument(
+        "--prompts",
+        type=Path,
+        required=True,
+        help="CSV or JSON with boxes, clicks or masks of each video, or a folder of masks of first frames",
+    )
+    p.add_argument(
+        "--out", required=True, help="folder for the results, one folder a video; what is done there is not done again"
+    )
     p.add_argument("--workers", type=int, default=1, help="processes, of one thread each (default: 1)")
-    p.add_argument("--streams", type=int, default=1, help="videos at a time in each process, which share its model (default: 1; more on a GPU)")
-    p.add_argument("--save", default="overlay,png,rle,csv", help="any of overlay, png, rle, csv, sav, vos, mot, webm, rgba (default: %(default)s)")
+    p.add_argument(
+        "--streams",
+        type=int,
+        default=1,
+        help="videos at a time in each process, which share its model (default: 1; more on a GPU)",
+    )
+    p.add_argument(
+        "--save",
+        default="overlay,png,rle,csv",
+        help="any of overlay, png, rle, csv, sav, vos, mot, webm, rgba (default: %(default)s)",
+    )
     p.add_argument("--max-size", type=int, help="shrink frames to this longer side, pixels")
     p.add_argument("--retry-failed", action="store_true", help="try again what failed before")
-    p.add_argument("--stall", type=float, default=600, help="seconds without a frame after which a local worker counts as dead (default: %(default)s)")
-    p.add_argument("--ray", metavar="ADDRESS", help="actors of a Ray cluster instead of processes here; local: a cluster of this machine alone")
+    p.add_argument(
+        "--stall",
+        type=float,
+        default=600,
+        help="seconds without a frame after which a local worker counts as dead (default: %(default)s)",
+    )
+    p.add_argument(
+        "--ray",
+        metavar="ADDRESS",
+        help="actors of a Ray cluster instead of processes here; local: a cluster of this machine alone",
+    )
     bank_options(p)
     p.set_defaults(run=batch)
-

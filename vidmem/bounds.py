@@ -5,7 +5,9 @@ from __future__ import annotations
 import math
 from dataclasses import field, fields
 
-MOST = 10_000  # of a number that says no bound of its own: nothing here counts further, and everything costs by its number
+MOST = (
+    10_000  # of a number that says no bound of its own: nothing here counts further, and everything costs by its number
+)
 
 
 def number(default, least=None, most=MOST):
@@ -36,7 +38,11 @@ def check(policy) -> None:
         fits = isinstance(value, int if whole else (int, float)) and not isinstance(value, bool)
         if not fits or (least is not None and value < least) or (most is not None and value > most) or (value != value):
             least = -math.inf if least is None else least
-            bounds = f"from {least} to {most}" if most not in (None, MOST) else f"{least} or more" + (f", at most {most}" if most else "")
+            bounds = (
+                f"from {least} to {most}"
+                if most not in (None, MOST)
+                else f"{least} or more" + (f", at most {most}" if most else "")
+            )
             raise ValueError(f"{f.name}={_short(value)}; expected {'an integer' if whole else 'a number'}, {bounds}")
 
 

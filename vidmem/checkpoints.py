@@ -10,7 +10,16 @@ from vidmem.download import fetch
 from vidmem.errors import ModelError
 from vidmem.weights import file_hash
 
-__all__ = ["cache_folder", "checkpoint_path", "checkpoint_url", "fetch", "file_hash", "load_sam2", "official_names", "read_tensors"]
+__all__ = [
+    "cache_folder",
+    "checkpoint_path",
+    "checkpoint_url",
+    "fetch",
+    "file_hash",
+    "load_sam2",
+    "official_names",
+    "read_tensors",
+]
 
 BASE = "https://dl.fbaipublicfiles.com/segment_anything_2"
 DATES = {"sam2.1": "092824", "sam2": "072824"}
@@ -96,10 +105,14 @@ def read_tensors(path: Path) -> dict:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises many kinds for a file that is cut off or that would run code
         unsafe = "Unsupported" in str(error) or "Weights only" in str(error)
-        why = "it holds more than tensors, and loading it could run code; do not trust it" if unsafe else "fetch it again"
+        why = (
+            "it holds more than tensors, and loading it could run code; do not trust it" if unsafe else "fetch it again"
+        )
         raise ModelError(f"{path} is not a whole checkpoint of tensors: {why}") from error
     state = state.get("model", state) if isinstance(state, dict) else state
-    if not isinstance(state, dict) or not all(isinstance(k, str) and isinstance(v, torch.Tensor) for k, v in state.items()):
+    if not isinstance(state, dict) or not all(
+        isinstance(k, str) and isinstance(v, torch.Tensor) for k, v in state.items()
+    ):
         raise ModelError(f"{path} holds no table of tensors; expected an official SAM 2 checkpoint")
     return state
 
@@ -114,7 +127,9 @@ def _check_archive(path: Path) -> None:
     except (zipfile.BadZipFile, OSError, ValueError) as error:
         raise ModelError(f"{path} is not a whole checkpoint of tensors ({error}): fetch it again") from error
     if holds > path.stat().st_size:
-        raise ModelError(f"{path} is not a whole checkpoint of tensors: its {path.stat().st_size} bytes would grow to {holds}; do not trust it")
+        raise ModelError(
+            f"{path} is not a whole checkpoint of tensors: its {path.stat().st_size} bytes would grow to {holds}; do not trust it"
+        )
 
 
 _TOP = {
@@ -130,7 +145,10 @@ _RENAMES = [
     (r"patch_embed\.projection\.", "patch_embed.proj."),
     (r"^vision_encoder\.neck\.convs\.(\d+)\.", r"image_encoder.neck.convs.\1.conv."),
     (r"^prompt_encoder\.mask_embed\.conv(\d)\.", lambda m: f"sam_prompt_encoder.mask_downscaling.{3 * int(m[1]) - 3}."),
-    (r"^prompt_encoder\.mask_embed\.layer_norm(\d)\.", lambda m: f"sam_prompt_encoder.mask_downscaling.{3 * int(m[1]) - 2}."),
+    (
+        r"^prompt_encoder\.mask_embed\.layer_norm(\d)\.",
+        lambda m: f"sam_prompt_encoder.mask_downscaling.{3 * int(m[1]) - 2}.",
+    ),
     (r"^prompt_encoder\.", "sam_prompt_encoder."),
     (r"^mask_decoder\.", "sam_mask_decoder."),
     (r"\.upscale_conv1\.", ".output_upscaling.0."),

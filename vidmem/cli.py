@@ -77,11 +77,20 @@ def evaluate(args) -> int:
         row = run(sequence, tracker, args.prompt, args.masks / sequence.name if args.masks else None)
         rows.append({"name": row.name, "frames": row.frames, "j": row.score.j, "f": row.score.f,
                      "j_and_f": row.score.j_and_f, "fps": round(row.fps, 1)})  # fmt: skip
-        print(f"{row.name:22s} J {row.score.j:.3f}  F {row.score.f:.3f}  J&F {row.score.j_and_f:.3f}  {row.fps:5.1f} fps", flush=True)
+        print(
+            f"{row.name:22s} J {row.score.j:.3f}  F {row.score.f:.3f}  J&F {row.score.j_and_f:.3f}  {row.fps:5.1f} fps",
+            flush=True,
+        )
     mean = {key: sum(row[key] for row in rows) / len(rows) for key in ("j", "f", "j_and_f")}
     print(f"{'mean':22s} J {mean['j']:.3f}  F {mean['f']:.3f}  J&F {mean['j_and_f']:.3f}")
     if args.json:
-        settings = {"model": args.model, "prompt": args.prompt, "runtime": tracker.network.runtime, "bank": repr(tracker.bank), "search": repr(tracker.search)}
+        settings = {
+            "model": args.model,
+            "prompt": args.prompt,
+            "runtime": tracker.network.runtime,
+            "bank": repr(tracker.bank),
+            "search": repr(tracker.search),
+        }
         chosen = {name: getattr(args, name) for name in ("weights", "device", "image_size", "precision")}
         settings |= {name: str(value) for name, value in chosen.items() if value is not None}
         write_figure({**settings, "mean": mean, "sequences": rows}, args.json)
@@ -97,7 +106,9 @@ def models(args) -> int:
 
     if args.action:
         if not args.get:
-            raise ModelError(f"which one? vidmem models get NAME, one of: {', '.join(m for m in MODELS if not MODELS[m].embedded)}")
+            raise ModelError(
+                f"which one? vidmem models get NAME, one of: {', '.join(m for m in MODELS if not MODELS[m].embedded)}"
+            )
         return get_model(args.get, args.sha256)
     for model in MODELS.values():
         path = models_folder() / model.name if model.embedded else checkpoint_path(model.name)
@@ -125,7 +136,9 @@ def get_model(name: str, sha256: str | None) -> int:
     path = checkpoint_path(name)
     if path.exists():
         if sha256 and file_hash(path) != sha256.strip().lower():
-            raise ModelError(f"{path} is here already with sha256 {file_hash(path)}, not {sha256}; delete it to fetch it again")
+            raise ModelError(
+                f"{path} is here already with sha256 {file_hash(path)}, not {sha256}; delete it to fetch it again"
+            )
         print(f"{path} is here already; delete it to fetch it again")
         return 0
     with tqdm(unit="B", unit_scale=True, disable=None) as bar:
@@ -206,7 +219,12 @@ def build_parser() -> argparse.ArgumentParser:
     p = commands.add_parser("doctor", parents=[common], help="what is installed, what works, what is missing")
     p.add_argument("--tensorrt", type=Path, metavar="DIR", help="build, gate and time the engines of this export")
     p.add_argument("--weights", type=Path, help="the weights that were exported, to compare with")
-    p.add_argument("--runtime", default="tensorrt", choices=("tensorrt", "onnx-tensorrt"), help="with --tensorrt (default: %(default)s)")
+    p.add_argument(
+        "--runtime",
+        default="tensorrt",
+        choices=("tensorrt", "onnx-tensorrt"),
+        help="with --tensorrt (default: %(default)s)",
+    )
     p.set_defaults(run=doctor)
     return parser
 
@@ -233,5 +251,8 @@ def main(argv: list[str] | None = None) -> int:
     except Exception as error:  # ours, by definition: whatever a user gives wrong has an error of its own
         if args.debug:
             raise
-        print(f"vidmem: internal error, {type(error).__name__}: {error}; --debug shows where, please report it", file=sys.stderr)
+        print(
+            f"vidmem: internal error, {type(error).__name__}: {error}; --debug shows where, please report it",
+            file=sys.stderr,
+        )
         return 1

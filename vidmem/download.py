@@ -23,7 +23,9 @@ class Changed(Exception):
     """What the server has is no longer what the begun part belongs to."""
 
 
-def fetch(url: str, path: Path, progress: Callable[[int, int], None] = lambda done, total: None, sha256: str | None = None) -> dict:
+def fetch(
+    url: str, path: Path, progress: Callable[[int, int], None] = lambda done, total: None, sha256: str | None = None
+) -> dict:
     """Download `url` to `path`. An earlier try that broke off is continued if the server says that its file is still the same.
 
     The size is checked against the server's; the SHA-256 against `sha256` where that is known, and otherwise against the one
@@ -42,18 +44,24 @@ def fetch(url: str, path: Path, progress: Callable[[int, int], None] = lambda do
             if not file.tell():
                 part.unlink(missing_ok=True)
                 mark.unlink(missing_ok=True)
-            raise ModelError(f"{url} {error}; download it elsewhere and put it at {path}, or name it with --weights") from error
+            raise ModelError(
+                f"{url} {error}; download it elsewhere and put it at {path}, or name it with --weights"
+            ) from error
         if total and done != total:
             raise ModelError(f"{url}: {done} of {total} bytes came; run the same command again, it goes on from there")
         record = {"url": url, "bytes": done, "sha256": file_hash(part)}
         if not total and not expected:
             part.unlink()
             mark.unlink(missing_ok=True)
-            raise ModelError(f"{url}: {done} bytes came, and the server does not say how many there are; name the file's --sha256")
+            raise ModelError(
+                f"{url}: {done} bytes came, and the server does not say how many there are; name the file's --sha256"
+            )
         if expected and expected != record["sha256"]:
             part.unlink()
             mark.unlink(missing_ok=True)
-            raise ModelError(f"{url}: sha256 is {record['sha256']}, expected {expected} {where}; the file was thrown away")
+            raise ModelError(
+                f"{url}: sha256 is {record['sha256']}, expected {expected} {where}; the file was thrown away"
+            )
         part.replace(path)
         mark.unlink(missing_ok=True)
     note.write_text(json.dumps(record, indent=1) + "\n")
@@ -74,7 +82,11 @@ def _receive(url: str, file, mark: Path, path: Path, progress, afresh: bool = Fa
     try:
         with urllib.request.urlopen(urllib.request.Request(url, headers=headers), timeout=PATIENCE) as reply:
             first, total = _range(reply) if reply.status == 206 else (0, int(reply.headers.get("Content-Length") or 0))
-            if done and reply.status == 206 and ((first, total) != (done, known.get("bytes")) or _version(reply) not in (None, known["version"])):
+            if (
+                done
+                and reply.status == 206
+                and ((first, total) != (done, known.get("bytes")) or _version(reply) not in (None, known["version"]))
+            ):
                 raise Changed
             if reply.status != 206:
                 done = file.truncate(0)
@@ -84,7 +96,9 @@ def _receive(url: str, file, mark: Path, path: Path, progress, afresh: bool = Fa
             while block := reply.read(BLOCK):
                 done += len(block)
                 if done > (total or MOST_BYTES):
-                    raise ModelError(f"{url}: more than the announced {total or MOST_BYTES} bytes came; delete {file.name} and try again")
+                    raise ModelError(
+                        f"{url}: more than the announced {total or MOST_BYTES} bytes came; delete {file.name} and try again"
+                    )
                 _write(file, block, path)
                 progress(done, total)
             whole = bool(getattr(reply, "chunked", False))  # a reply in chunks says when it is over
@@ -123,7 +137,9 @@ def _expected(sha256: str | None, note: Path) -> tuple[str | None, str]:
         return None, ""
     recorded = _read(note).get("sha256")
     if not isinstance(recorded, str):
-        raise ModelError(f"{note} should hold the hash of an earlier download, and is damaged; delete it to accept any file, or name the --sha256")
+        raise ModelError(
+            f"{note} should hold the hash of an earlier download, and is damaged; delete it to accept any file, or name the --sha256"
+        )
     return recorded, f"as recorded in {note}; delete that to accept the new file"
 
 
@@ -152,7 +168,9 @@ def _alone(part: Path, path: Path):
             pass
         except OSError:
             raise ModelError(f"another process is downloading {path}; wait for it") from None
-        if not part.exists() or not os.path.samestat(part.stat(), os.fstat(file.fileno())):  # it came to its end between our open and our lock
+        if not part.exists() or not os.path.samestat(
+            part.stat(), os.fstat(file.fileno())
+        ):  # it came to its end between our open and our lock
             raise ModelError(f"another process has just downloaded {path}; run the same command again")
         yield file
 

@@ -37,7 +37,9 @@ def gate(args) -> int:
     card = pick(MODELS, "model", args.model)
     asked = Request(args.model, threads=args.threads, weights=args.weights, image_size=args.image_size)
     if bool(args.video) != bool(args.box):
-        raise PromptError("--video and --box go together: frames to try the engines on, and an object on the first of them")
+        raise PromptError(
+            "--video and --box go together: frames to try the engines on, and an object on the first of them"
+        )
     clips = demo_clips(args.frames or LENGTH)
     if args.video:
         with open_video(args.video, end=args.frames or LENGTH) as video:
@@ -111,7 +113,10 @@ def bench(args) -> int:
     width, height = (int(side) for side in args.size)
     images = load_images(args.video, (height, width), 40)
     tracker = make_tracker(args)
-    figure = run(tracker, images, args.objects, args.frames, args.warm) | {"precision": args.precision or "", "why": tracker.why}
+    figure = run(tracker, images, args.objects, args.frames, args.warm) | {
+        "precision": args.precision or "",
+        "why": tracker.why,
+    }
     print(f"{'ms':9s}" + "".join(f"{name:>9s}" for name in ("p50", "p95", "p99", "max", "jitter")))
     for name, row in figure["ms"].items():
         print(f"{name:9s}" + "".join(f"{value:9.2f}" for value in row.values()))
@@ -131,10 +136,14 @@ def add_engine_commands(commands, common) -> None:
     p.add_argument("--objects", type=int, help="fixed shapes for so many objects (default: open; tensorrt: 1)")
     p.add_argument("--slots", type=int, default=7, help="spatial memories of fixed shapes (default: %(default)s)")
     p.add_argument("--pointers", type=int, default=16, help="object pointers of fixed shapes (default: %(default)s)")
-    p.add_argument("--precision", default="fp32", help="fp32, fp16 or bf16, written into the graphs (default: %(default)s)")
+    p.add_argument(
+        "--precision", default="fp32", help="fp32, fp16 or bf16, written into the graphs (default: %(default)s)"
+    )
     p.set_defaults(run=export)
 
-    p = commands.add_parser("gate", parents=[common], help="try the engines here against float32, for `--runtime auto` to go by")
+    p = commands.add_parser(
+        "gate", parents=[common], help="try the engines here against float32, for `--runtime auto` to go by"
+    )
     p.add_argument("model")
     p.add_argument("--runtime", default="auto", help="one of them only (default: all)")
     p.add_argument("--precision", choices=("fp32", "bf16"), help="one of them only")
@@ -149,7 +158,9 @@ def add_engine_commands(commands, common) -> None:
 
     p = commands.add_parser("bench", parents=[common], help="milliseconds of each stage; the last line is JSON")
     p.add_argument("--objects", type=int, default=1)
-    p.add_argument("--size", type=numbers(2, "width,height"), default=[854, 480], help="of the frames (default: 854,480)")
+    p.add_argument(
+        "--size", type=numbers(2, "width,height"), default=[854, 480], help="of the frames (default: 854,480)"
+    )
     p.add_argument("--frames", type=int, default=60, help="frames that count (default: %(default)s)")
     p.add_argument("--warm", type=int, default=20, help="frames before them (default: %(default)s)")
     p.add_argument("--video", type=Path, help="frames of this video (default: moving noise)")

@@ -40,7 +40,18 @@ def write_figure(figure: dict, path: Path | None) -> None:
 
 def describe() -> dict:
     """Processor, cores and the versions of what matters."""
-    packages = ("vidmem", "numpy", "onnxruntime", "openvino", "torch", "tensorrt", "av", "opencv-python-headless", "sam2", "transformers")
+    packages = (
+        "vidmem",
+        "numpy",
+        "onnxruntime",
+        "openvino",
+        "torch",
+        "tensorrt",
+        "av",
+        "opencv-python-headless",
+        "sam2",
+        "transformers",
+    )
     return {
         "processor": _processor(),
         "cores": cores(),
@@ -57,7 +68,9 @@ def check(say: Callable[[str], None]) -> int:
     from vidmem.tracker import MODELS, load
 
     here, usable = describe(), False
-    say(f"vidmem {_version('vidmem') or '(not installed, run from a checkout)'}, Python {here['python']}, {here['system']}")
+    say(
+        f"vidmem {_version('vidmem') or '(not installed, run from a checkout)'}, Python {here['python']}, {here['system']}"
+    )
     say(f"{here['processor']}, {here['cores']} cores")
     for table, needed in ((REQUIRED, True), (OPTIONAL, False)):
         for module, package in table.items():

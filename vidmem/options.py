@@ -19,7 +19,9 @@ def numbers(count: int, names: str):
         except ValueError:
             values = []
         if len(values) != count:
-            raise argparse.ArgumentTypeError(f"{text!r}; expected {names} in pixels, such as {'10,20,30,40'[: 3 * count - 1]}")
+            raise argparse.ArgumentTypeError(
+                f"{text!r}; expected {names} in pixels, such as {'10,20,30,40'[: 3 * count - 1]}"
+            )
         return values
 
     return parse
@@ -38,12 +40,18 @@ def bank_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--device", default="cpu", help="cpu, or cuda for the pytorch and onnx runtimes")
     parser.add_argument("--threads", type=int, help="threads of the network (default: every core)")
     parser.add_argument("--weights", type=Path, help="other weights of the model: a folder for nano, a file for SAM 2")
-    parser.add_argument("--image-size", type=int, help="pixels a side of SAM 2's input, a multiple of 32 (default: 1024)")
-    parser.add_argument("--precision", choices=("fp32", "bf16"), help="of the products (default: fp32, or what auto finds)")
+    parser.add_argument(
+        "--image-size", type=int, help="pixels a side of SAM 2's input, a multiple of 32 (default: 1024)"
+    )
+    parser.add_argument(
+        "--precision", choices=("fp32", "bf16"), help="of the products (default: fp32, or what auto finds)"
+    )
     for kind, table in (("bank", BANKS), ("search", SEARCHES)):
         for name in dict.fromkeys(f.name for policy in table.values() for f in dataclasses.fields(policy)):
             parser.add_argument(
-                f"--{kind}-{name.replace('_', '-')}", metavar="VALUE", help=f"a number of the {kind}; see `vidmem models`"
+                f"--{kind}-{name.replace('_', '-')}",
+                metavar="VALUE",
+                help=f"a number of the {kind}; see `vidmem models`",
             )
 
 
@@ -78,4 +86,6 @@ def make_tracker(args):
         args.model, runtime=args.runtime, bank=args.bank, search=args.search, device=args.device, threads=args.threads,
         weights=args.weights, image_size=args.image_size, precision=args.precision,
     )  # fmt: skip
-    return Tracker(tracker.network, changed(args, "bank", tracker.bank), changed(args, "search", tracker.search), tracker.why)
+    return Tracker(
+        tracker.network, changed(args, "bank", tracker.bank), changed(args, "search", tracker.search), tracker.why
+    )

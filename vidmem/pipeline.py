@@ -45,7 +45,13 @@ class Report:
 
 
 def track(
-    source, session: Session, prompts: Iterable[PromptAt] = (), sinks: Iterable = (), *, progress: bool | None = None, report=None
+    source,
+    session: Session,
+    prompts: Iterable[PromptAt] = (),
+    sinks: Iterable = (),
+    *,
+    progress: bool | None = None,
+    report=None,
 ) -> Report:
     """Run a whole source through a session into sinks, and close the sinks whatever happens.
 

@@ -13,12 +13,20 @@ from vidmem.errors import ObjectError, PromptError, UserError
 from vidmem.names import check_name, regular, shown
 from vidmem.types import Prompt
 
-
 MOST_POINTS = 256  # clicks of one object on one frame, corrections included; each is a token of the decoder's attention
 MOST_BYTES = 64 << 20  # of a prompts file
 MASK_PIXELS = 64 << 20
 MASK_BYTES = 1 << 30  # of all masks that one label map or one prompts file gives
-MASK_FORMATS = ("PNG", "JPEG", "BMP", "TIFF", "WEBP", "GIF", "PPM", "JPEG2000")  # Pillow would start Ghostscript for an EPS of any name
+MASK_FORMATS = (
+    "PNG",
+    "JPEG",
+    "BMP",
+    "TIFF",
+    "WEBP",
+    "GIF",
+    "PPM",
+    "JPEG2000",
+)  # Pillow would start Ghostscript for an EPS of any name
 
 
 def _short(value) -> str:
@@ -72,9 +80,13 @@ def make_prompt(points=None, labels=None, box=None, mask=None) -> Prompt:
         points = np.atleast_2d(_numbers("points", points, "(N, 2) as [x, y]"))
         if points.ndim != 2 or points.shape[1] != 2 or not len(points):
             raise PromptError(f"points have shape {points.shape}; expected (N, 2): one [x, y] a click")
-        labels = np.ones(len(points)) if labels is None else np.atleast_1d(_numbers("labels", labels, "(N,) of 1 and 0"))
+        labels = (
+            np.ones(len(points)) if labels is None else np.atleast_1d(_numbers("labels", labels, "(N,) of 1 and 0"))
+        )
         if labels.shape != (len(points),) or not np.isin(labels, (0, 1)).all():
-            raise PromptError(f"labels are {_short(labels.tolist())} for {len(points)} points; expected one 1 or 0 for each")
+            raise PromptError(
+                f"labels are {_short(labels.tolist())} for {len(points)} points; expected one 1 or 0 for each"
+            )
         labels = labels.astype(np.uint8)
         labels.setflags(write=False)
     elif labels is not None:
@@ -169,12 +181,16 @@ def load_mask(path: str | Path) -> dict[int, np.ndarray]:
     try:
         with Image.open(path, formats=MASK_FORMATS) as image:
             if image.width * image.height > MASK_PIXELS:
-                raise PromptError(f"mask file {path} is {image.width}x{image.height}; expected at most {MASK_PIXELS >> 20} megapixels")
+                raise PromptError(
+                    f"mask file {path} is {image.width}x{image.height}; expected at most {MASK_PIXELS >> 20} megapixels"
+                )
             label_map = image.mode in ("P", "L", "I;16", "I")
             labels = np.array(image if label_map or image.mode == "1" else image.convert("L"))
     except PromptError:
         raise
-    except Exception as error:  # a damaged image gives whatever its decoder trips over: struct.error, SyntaxError, OverflowError ...
+    except (
+        Exception
+    ) as error:  # a damaged image gives whatever its decoder trips over: struct.error, SyntaxError, OverflowError ...
         raise PromptError(f"mask file {path} cannot be read as an image: {shown(str(error))[:200]}") from None
     values = sorted(set(np.unique(labels).tolist()) - {0})
     if not values:
@@ -182,7 +198,9 @@ def load_mask(path: str | Path) -> dict[int, np.ndarray]:
     if len(values) == 1 or not label_map:
         return {1: labels != 0}
     if len(values) * labels.size > MASK_BYTES:
-        raise PromptError(f"mask file {path} has {len(values)} values on {labels.shape[1]}x{labels.shape[0]} pixels; expected a label map, in which each is an object")
+        raise PromptError(
+            f"mask file {path} has {len(values)} values on {labels.shape[1]}x{labels.shape[0]} pixels; expected a label map, in which each is an object"
+        )
     return {int(v): labels == v for v in values if v != 255}
 
 
@@ -204,7 +222,10 @@ def read_json(path: Path, expected: str):
     """What a file of prompts holds. Raises `PromptError`."""
     try:
         return json.loads(read_text(path, expected))
-    except (ValueError, RecursionError) as error:  # numbers of thousands of digits, and brackets in thousands, are no JSON of ours
+    except (
+        ValueError,
+        RecursionError,
+    ) as error:  # numbers of thousands of digits, and brackets in thousands, are no JSON of ours
         raise PromptError(f"{path} is not JSON: {str(error)[:200]}") from None
 
 
@@ -214,7 +235,9 @@ def load_prompts(path: str | Path) -> list[PromptAt]:
     path = Path(path)
     items = read_json(path, "a JSON list of prompts")
     if not isinstance(items, list) or not items:
-        raise PromptError(f'prompts file {path} holds {type(items).__name__}; expected a list such as [{{"obj_id": 1, "box": ...}}]')
+        raise PromptError(
+            f'prompts file {path} holds {type(items).__name__}; expected a list such as [{{"obj_id": 1, "box": ...}}]'
+        )
     return parse_prompts(items, str(path), path.parent)
 
 
@@ -224,7 +247,9 @@ def parse_prompts(items: list, source: str, folder: Path) -> list[PromptAt]:
     for number, item in enumerate(items):
         where = f"{source}, item {number}"
         if not isinstance(item, dict) or "obj_id" not in item or item.keys() - known:
-            raise PromptError(f"{where} is {json.dumps(item)[:80]}; expected obj_id and any of {', '.join(sorted(known - {'obj_id'}))}")
+            raise PromptError(
+                f"{where} is {json.dumps(item)[:80]}; expected obj_id and any of {', '.join(sorted(known - {'obj_id'}))}"
+            )
         frame_idx = item.get("frame")
         if frame_idx is not None and (type(frame_idx) is not int or frame_idx < 0):
             raise PromptError(f"{where} has frame {_short(frame_idx)}; expected an index from 0")
@@ -243,10 +268,14 @@ def parse_prompts(items: list, source: str, folder: Path) -> list[PromptAt]:
                 raise PromptError(f"{where}: {item['mask']} has the objects {sorted(masks)}, not {item['obj_id']}")
             held += mask.nbytes
             if held > MASK_BYTES:
-                raise PromptError(f"{where}: the masks until here take more than {MASK_BYTES >> 20} MB; give boxes, or fewer masks at a time")
+                raise PromptError(
+                    f"{where}: the masks until here take more than {MASK_BYTES >> 20} MB; give boxes, or fewer masks at a time"
+                )
         try:
             make_prompt(item.get("points"), item.get("labels"), item.get("box"), mask)
         except PromptError as error:
             raise PromptError(f"{where}: {error}") from None
-        prompts.append(PromptAt(item["obj_id"], frame_idx, item.get("points"), item.get("labels"), item.get("box"), mask))
+        prompts.append(
+            PromptAt(item["obj_id"], frame_idx, item.get("points"), item.get("labels"), item.get("box"), mask)
+        )
     return prompts

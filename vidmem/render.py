@@ -49,7 +49,9 @@ def overlay(image: np.ndarray, result: FrameResult, alpha: float = 0.5) -> np.nd
     out = image.copy()
     scale = max(0.4, min(image.shape[:2]) / 800)  # of the letters; 1 is 22 pixels high
     unseen = []
-    for obj_id, mask, box, score, status in zip(result.obj_ids, result.masks, result.boxes, result.scores, result.status):
+    for obj_id, mask, box, score, status in zip(
+        result.obj_ids, result.masks, result.boxes, result.scores, result.status
+    ):
         tint = color(int(obj_id))
         x0, y0, x1, y1 = box.astype(int)
         if x1 <= x0:

@@ -76,10 +76,18 @@ class Model:
 
 def _sam2(name: str) -> Model:
     version, size = name.split("-", 1)
-    return Model(name, f"Meta's {version.upper().replace('SAM', 'SAM ')}, {size}, at 1024 pixels; fetch it first", Recent())
+    return Model(
+        name, f"Meta's {version.upper().replace('SAM', 'SAM ')}, {size}, at 1024 pixels; fetch it first", Recent()
+    )
 
 
-MODELS = {"nano": Model("nano", "embedded model, 3.6 M parameters, trained by this project; runs on a CPU", Confident(**NANO_NUMBERS | NANO_BANKS["confident"]))}
+MODELS = {
+    "nano": Model(
+        "nano",
+        "embedded model, 3.6 M parameters, trained by this project; runs on a CPU",
+        Confident(**NANO_NUMBERS | NANO_BANKS["confident"]),
+    )
+}
 MODELS |= {name: _sam2(name) for name in CONFIGS}
 
 

@@ -7,7 +7,7 @@ Public coordinates are source pixels, (x, y), origin at the top left corner. Fra
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from enum import Enum
+from enum import StrEnum
 from functools import cached_property
 from typing import Any, NamedTuple, Protocol
 
@@ -31,12 +31,18 @@ class Frame:
             came = f"{getattr(image, 'dtype', type(image).__name__)} {getattr(image, 'shape', '')}"
             raise ValueError(f"a frame's image is {came}; expected uint8 (H, W, 3) in RGB order")
         if not image.size:
-            raise ValueError(f"a frame's image is {image.shape[1]}x{image.shape[0]}, without a pixel; expected at least 1x1")
+            raise ValueError(
+                f"a frame's image is {image.shape[1]}x{image.shape[0]}, without a pixel; expected at least 1x1"
+            )
         if isinstance(self.index, bool) or not isinstance(self.index, (int, np.integer)):
             raise ValueError(f"a frame's index is {self.index!r}; expected its place in decode order, an integer")
         pts = self.pts_seconds
-        if pts is not None and (isinstance(pts, bool) or not isinstance(pts, (int, float, np.number)) or not np.isfinite(pts)):
-            raise ValueError(f"a frame's pts_seconds is {pts!r}; expected seconds, or None where the source has no clock")
+        if pts is not None and (
+            isinstance(pts, bool) or not isinstance(pts, (int, float, np.number)) or not np.isfinite(pts)
+        ):
+            raise ValueError(
+                f"a frame's pts_seconds is {pts!r}; expected seconds, or None where the source has no clock"
+            )
 
     @property
     def size(self) -> tuple[int, int]:
@@ -58,7 +64,7 @@ class Prompt:
     """(H, W) bool at source size."""
 
 
-class Status(str, Enum):
+class Status(StrEnum):
     """What the session believes about an object on a frame."""
 
     TRACKED = "tracking"

@@ -49,13 +49,17 @@ def load_nano(path: Path):
     try:
         config = NanoConfig.from_dict(json.loads(metadata["config"]))
     except (ValueError, RecursionError) as error:
-        raise ModelError(f"{path} has an architecture that cannot be read ({str(error)[:200]}); fetch it again") from None
+        raise ModelError(
+            f"{path} has an architecture that cannot be read ({str(error)[:200]}); fetch it again"
+        ) from None
     with torch.device("meta"):  # so that nothing is allocated for a file that does not fit
         expected = {key: tensor.shape for key, tensor in Nano(config).state_dict().items()}
     missing, extra = sorted(expected.keys() - tensors.keys()), sorted(tensors.keys() - expected.keys())
     wrong = sorted(key for key in expected.keys() & tensors.keys() if expected[key] != tensors[key].shape)
     if missing or extra or wrong:
-        raise ModelError(f"{path} does not fit its architecture: missing {missing[:3]}, unexpected {extra[:3]}, of another shape {wrong[:3]}")
+        raise ModelError(
+            f"{path} does not fit its architecture: missing {missing[:3]}, unexpected {extra[:3]}, of another shape {wrong[:3]}"
+        )
     model = Nano(config)
     model.load_state_dict({k: v.to(torch.float32) if v.is_floating_point() else v for k, v in tensors.items()})
     return model
@@ -66,6 +70,8 @@ def save_nano(model, path: Path, metadata: dict[str, str]) -> None:
     import torch
     from safetensors.torch import save_file
 
-    tensors = {k: (v.to(torch.float16) if v.is_floating_point() else v).contiguous() for k, v in model.state_dict().items()}
+    tensors = {
+        k: (v.to(torch.float16) if v.is_floating_point() else v).contiguous() for k, v in model.state_dict().items()
+    }
     path.parent.mkdir(parents=True, exist_ok=True)
     save_file(tensors, path, {"model": "nano", "config": json.dumps(model.config.to_dict()), **metadata})

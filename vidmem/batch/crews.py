@@ -47,7 +47,9 @@ class LocalCrew:
 
     def _start(self):
         ours, theirs = self._context.Pipe()
-        process = self._context.Process(target=_serve, args=(theirs, self._settings, self._streams, os.getpid()), name="vidmem-worker", daemon=True)
+        process = self._context.Process(
+            target=_serve, args=(theirs, self._settings, self._streams, os.getpid()), name="vidmem-worker", daemon=True
+        )
         process.start()
         theirs.close()
         return process, ours
@@ -91,7 +93,11 @@ class LocalCrew:
         pipe.close()
         self._workers[number] = self._start()
         code = process.exitcode
-        died = f"signal {-code}" + (" (killed: perhaps the machine ran out of memory)" if code == -9 else "") if code < 0 else f"exit code {code}"
+        died = (
+            f"signal {-code}" + (" (killed: perhaps the machine ran out of memory)" if code == -9 else "")
+            if code < 0
+            else f"exit code {code}"
+        )
         lost = sorted(place for place in self._busy if place // self._streams == number)
         self._died += [(place, why or died) for place in lost]
         for place in lost:

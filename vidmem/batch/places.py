@@ -41,7 +41,9 @@ class Place:
         folders = {str(parent) for file in foreign for parent in PurePosixPath(file).parents}
         for file in sorted(new):
             if file in folders or not foreign.isdisjoint({file, *map(str, PurePosixPath(file).parents)}):
-                raise OutputError(f"{name}/{file} cannot be written: what is there is no result of an earlier run, and stays; choose another --out, or move it away")
+                raise OutputError(
+                    f"{name}/{file} cannot be written: what is there is no result of an earlier run, and stays; choose another --out, or move it away"
+                )
         self.write(f"{name}/{LEDGER}", ledger.text(new | ours))
         for file in sorted((there & ours) - (new - {DONE}), key=lambda file: file != DONE):
             self.remove(f"{name}/{file}")
@@ -73,7 +75,9 @@ class Folder(Place):
         """Whether both are one folder, under any spelling."""
         if not isinstance(other, Folder):
             return False
-        return self.path == other.path or (self.path.exists() and other.path.exists() and self.path.samefile(other.path))
+        return self.path == other.path or (
+            self.path.exists() and other.path.exists() and self.path.samefile(other.path)
+        )
 
     def files(self, leave_out: tuple[Path, ...] = ()) -> dict[str, str]:
         """Every file below, hidden ones and those below `leave_out` apart: relative name -> a stamp that changes with the file, or an
@@ -103,7 +107,9 @@ class Folder(Place):
         """Files below the folder `name`. Raises `OutputError` where that is no folder."""
         path = self.at(name)
         if os.path.lexists(path) and (path.is_symlink() or not path.is_dir()):
-            raise OutputError(f"{path} is no result of an earlier run, and stays; choose another --out, or move it away")
+            raise OutputError(
+                f"{path} is no result of an earlier run, and stays; choose another --out, or move it away"
+            )
         return ledger.files_at(path, "") if path.is_dir() else []
 
     def write(self, name: str, data: bytes) -> None:
@@ -114,7 +120,9 @@ class Folder(Place):
             path.parent.mkdir(parents=True, exist_ok=True)
             (work / "part").replace(path)
         except OSError as error:
-            raise OutputError(f"{path} cannot be written ({error.strerror or error}); free some space, or choose another folder") from error
+            raise OutputError(
+                f"{path} cannot be written ({error.strerror or error}); free some space, or choose another folder"
+            ) from error
         finally:
             shutil.rmtree(work, ignore_errors=True)
 
@@ -147,7 +155,9 @@ class Folder(Place):
             (self.path / WORK).mkdir(parents=True, exist_ok=True)
             return Path(tempfile.mkdtemp(prefix=f"{os.getpid()}-{MARK}-", dir=self.path / WORK))
         except OSError as error:
-            raise OutputError(f"{self.path} cannot be written ({error.strerror or error}); choose another folder") from error
+            raise OutputError(
+                f"{self.path} cannot be written ({error.strerror or error}); choose another folder"
+            ) from error
 
     def clean(self) -> None:
         """What a killed run had begun."""
@@ -181,7 +191,9 @@ class Remote(Place):
         try:
             import fsspec
         except ImportError as error:
-            raise RuntimeMissing(f"{url} is read and written by fsspec: pip install fsspec, and the package of its protocol") from error
+            raise RuntimeMissing(
+                f"{url} is read and written by fsspec: pip install fsspec, and the package of its protocol"
+            ) from error
         try:
             self._fs, self._root = fsspec.core.url_to_fs(url)
         except (ImportError, ValueError) as error:
@@ -198,7 +210,11 @@ class Remote(Place):
         for path, said in sorted(self._fs.find(self._root, detail=True).items()):
             name = path[len(self._root) :].lstrip("/")
             if not any(part.startswith(".") for part in name.split("/")):
-                found[name] = ":".join(str(said.get(key)) for key in ("size", "ETag", "mtime", "LastModified", "updated") if said.get(key) is not None)
+                found[name] = ":".join(
+                    str(said.get(key))
+                    for key in ("size", "ETag", "mtime", "LastModified", "updated")
+                    if said.get(key) is not None
+                )
         return found
 
     def fetch(self, name: str, work: Path) -> Path:
@@ -237,7 +253,9 @@ class Remote(Place):
     def below(self, name: str) -> list[str]:
         root = f"{self._root}/{check_name(name, 'a result')}"
         if self._fs.isfile(root):
-            raise OutputError(f"{root} is no result of an earlier run, and stays; choose another --out, or move it away")
+            raise OutputError(
+                f"{root} is no result of an earlier run, and stays; choose another --out, or move it away"
+            )
         return [path[len(root) :].lstrip("/") for path in self._fs.find(root)] if self._fs.exists(root) else []
 
     def put(self, local: Path, name: str) -> None:

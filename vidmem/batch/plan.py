@@ -13,7 +13,27 @@ from vidmem.names import check_name
 from vidmem.prompts import PromptAt, load_mask, parse_prompts, read_json, read_text
 from vidmem.video.source import IMAGE_SUFFIXES
 
-VIDEO_SUFFIXES = set(".mp4 .m4v .mov .avi .mkv .webm .mpg .mpeg .ts .mts .m2ts .wmv .flv .3gp .ogv .gif .vob .mxf .y4m".split())
+VIDEO_SUFFIXES = {
+    ".mp4",
+    ".m4v",
+    ".mov",
+    ".avi",
+    ".mkv",
+    ".webm",
+    ".mpg",
+    ".mpeg",
+    ".ts",
+    ".mts",
+    ".m2ts",
+    ".wmv",
+    ".flv",
+    ".3gp",
+    ".ogv",
+    ".gif",
+    ".vob",
+    ".mxf",
+    ".y4m",
+}
 COLUMNS = {"video", "obj_id", "frame", "x0", "y0", "x1", "y1", "x", "y", "label", "mask"}
 
 
@@ -68,10 +88,18 @@ def find_items(files: dict[str, str], said: dict[str, dict]) -> list[Item]:
         stamp = stamps[0] if len(stamps) == 1 else f"{len(stamps)} images, {hash_text(stamps)}"
         known = said.get(key) or {"problem": f"no prompts for {name}; add a line with this name, or a mask {stem}.png"}
         if name in videos and not stamps[0]:
-            known = {"problem": f"{name} is no regular file, but a pipe, a device or a broken link; expected a video file"}
+            known = {
+                "problem": f"{name} is no regular file, but a pipe, a device or a broken link; expected a video file"
+            }
         items.append(Item(name, stamp, size, **(_name_problem(name) or known)))
     missing = [name for name in said if name not in used]
-    return items + [Item(name, **(_name_problem(name) or {"problem": f"{name} has prompts, but there is no such video; check the name"})) for name in missing]
+    return items + [
+        Item(
+            name,
+            **(_name_problem(name) or {"problem": f"{name} has prompts, but there is no such video; check the name"}),
+        )
+        for name in missing
+    ]
 
 
 def _name_problem(name: str) -> dict[str, str]:
@@ -100,17 +128,25 @@ def load_table(path: Path) -> dict[str, dict]:
         if path.is_dir():
             return _masks(path)
     except OSError as error:
-        raise PromptError(f"{path} cannot be read: {error.strerror}; expected a .csv or .json file, or a folder of masks") from None
+        raise PromptError(
+            f"{path} cannot be read: {error.strerror}; expected a .csv or .json file, or a folder of masks"
+        ) from None
     base = str(path.absolute().parent)
     if path.suffix.lower() == ".csv":
         return _csv(path, read_text(path, "a .csv or .json file, or a folder of masks"), base)
     table = read_json(path, "a .csv or .json file, or a folder of masks")
     if not isinstance(table, dict) or not table:
-        raise PromptError(f'{path} holds {type(table).__name__}; expected {{"clip.mp4": [{{"obj_id": 1, "box": [...]}}], ...}}')
+        raise PromptError(
+            f'{path} holds {type(table).__name__}; expected {{"clip.mp4": [{{"obj_id": 1, "box": [...]}}], ...}}'
+        )
     said = {}
     for name, items in table.items():
         good = isinstance(items, list) and items and all(isinstance(item, dict) for item in items)
-        said[name] = {"prompts": tuple(items), "base": base} if good else {"problem": f"{path}: {name} has {json.dumps(items)[:60]}; expected a list of prompts"}
+        said[name] = (
+            {"prompts": tuple(items), "base": base}
+            if good
+            else {"problem": f"{path}: {name} has {json.dumps(items)[:60]}; expected a list of prompts"}
+        )
     return said
 
 
@@ -182,6 +218,8 @@ def _joined(items: tuple[dict, ...], new: dict) -> tuple[dict, ...]:
     """Clicks on the same object and frame are one prompt."""
     for i, item in enumerate(items):
         if (item["obj_id"], item.get("frame")) == (new["obj_id"], new.get("frame")):
-            points = {key: item.get(key, []) + new.get(key, []) for key in ("points", "labels") if key in item or key in new}
+            points = {
+                key: item.get(key, []) + new.get(key, []) for key in ("points", "labels") if key in item or key in new
+            }
             return (*items[:i], item | new | points, *items[i + 1 :])
     return (*items, new)

@@ -45,9 +45,15 @@ class Report:
 
     def table(self) -> str:
         """A line for each failure, then the sums."""
-        lines = [f"failed  {shown(r['video'])}: {shown(str(r.get('error', 'no reason was kept')))}" for r in self.records.values() if r["state"] == "failed"]
+        lines = [
+            f"failed  {shown(r['video'])}: {shown(str(r.get('error', 'no reason was kept')))}"
+            for r in self.records.values()
+            if r["state"] == "failed"
+        ]
         states, frames = self.states, sum(r.get("frames", 0) for r in self.records.values())
-        lines.append(f"{states['done']} done ({self.now} in this run), {states['failed']} failed, {states['waiting']} waiting; {frames} frames, {self.seconds:.1f} s")
+        lines.append(
+            f"{states['done']} done ({self.now} in this run), {states['failed']} failed, {states['waiting']} waiting; {frames} frames, {self.seconds:.1f} s"
+        )
         return "\n".join(lines)
 
     def write(self, out, settings: Settings) -> None:
@@ -72,13 +78,23 @@ class Report:
             known = None
         table = out.read("report.csv") or b""
         if not isinstance(known, dict) or (known and not {"videos", "states"} <= known.keys()):
-            raise OutputError("report.json in --out is no report of ours, and stays; choose another folder, or move it away")
+            raise OutputError(
+                "report.json in --out is no report of ours, and stays; choose another folder, or move it away"
+            )
         if table and not table.startswith(",".join(COLUMNS).encode()):
-            raise OutputError("report.csv in --out is no report of ours, and stays; choose another folder, or move it away")
+            raise OutputError(
+                "report.csv in --out is no report of ours, and stays; choose another folder, or move it away"
+            )
 
 
 def run(
-    items: list[Item], settings: Settings, out, crew: Callable[[], Crew], *, retry_failed: bool = False, progress: Callable[[int, int, Report], None] | None = None
+    items: list[Item],
+    settings: Settings,
+    out,
+    crew: Callable[[], Crew],
+    *,
+    retry_failed: bool = False,
+    progress: Callable[[int, int, Report], None] | None = None,
 ) -> Report:
     """Do what is not done yet. crew: makes the workers, and is not asked when there is nothing to do. progress: called with the bytes done, all
     bytes, and the report so far.
@@ -98,7 +114,16 @@ def run(
                 left.append(item)
         try:
             if left:
-                _hand_out(deque(sorted(left, key=lambda item: -item.size)), sum(i.size for i in items), items, report, crew, out, settings, progress)
+                _hand_out(
+                    deque(sorted(left, key=lambda item: -item.size)),
+                    sum(i.size for i in items),
+                    items,
+                    report,
+                    crew,
+                    out,
+                    settings,
+                    progress,
+                )
         except KeyboardInterrupt:
             report.interrupted = True
         finally:
@@ -125,7 +150,10 @@ def _look_again(report: Report, item: Item, out) -> None:
     except VidmemError:  # something else stands there now
         lost = DONE
     if lost:
-        report.records[item.name] = record | {"state": "failed", "error": f"{item.name}/{lost} is gone from the results; run the same command again"}
+        report.records[item.name] = record | {
+            "state": "failed",
+            "error": f"{item.name}/{lost} is gone from the results; run the same command again",
+        }
 
 
 def _known(item: Item, settings: Settings, out, retry_failed: bool) -> dict | None:
@@ -136,12 +164,18 @@ def _known(item: Item, settings: Settings, out, retry_failed: bool) -> dict | No
             record = json.loads(out.read(name) or b"null")
         except (ValueError, RecursionError):
             continue
-        if isinstance(record, dict) and record.get("state") in ("done", "failed") and (record.get("stamp"), record.get("settings")) == (item.stamp, wanted):
+        if (
+            isinstance(record, dict)
+            and record.get("state") in ("done", "failed")
+            and (record.get("stamp"), record.get("settings")) == (item.stamp, wanted)
+        ):
             return record
     return None
 
 
-def _hand_out(left: deque[Item], total: int, items: list[Item], report: Report, crew, out, settings: Settings, progress) -> None:
+def _hand_out(
+    left: deque[Item], total: int, items: list[Item], report: Report, crew, out, settings: Settings, progress
+) -> None:
     """The largest first, so that nobody waits for the last one."""
     sizes, attempts = {item.name: item.size for item in items}, Counter()
     at_work: dict[int, Item] = {}
@@ -172,7 +206,9 @@ def _hand_out(left: deque[Item], total: int, items: list[Item], report: Report, 
             if record["state"] == "done":
                 report.did.append(item.name)
             if progress:
-                progress(sum(sizes[name] for name, r in report.records.items() if r["state"] != "waiting"), total, report)
+                progress(
+                    sum(sizes[name] for name, r in report.records.items() if r["state"] != "waiting"), total, report
+                )
     finally:
         workers.close()
 
@@ -197,5 +233,7 @@ def _alone(out):
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
-            raise OutputError(f"another run is writing into {out.path}; wait for it, or choose another folder") from None
+            raise OutputError(
+                f"another run is writing into {out.path}; wait for it, or choose another folder"
+            ) from None
         yield

@@ -43,7 +43,9 @@ class Settings:
         """A hash of all that decides what the results of an item look like, but for the video itself."""
         said = {k: v for k, v in asdict(self).items() if k not in ("source", "out", "bank", "search", "load")}
         load = {k: str(v) for k, v in self.load.items() if k not in ("threads", "device") and v is not None}
-        masks = [Path(item.base) / p["mask"] for p in item.prompts if isinstance(p.get("mask"), str)] + ([Path(item.mask)] if item.mask else [])
+        masks = [Path(item.base) / p["mask"] for p in item.prompts if isinstance(p.get("mask"), str)] + (
+            [Path(item.mask)] if item.mask else []
+        )
         said |= {"load": load, "bank": repr(self.bank), "search": repr(self.search), "prompts": item.prompts}
         said["masks"] = [_mask_hash(mask) for mask in masks]
         return hashlib.sha256(json.dumps(said, sort_keys=True, default=str).encode()).hexdigest()[:16]
@@ -57,7 +59,9 @@ class Worker:
 
         _one_thread_each(settings.load.get("threads") or 1)
         tracker = load(**settings.load)
-        self.tracker = Tracker(tracker.network, settings.bank or tracker.bank, settings.search or tracker.search, tracker.why)
+        self.tracker = Tracker(
+            tracker.network, settings.bank or tracker.bank, settings.search or tracker.search, tracker.why
+        )
         self.settings = settings
         self.source, self.out = place(settings.source), place(settings.out)
 
@@ -95,7 +99,9 @@ class Worker:
             results = work / "results"
             sinks = [*open_sinks(list(self.settings.save), results, video.frame_rate, Ledger(results)), Pulse(alive)]
             with self.tracker.session() as session:
-                report = track(Watched(video, alive), session, [p.scaled(video.scale) for p in prompts], sinks, progress=False)
+                report = track(
+                    Watched(video, alive), session, [p.scaled(video.scale) for p in prompts], sinks, progress=False
+                )
         if report.interrupted:
             raise KeyboardInterrupt
         return {

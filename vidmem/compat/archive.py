@@ -32,7 +32,11 @@ class Archive:
         multiple = (sign * t - 2) // self.stride * self.stride
         slots = [sign * t - 1] + [multiple - k * self.stride for k in range(SLOTS - 2)]
         recalls = [Recall(entry, -1) for entry in self.prompted.values()]
-        recalls += [Recall(self.tracked[sign * f], code) for code, f in reversed(list(enumerate(slots))) if sign * f in self.tracked]
+        recalls += [
+            Recall(self.tracked[sign * f], code)
+            for code, f in reversed(list(enumerate(slots)))
+            if sign * f in self.tracked
+        ]
         count = min(self.frames, POINTERS)
         pointers = [Pointer(e, sign * (t - f)) for f, e in self.prompted.items() if sign * (t - f) >= 0]
         pointers += [Pointer(self.tracked[t - sign * d], d) for d in range(1, count) if t - sign * d in self.tracked]

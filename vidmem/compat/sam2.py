@@ -40,8 +40,14 @@ def build_sam2_video_predictor(
     device = device or ("cuda" if torch.cuda.is_available() else "cpu")
     found = re.fullmatch(r"(sam2(?:\.1)?)_hiera_(t|s|b\+|l)\.yaml", str(config_file).rsplit("/", 1)[-1])
     if found is None or mode != "eval":
-        raise ModelError(f"config_file={config_file!r}, mode={mode!r}; expected for instance 'sam2.1_hiera_t.yaml' and 'eval'")
-    known = {"image_size": int, "memory_temporal_stride_for_eval": int, "add_all_frames_to_correct_as_cond": lambda v: v == "true"}
+        raise ModelError(
+            f"config_file={config_file!r}, mode={mode!r}; expected for instance 'sam2.1_hiera_t.yaml' and 'eval'"
+        )
+    known = {
+        "image_size": int,
+        "memory_temporal_stride_for_eval": int,
+        "add_all_frames_to_correct_as_cond": lambda v: v == "true",
+    }
     given = {}
     for override in hydra_overrides_extra:
         key, _, value = override.lstrip("+").removeprefix("model.").partition("=")
@@ -120,7 +126,10 @@ class SAM2VideoPredictor:
     logits (N, 1, H, W) at the video's size, positive on the object."""
 
     def __init__(
-        self, network: Sam2Network, memory_temporal_stride_for_eval: int = 1, add_all_frames_to_correct_as_cond: bool = False
+        self,
+        network: Sam2Network,
+        memory_temporal_stride_for_eval: int = 1,
+        add_all_frames_to_correct_as_cond: bool = False,
     ):
         self.network, self.image_size, self.device = network, network.size, network.device
         self.stride, self.corrections = memory_temporal_stride_for_eval, add_all_frames_to_correct_as_cond
@@ -157,7 +166,9 @@ class SAM2VideoPredictor:
         """-> the remaining `obj_ids`, and [(frame_idx, masks), ...] of the frames on which the object was prompted."""
         if obj_id not in inference_state["objects"]:
             if strict:
-                raise RuntimeError(f"Cannot remove object id {obj_id}: all existing object ids are {inference_state['obj_ids']}")
+                raise RuntimeError(
+                    f"Cannot remove object id {obj_id}: all existing object ids are {inference_state['obj_ids']}"
+                )
             return inference_state["obj_ids"], []
         frames = sorted(inference_state["objects"].pop(obj_id).prompts)
         inference_state["obj_ids"] = list(inference_state["objects"])
@@ -183,7 +194,9 @@ class SAM2VideoPredictor:
             raise ValueError("at least one of points or box must be provided as input")
         size = (inference_state["video_height"], inference_state["video_width"])
         scale = 1.0 if normalize_coords else np.array([size[1], size[0]], np.float32)
-        points = np.zeros((0, 2), np.float32) if points is None else _host(points).astype(np.float32).reshape(-1, 2) * scale
+        points = (
+            np.zeros((0, 2), np.float32) if points is None else _host(points).astype(np.float32).reshape(-1, 2) * scale
+        )
         labels = np.zeros(0, np.uint8) if labels is None else _host(labels).reshape(-1)
         if len(points) != len(labels) or not np.isfinite(points).all():
             raise ValueError(f"{len(points)} points and {len(labels)} labels; expected as many, and finite numbers")
@@ -252,10 +265,14 @@ class SAM2VideoPredictor:
         for obj_id, item in inference_state["objects"].items():
             for prompted, answers in item.pending.items():
                 for frame_idx, answer in answers.items():
-                    self._remember(self._features(inference_state, frame_idx), frame_idx, [(item, answer)], True, prompted)
+                    self._remember(
+                        self._features(inference_state, frame_idx), frame_idx, [(item, answer)], True, prompted
+                    )
                 answers.clear()
             if not item.prompted:
-                raise RuntimeError(f"No input points or masks are provided for object id {obj_id}; please add inputs first.")
+                raise RuntimeError(
+                    f"No input points or masks are provided for object id {obj_id}; please add inputs first."
+                )
             for frame_idx in item.prompted:
                 item.tracked.pop(frame_idx, None)
                 item.bank.tracked.pop(frame_idx, None)
@@ -268,7 +285,9 @@ class SAM2VideoPredictor:
         state, objects = inference_state, inference_state["objects"]
         self.propagate_in_video_preflight(state)
         objects, count = dict(objects), state["num_frames"]  # who joins during the run is followed in the next one
-        start = min(f for item in objects.values() for f in item.prompted) if start_frame_idx is None else start_frame_idx
+        start = (
+            min(f for item in objects.values() for f in item.prompted) if start_frame_idx is None else start_frame_idx
+        )
         reach = count if max_frame_num_to_track is None else max_frame_num_to_track
         forward = range(start, min(start + reach, count - 1) + 1)
         backward = range(start, max(start - reach, 0) - 1, -1) if start > 0 else range(0)
@@ -294,11 +313,17 @@ class SAM2VideoPredictor:
         answers = []
         for row, best in enumerate(candidates.iou.argmax(1)):
             one = np.s_[row : row + 1, best : best + 1]
-            logits, iou, pointer = candidates.mask_logits[one].copy(), candidates.iou[one], candidates.pointer[one].clone()
+            logits, iou, pointer = (
+                candidates.mask_logits[one].copy(),
+                candidates.iou[one],
+                candidates.pointer[one].clone(),
+            )
             answers.append(Answer(Candidates(logits, iou, candidates.object_logit[row : row + 1], pointer)))
         return answers
 
-    def _remember(self, features, frame_idx: int, pairs: list[tuple[Object, Answer]], shaped: bool, prompted: bool) -> None:
+    def _remember(
+        self, features, frame_idx: int, pairs: list[tuple[Object, Answer]], shaped: bool, prompted: bool
+    ) -> None:
         """shaped: a person shaped these masks. prompted: the frame counts as a prompted one."""
         for item, answer in pairs:
             row = answer.candidates

@@ -40,7 +40,9 @@ def demo_clips(length: int = LENGTH, starts: Sequence[int] = DEMO_STARTS) -> lis
 
     path = DEMO / "demo.mp4"
     if not path.is_file():
-        raise SourceError(f"{path} is not there; the gate's own clips come with a checkout only. Give a video of yours and a box")
+        raise SourceError(
+            f"{path} is not there; the gate's own clips come with a checkout only. Give a video of yours and a box"
+        )
     with np.load(DEMO / "demo_masks.npz") as truth:
         masks = np.unpackbits(truth["packed"], axis=1).reshape(truth["shape"]).astype(bool)
     with open_video(path) as video:
@@ -96,7 +98,9 @@ def error(mine, theirs) -> float:
     a, b = numbers(mine), numbers(theirs)
     if len(a) != len(b) or any(x.shape != y.shape or not np.isfinite(x).all() for x, y in zip(a, b)):
         return float("inf")
-    return max((float(np.abs(x - y).max() / max(float(np.abs(y).max()), 1e-6)) for x, y in zip(a, b) if x.size), default=0.0)
+    return max(
+        (float(np.abs(x - y).max() / max(float(np.abs(y).max()), 1e-6)) for x, y in zip(a, b) if x.size), default=0.0
+    )
 
 
 def mask_iou(one: np.ndarray, other: np.ndarray) -> float:

@@ -88,14 +88,18 @@ def _scene(root: Path, number: int) -> list[np.ndarray]:
 
     sequences = find_sequences(root)
     images = (cv2.imread(str(path)) for path in sequences[number % len(sequences)].frames[:60])
-    return [cv2.cvtColor(cv2.resize(i, (WIDTH, HEIGHT), interpolation=cv2.INTER_AREA), cv2.COLOR_BGR2RGB) for i in images]
+    return [
+        cv2.cvtColor(cv2.resize(i, (WIDTH, HEIGHT), interpolation=cv2.INTER_AREA), cv2.COLOR_BGR2RGB) for i in images
+    ]
 
 
 def _alike(cutout: Cutout, random: np.random.Generator) -> Cutout:
     """Another of its kind: mirrored, with a colour of its own."""
     mix = 0.7 * np.eye(3) + 0.3 * np.roll(np.eye(3), int(random.integers(1, 3)), 0)
     shade = random.uniform(0.7, 1.2)
-    recoloured = [np.clip(p[:, ::-1] @ mix.astype(np.float32) * shade, 0, 255).astype(np.float32) for p in cutout.pixels]
+    recoloured = [
+        np.clip(p[:, ::-1] @ mix.astype(np.float32) * shade, 0, 255).astype(np.float32) for p in cutout.pixels
+    ]
     return Cutout(recoloured, [np.ascontiguousarray(alpha[:, ::-1]) for alpha in cutout.alpha])
 
 
@@ -156,9 +160,18 @@ def compose(story: Story, root: str | Path) -> Iterator[Moment]:
         pose = _to_and_fro(int(clock * 0.5), len(subject.pixels))
         if event == "distractor":
             other = similar if twin else subject
-            offset = np.array([0.42 * np.cos(wobble[3] + 0.03 * since) * WIDTH, 0.3 * np.sin(wobble[3] + 0.03 * since) * HEIGHT])
+            offset = np.array(
+                [0.42 * np.cos(wobble[3] + 0.03 * since) * WIDTH, 0.3 * np.sin(wobble[3] + 0.03 * since) * HEIGHT]
+            )
             away = max(0, SLIDE - min(since, left)) / SLIDE * WIDTH * np.sign(offset[0] or 1)
-            _paste(canvas, other, _to_and_fro(int(clock * 0.5) + 9, len(other.pixels)), centre + offset + (away, 0), scale, distractor)
+            _paste(
+                canvas,
+                other,
+                _to_and_fro(int(clock * 0.5) + 9, len(other.pixels)),
+                centre + offset + (away, 0),
+                scale,
+                distractor,
+            )
         gone = 0.0
         if event == "leave":
             gone = min(1.0, min(since, left) / SLIDE)
@@ -167,7 +180,15 @@ def compose(story: Story, root: str | Path) -> Iterator[Moment]:
             _paste(canvas, subject, pose, centre + (side * gone * WIDTH * 0.8, 0), scale, truth)
             distractor *= 1 - truth
         if event == "hide":
-            _cover(canvas, background[int(panel) % len(background)], centre, scale * 85, min(1.0, min(since, left) / SLIDE), truth, distractor)
+            _cover(
+                canvas,
+                background[int(panel) % len(background)],
+                centre,
+                scale * 85,
+                min(1.0, min(since, left) / SLIDE),
+                truth,
+                distractor,
+            )
         gain = 1 + 0.3 * np.sin(light + 2 * np.pi * t / 420)
         tint = 1 + 0.08 * np.sin(light + 2 * np.pi * t / 610 + np.array([0, 2, 4]))
         image = np.clip(canvas * gain * tint, 0, 255).astype(np.uint8)
@@ -189,13 +210,18 @@ def _paste(canvas, cutout: Cutout, number: int, centre, scale: float, visible) -
     matrix = np.array([[scale, 0, centre[0] - scale * w / 2], [0, scale, centre[1] - scale * h / 2]], np.float32)
     over = cv2.warpAffine(alpha, matrix, (WIDTH, HEIGHT))
     np.maximum(visible, over, out=visible)
-    canvas += over[..., None] * (cv2.warpAffine(pixels, matrix, (WIDTH, HEIGHT), borderMode=cv2.BORDER_REPLICATE) - canvas)
+    canvas += over[..., None] * (
+        cv2.warpAffine(pixels, matrix, (WIDTH, HEIGHT), borderMode=cv2.BORDER_REPLICATE) - canvas
+    )
 
 
 def _cover(canvas, texture, centre, reach: float, shut: float, *hidden) -> None:
     """A panel with a texture of its own slides in from the left and covers the place; `hidden` lose what it covers."""
     right = int(centre[0] - reach + 2 * reach * shut)
-    window = slice(max(0, int(centre[1] - reach)), int(centre[1] + reach)), slice(max(0, int(centre[0] - reach)), max(0, right))
+    window = (
+        slice(max(0, int(centre[1] - reach)), int(centre[1] + reach)),
+        slice(max(0, int(centre[0] - reach)), max(0, right)),
+    )
     canvas[window] = texture[::-1, ::-1][window]
     for mask in hidden:
         mask[window] = 0

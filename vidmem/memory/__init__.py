@@ -38,4 +38,4 @@ BANKS = {
     "hierarchical": Hierarchical,
 }
 
-__all__ = ["BANKS", "Bank", "Held", "MemoryBank", "Policy", *(policy.__name__ for policy in BANKS.values())]
+__all__ = ["BANKS", "Bank", "Held", "MemoryBank", "Policy", *(policy.__name__ for policy in BANKS.values())]  # noqa: PLE0604

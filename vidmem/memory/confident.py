@@ -55,7 +55,9 @@ class Confident(Policy):
     def remember(self, held: Held, entry: Entry) -> Held:
         recent = parts.gated(held.recent, entry, lambda e: self.believes(e.verdict), self.window)
         spatial = len(recent) - self.slots  # one more than is read, for the newest may go
-        return held._replace(recent=tuple(e.pointer_only if i < spatial and e.payload else e for i, e in enumerate(recent)))
+        return held._replace(
+            recent=tuple(e.pointer_only if i < spatial and e.payload else e for i, e in enumerate(recent))
+        )
 
     def point(self, held: Held, entry: Entry) -> Held:
         return held  # `recent` is what is pointed to

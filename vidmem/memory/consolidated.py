@@ -3,6 +3,7 @@ of neighbours (arXiv 2508.19236)."""
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -59,7 +60,7 @@ class Consolidated(Policy):
             notes["summary"] = mean + (entry.pointer - mean) / (count + 1), count + 1
         kept, pool = (*held.kept, entry), held.pool
         if len(kept) > self.keep:
-            alike = [a.payload.similarity(b.payload) for a, b in zip(kept, kept[1:])]
+            alike = [a.payload.similarity(b.payload) for a, b in itertools.pairwise(kept)]
             i = int(np.argmax(alike))
             if alike[i] >= self.merge:
                 kept = (*kept[:i], kept[i + 1].mixed(kept[i], 0.5), *kept[i + 2 :])

@@ -39,10 +39,12 @@ class Hierarchical(ByContent):
         labels: dict[int, int] = dict(held.notes or {})
         last = labels[held.kept[-1].frame_idx] if held.kept else 0
         begun = [e.frame_idx for e in held.kept if labels[e.frame_idx] == last]
-        full = bool(begun) and (entry.verdict.cut or entry.frame_idx - begun[0] >= self.span or len(begun) >= self.inside)
+        full = bool(begun) and (
+            entry.verdict.cut or entry.frame_idx - begun[0] >= self.span or len(begun) >= self.inside
+        )
         labels[entry.frame_idx] = last + full
         kept = (*held.kept, entry)
-        if len(set(labels[e.frame_idx] for e in kept)) > self.chunks:
+        if len({labels[e.frame_idx] for e in kept}) > self.chunks:
             kept, labels = self._merge(kept, labels)
         return held._replace(kept=kept, notes={e.frame_idx: labels[e.frame_idx] for e in kept})
 

@@ -35,7 +35,9 @@ class Motion(Policy):
 
     def remember(self, held: Held, entry: Entry) -> Held:
         never = held.prompted[0].frame_idx + 1 if held.prompted else None
-        recent = parts.gated(held.recent, entry, lambda e: self.passes(e.verdict) and e.frame_idx != never, self.slots - 1)
+        recent = parts.gated(
+            held.recent, entry, lambda e: self.passes(e.verdict) and e.frame_idx != never, self.slots - 1
+        )
         return held._replace(recent=recent)
 
     def recall(self, held: Held, t: int, cue: Cue | None) -> list[Recall]:

@@ -8,7 +8,7 @@ reference, a snapshot costs nothing, and reading cannot change anything.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, ClassVar, NamedTuple
 
 from vidmem.bounds import check, number
@@ -28,7 +28,9 @@ class Held(NamedTuple):
 
     def entries(self) -> tuple[Entry, ...]:
         """Each frame once; with its spatial memory, where any part holds that."""
-        by_frame = {e.frame_idx: e for part in (self.trail, self.pool, self.kept, self.recent, self.prompted) for e in part}
+        by_frame = {
+            e.frame_idx: e for part in (self.trail, self.pool, self.kept, self.recent, self.prompted) for e in part
+        }
         return tuple(by_frame[f] for f in sorted(by_frame))
 
     def before(self, t: int) -> Held:
@@ -55,7 +57,9 @@ class Policy:
 
     slots: int = number(7, 2)  # spatial memories read: the prompted ones' place is one, tracked frames fill the others
     prompts: int = number(4, 1)  # prompted frames kept: the first and the newest ones
-    pointers: int = number(16, 0)  # object pointers: every prompted one and the newest `pointers - 1`; 0 for networks without
+    pointers: int = number(
+        16, 0
+    )  # object pointers: every prompted one and the newest `pointers - 1`; 0 for networks without
     absent: bool = False  # remember frames on which the object is not present
 
     needs: ClassVar[frozenset[str]] = frozenset()
@@ -63,7 +67,9 @@ class Policy:
     def __post_init__(self):
         check(self)
         if self.capacity > MOST_ENTRIES:
-            raise ValueError(f"these numbers let an object keep {self.capacity} memories; expected at most {MOST_ENTRIES}")
+            raise ValueError(
+                f"these numbers let an object keep {self.capacity} memories; expected at most {MOST_ENTRIES}"
+            )
 
     def __call__(self) -> Bank:
         return Bank(self)
@@ -129,7 +135,7 @@ class Bank:
     """Implements `vidmem.memory.base.MemoryBank` for any policy."""
 
     policy: Policy
-    held: Held = Held()
+    held: Held = field(default_factory=Held)
 
     @property
     def capacity(self) -> int:

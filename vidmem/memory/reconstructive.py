@@ -34,7 +34,11 @@ class Reconstructive(ByContent):
 
     def remember(self, held: Held, entry: Entry) -> Held:
         held = super().remember(held, entry)
-        if entry.descriptor is None or not entry.verdict.present or not parts.due(held.kept, entry.frame_idx, self.stride):
+        if (
+            entry.descriptor is None
+            or not entry.verdict.present
+            or not parts.due(held.kept, entry.frame_idx, self.stride)
+        ):
             return held
         kept, likeness = (*held.kept, entry), parts.likeness_with(held.notes, held.kept, entry)
         if len(kept) > self.store:

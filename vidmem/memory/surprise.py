@@ -42,7 +42,9 @@ class Surprise(ByContent):
         mean = mean + (entry.descriptor - mean) * (2 / (self.window + 1))
         past = (*past, surprise)[-self.window :]
         begins = surprise > threshold and parts.due(held.kept, entry.frame_idx, self.shortest)
-        if entry.verdict.present and (begins or entry.verdict.cut or parts.due(held.kept, entry.frame_idx, self.longest)):
+        if entry.verdict.present and (
+            begins or entry.verdict.cut or parts.due(held.kept, entry.frame_idx, self.longest)
+        ):
             kept, likeness = (*held.kept, entry), parts.likeness_with(likeness, held.kept, entry)
             if len(kept) > self.store:
                 kept, likeness = parts.without_most_redundant(kept, likeness)

@@ -21,7 +21,9 @@ class Ahead:
     def __init__(self, network: Network):
         self.network, self.name, self.runtime = network, network.name, network.runtime
         self._pool: ThreadPoolExecutor | None = None
-        self._expected: dict[int, tuple[np.ndarray, Future]] = {}  # by identity, and the image is kept so that its id stays its own
+        self._expected: dict[
+            int, tuple[np.ndarray, Future]
+        ] = {}  # by identity, and the image is kept so that its id stays its own
 
     def expect(self, image: np.ndarray) -> None:
         """image: (H, W, 3) uint8 RGB that `encode` will be asked for soon, the same object; ignored where it cannot help."""

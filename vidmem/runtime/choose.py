@@ -68,7 +68,11 @@ def verdicts(asked: Request) -> list[Verdict]:
 
 def gated(asked: Request) -> list[tuple[str, str]]:
     """What there is to try for a model."""
-    return [pair for pair in GATED if not (asked.nano and pair == ("pytorch", "bf16")) and not (asked.exported and pair[0] == "pytorch")]
+    return [
+        pair
+        for pair in GATED
+        if not (asked.nano and pair == ("pytorch", "bf16")) and not (asked.exported and pair[0] == "pytorch")
+    ]
 
 
 def open_network(asked: Request) -> tuple[Network, str]:
@@ -81,7 +85,9 @@ def open_network(asked: Request) -> tuple[Network, str]:
     for verdict in verdicts(asked):
         if verdict.passed and asked.precision in (None, verdict.precision):
             try:
-                return named(replace(asked, runtime=verdict.runtime, precision=verdict.precision)), f"the fastest here: {verdict}"
+                return named(
+                    replace(asked, runtime=verdict.runtime, precision=verdict.precision)
+                ), f"the fastest here: {verdict}"
             except RuntimeMissing as error:
                 problems.append(str(error))
     untried = "no engine has been gated here yet (vidmem gate)"
@@ -98,11 +104,15 @@ def named(asked: Request, strict: bool = True) -> Network:
     PyTorch's, which is nobody's export."""
     precision = asked.precision or "fp32"
     if asked.nano and (asked.image_size is not None or (precision != "fp32" and asked.runtime != "openvino")):
-        raise ModelError("nano takes no image_size, and bf16 with the openvino runtime only; the rest is for the SAM 2 models")
+        raise ModelError(
+            "nano takes no image_size, and bf16 with the openvino runtime only; the rest is for the SAM 2 models"
+        )
     if asked.runtime in ("tensorrt", "onnx-tensorrt"):
         return _on_tensorrt(asked, strict)
     if asked.runtime == "openvino" and asked.device != "cpu":
-        raise ModelError(f"device {asked.device!r} with the openvino runtime; it runs on the CPU: use runtime='pytorch' or 'onnx'")
+        raise ModelError(
+            f"device {asked.device!r} with the openvino runtime; it runs on the CPU: use runtime='pytorch' or 'onnx'"
+        )
     if strict and asked.runtime != "pytorch" and precision != "fp32":
         _refuse_ungated(asked, precision, f"vidmem gate {asked.model}, or use fp32")
     if asked.nano:
@@ -125,19 +135,27 @@ def _on_tensorrt(asked: Request, strict: bool) -> Network:
     from vidmem.runtime.tensorrt import TensorRtEngine
 
     if asked.nano or not asked.exported:
-        raise ModelError(f"the {asked.runtime} runtime takes a SAM 2 export: vidmem export MODEL --to tensorrt --out DIR, then --weights DIR")
+        raise ModelError(
+            f"the {asked.runtime} runtime takes a SAM 2 export: vidmem export MODEL --to tensorrt --out DIR, then --weights DIR"
+        )
     manifest = Manifest.read(asked.weights)
     manifest.check(asked.weights)
     if asked.runtime == "tensorrt":
         engine = TensorRtEngine(asked.weights, manifest)
     elif manifest.objects is None:
-        raise ModelError(f"{asked.weights} has open shapes; TensorRT takes what `vidmem export --to tensorrt --objects N` writes")
+        raise ModelError(
+            f"{asked.weights} has open shapes; TensorRT takes what `vidmem export --to tensorrt --objects N` writes"
+        )
     else:
         from vidmem.runtime.onnx import OnnxDeviceEngine
 
         engine = OnnxDeviceEngine(asked.weights, tensorrt=True)
     if strict:
-        _refuse_ungated(asked, manifest.precision, "vidmem doctor --tensorrt DIR [--runtime onnx-tensorrt], where DIR holds the export")
+        _refuse_ungated(
+            asked,
+            manifest.precision,
+            "vidmem doctor --tensorrt DIR [--runtime onnx-tensorrt], where DIR holds the export",
+        )
     return Sam2Graphs(asked.weights, engine, manifest)
 
 
@@ -166,7 +184,9 @@ def _engine(asked: Request, folder: Path, precision: str, open_axes: dict, exact
 
 def _sam2_on_pytorch(asked: Request, precision: str) -> Network:
     if asked.exported:
-        raise ModelError(f"{asked.weights} holds an export, which the pytorch runtime does not read; give the .pt or .safetensors file")
+        raise ModelError(
+            f"{asked.weights} holds an export, which the pytorch runtime does not read; give the .pt or .safetensors file"
+        )
     try:
         import torch
     except ImportError as error:
@@ -189,7 +209,9 @@ def _sam2_graphs(asked: Request, precision: str) -> Network:
         manifest = Manifest.read(folder)
         manifest.check(folder)
         if manifest.model != asked.model or asked.image_size not in (None, manifest.size):
-            raise ModelError(f"{folder} holds {manifest.model} at {manifest.size} pixels, not {asked.model} at {asked.image_size or manifest.size}")
+            raise ModelError(
+                f"{folder} holds {manifest.model} at {manifest.size} pixels, not {asked.model} at {asked.image_size or manifest.size}"
+            )
     else:
         from vidmem.runtime.export import exported
 

@@ -86,7 +86,9 @@ class DeviceEngine:
     """The part of an engine whose arrays are torch's, on one device: memories never visit the host."""
 
     together = 64
-    overlaps = False  # torch's thread pools spin against each other on a CPU; on a GPU launches are ahead of the work anyway
+    overlaps = (
+        False  # torch's thread pools spin against each other on a CPU; on a GPU launches are ahead of the work anyway
+    )
 
     def __init__(self, device: str):
         import torch
@@ -127,7 +129,9 @@ def graph_files(folder: Path, suffix: str = ".onnx") -> dict[str, Path]:
     paths = {name: Path(folder) / f"{name}{suffix}" for name in GRAPHS}
     for path in paths.values():
         if not path.is_file():
-            raise ModelError(f"{path} is missing; expected the graphs {', '.join(GRAPHS)}, which `vidmem export` writes")
+            raise ModelError(
+                f"{path} is missing; expected the graphs {', '.join(GRAPHS)}, which `vidmem export` writes"
+            )
     return paths
 
 

@@ -77,7 +77,9 @@ class EngineCache:
         with path.with_suffix(".lock").open("w") as file:
             try:
                 import fcntl
-            except ImportError:  # Windows: two processes may both build; whoever renames last wins, both engines are whole
+            except (
+                ImportError
+            ):  # Windows: two processes may both build; whoever renames last wins, both engines are whole
                 yield
                 return
             fcntl.flock(file, fcntl.LOCK_EX)

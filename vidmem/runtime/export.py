@@ -29,13 +29,17 @@ def export_model(
     not fit, `OutputError` for a folder that is in use, `RuntimeMissing` without torch or onnx.
     """
     if to not in TARGETS or precision not in PRECISIONS:
-        raise ModelError(f"to={to!r}, precision={precision!r}; expected one of {', '.join(TARGETS)} and one of {', '.join(PRECISIONS)}")
+        raise ModelError(
+            f"to={to!r}, precision={precision!r}; expected one of {', '.join(TARGETS)} and one of {', '.join(PRECISIONS)}"
+        )
     if objects is not None and objects < 1:
         raise ModelError(f"objects={objects}; expected 1 or more, or none for graphs that take any number")
     if to == "tensorrt" and objects is None:
         objects = 1
     if to == "openvino" and precision != "fp32":
-        raise ModelError("graphs for OpenVINO hold float32; choose bf16 when they are loaded: --runtime openvino --precision bf16")
+        raise ModelError(
+            "graphs for OpenVINO hold float32; choose bf16 when they are loaded: --runtime openvino --precision bf16"
+        )
     try:
         import onnx
         import torch
@@ -53,7 +57,7 @@ def export_model(
         if model == "nano":
             from vidmem.nn.nano.export import OPSET, export
 
-            if objects is not None and to != "tensorrt" or precision != "fp32":
+            if (objects is not None and to != "tensorrt") or precision != "fp32":
                 raise ModelError("nano's graphs take any number of objects, in fp32; leave --objects and --precision")
             export(load_nano((weights or models_folder() / model) / "nano.safetensors"), part)
             size = objects = 0
@@ -69,7 +73,9 @@ def export_model(
         if to == "openvino":
             _to_openvino(part)
         files = {path.name: file_hash(path) for path in sorted(part.iterdir())}
-        versions = {name: metadata.version(name) for name in ("torch", "onnx", *(["openvino"] if to == "openvino" else []))}
+        versions = {
+            name: metadata.version(name) for name in ("torch", "onnx", *(["openvino"] if to == "openvino" else []))
+        }
         manifest = Manifest(model, size, precision, OPSET, objects or None, slots, pointers, files, versions)
         manifest.write(part)
         if out.exists():
@@ -86,7 +92,9 @@ def _to_openvino(folder: Path) -> None:
     except ImportError as error:
         raise RuntimeMissing("an export for OpenVINO needs it: pip install openvino") from error
     for path in sorted(folder.glob("*.onnx")):
-        openvino.save_model(openvino.Core().read_model(str(path)), str(path.with_suffix(".xml")), compress_to_fp16=False)
+        openvino.save_model(
+            openvino.Core().read_model(str(path)), str(path.with_suffix(".xml")), compress_to_fp16=False
+        )
 
 
 def exported(model: str, weights: Path | None, size: int) -> Path:

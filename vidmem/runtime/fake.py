@@ -82,7 +82,10 @@ class FakeNetwork:
         return Candidates(logits, np.tile(np.array([0.9, 0.1], np.float32), (len(asks), 1)), visible)
 
     def memorize(self, features: np.ndarray, candidates: Candidates, chosen: Sequence[Chosen]) -> list[Memory]:
-        masks = [candidates.mask_logits[c.row, c.candidate] > 0 if candidates.object_logit[c.row] > 0 else None for c in chosen]
+        masks = [
+            candidates.mask_logits[c.row, c.candidate] > 0 if candidates.object_logit[c.row] > 0 else None
+            for c in chosen
+        ]
         colours = [None if m is None or not m.any() else features[m].mean(0) for m in masks]
         return [Memory(Colour(c), 0 if c is None else c.nbytes) for c in colours]
 

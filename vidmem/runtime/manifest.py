@@ -63,4 +63,6 @@ class Manifest:
         for name, sha256 in self.files.items():
             path = Path(folder) / name
             if not path.is_file() or file_hash(path) != sha256:
-                raise ModelError(f"{path} is {'damaged' if path.is_file() else 'missing'}: its hash is not the manifest's; export the model again")
+                raise ModelError(
+                    f"{path} is {'damaged' if path.is_file() else 'missing'}: its hash is not the manifest's; export the model again"
+                )

@@ -175,7 +175,9 @@ class NanoNetwork:
             return [], None
         recalls = sorted(plan.recalls, key=lambda recall: recall.entry.frame_idx)
         newest = next(r.entry.payload for r in reversed(recalls) if r.entry.payload.new_key is not None)
-        return [_scaled(r.entry.payload, r.key_scale) for r in recalls if r.entry.payload is not newest] or [newest], newest
+        return [_scaled(r.entry.payload, r.key_scale) for r in recalls if r.entry.payload is not newest] or [
+            newest
+        ], newest
 
     def _with_guess(self, features: Features, conditioned: Conditioned, guesses: dict[int, np.ndarray]) -> dict:
         """The memories of prompted rows with the frame's own guess as the newest of them."""
@@ -197,7 +199,10 @@ class NanoNetwork:
             alone.setdefault(count, []).extend(batches.pop((count, key)))
         most = self.engine.together
         read = {}
-        for rows in [*batches.values(), *(some[i : i + most] for some in alone.values() for i in range(0, len(some), most))]:
+        for rows in [
+            *batches.values(),
+            *(some[i : i + most] for some in alone.values() for i in range(0, len(some), most)),
+        ]:
             long = self._beside([memories[r][0] for r in rows], "long_key", "long_value")
             new = self._beside([[memories[r][1]] for r in rows], "new_key", "new_value")
             (out,) = self.engine.run("attend", features.key, features.coarse_tokens, *long, *new)

@@ -56,7 +56,9 @@ def open_sessions(folder: Path, threads: int | None, provider: str = "cpu") -> d
         except Exception as error:  # onnxruntime raises many kinds, none of them documented
             raise ModelError(f"{path} cannot be loaded: {' '.join(str(error).split())[:500]}") from error
         if sessions[name].get_providers()[0] != wanted:
-            raise ModelError(f"{path} was to run on {wanted}, and ONNX Runtime chose {sessions[name].get_providers()[0]}; see its log")
+            raise ModelError(
+                f"{path} was to run on {wanted}, and ONNX Runtime chose {sessions[name].get_providers()[0]}; see its log"
+            )
     return sessions
 
 
@@ -85,7 +87,9 @@ class OnnxDeviceEngine(DeviceEngine):
         try:
             super().__init__(device)
         except ImportError as error:
-            raise RuntimeMissing("the onnx runtime on a GPU keeps memories there as torch tensors: pip install torch") from error
+            raise RuntimeMissing(
+                "the onnx runtime on a GPU keeps memories there as torch tensors: pip install torch"
+            ) from error
         self._sessions = open_sessions(folder, None, "tensorrt" if tensorrt else self.device.type)
         self.name = "onnx-tensorrt" if tensorrt else "onnx"
 

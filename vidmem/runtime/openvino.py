@@ -39,7 +39,9 @@ class OpenVinoEngine(HostEngine):
         core = openvino.Core()
         capabilities = core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
         if precision != "fp32" and precision.upper() not in capabilities:
-            raise ModelError(f"precision={precision!r}, and OpenVINO says that this processor has {', '.join(capabilities)}; use fp32")
+            raise ModelError(
+                f"precision={precision!r}, and OpenVINO says that this processor has {', '.join(capabilities)}; use fp32"
+            )
         self.overlaps = (threads or cores()) > 1
         self._settings = {
             "INFERENCE_NUM_THREADS": threads or cores(),
@@ -60,7 +62,9 @@ class OpenVinoEngine(HostEngine):
         request, busy = self._request(graph, arrays)
         with busy:  # one at a time; other graphs, and this one for other shapes, run beside it
             outputs = request.infer(list(arrays), share_inputs=True, share_outputs=True)
-            return tuple(np.array(outputs[i]) for i in range(len(outputs)))  # copies: the next call writes into the same buffers
+            return tuple(
+                np.array(outputs[i]) for i in range(len(outputs))
+            )  # copies: the next call writes into the same buffers
 
     def _request(self, graph: str, arrays):
         """Compiled for these shapes but for the open axes: that is faster, and with a dynamic number of rows OpenVINO 2026.4
@@ -79,6 +83,9 @@ class OpenVinoEngine(HostEngine):
             model = self._models[graph].clone()
             model.reshape(dict(enumerate(shapes)))
             settings = self._settings | {"INFERENCE_PRECISION_HINT": self._hints[graph]}
-            self._requests[key] = self._core.compile_model(model, "CPU", settings).create_infer_request(), threading.Lock()
+            self._requests[key] = (
+                self._core.compile_model(model, "CPU", settings).create_infer_request(),
+                threading.Lock(),
+            )
         self._requests.move_to_end(key)
         return self._requests[key]

@@ -31,7 +31,12 @@ class PytorchEngine(DeviceEngine):
             torch.set_num_threads(threads)
         super().__init__(device)
         model = load_nano(weights).eval().to(device, memory_format=torch.channels_last)
-        self._graphs = {"encode": Encode(model), "attend": model.attend, "decode": model.decode, "memorize": model.memorize}
+        self._graphs = {
+            "encode": Encode(model),
+            "attend": model.attend,
+            "decode": model.decode,
+            "memorize": model.memorize,
+        }
 
     def run(self, graph: str, *arrays) -> tuple:
         with self._torch.inference_mode():

@@ -10,7 +10,9 @@ from collections import OrderedDict
 from collections.abc import Callable
 from typing import Any
 
-AFTER = 3  # calls with the same shapes before they are recorded: a memory that still grows is never of one shape for long
+AFTER = (
+    3  # calls with the same shapes before they are recorded: a memory that still grows is never of one shape for long
+)
 MOST = 8  # recordings kept; the one not used longest goes
 
 

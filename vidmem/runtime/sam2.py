@@ -49,8 +49,18 @@ class Spatial:
         import torch
 
         whole = self.places is None
-        layers = self.places.shape[0] if not whole else tokens.shape[0] if tokens.ndim == 2 else 4 if self.keys is None else len(self.keys)
-        at = torch.as_tensor(np.broadcast_to(tokens, (layers, tokens.shape[-1])).copy(), device=self.memory.device).long()
+        layers = (
+            self.places.shape[0]
+            if not whole
+            else tokens.shape[0]
+            if tokens.ndim == 2
+            else 4
+            if self.keys is None
+            else len(self.keys)
+        )
+        at = torch.as_tensor(
+            np.broadcast_to(tokens, (layers, tokens.shape[-1])).copy(), device=self.memory.device
+        ).long()
         memory = self.memory.expand(layers, -1, -1).gather(1, at[..., None].expand(-1, -1, self.memory.shape[2]))
         keys = self.keys
         if keys is not None:
@@ -82,7 +92,9 @@ class Sam2Network(Sam2Host):
         self.model = model.eval().requires_grad_(False).to(self.device)
         self.no_pointer = self.model.no_obj_ptr[0]
         model = self.model  # recorded on a GPU; on a CPU these are the functions themselves
-        self._encode_graph, self._decode_graph, self._memorize_graph = map(Recorded, (model.encode, model.decode, model.memorize))
+        self._encode_graph, self._decode_graph, self._memorize_graph = map(
+            Recorded, (model.encode, model.decode, model.memorize)
+        )
         self._attend_graph = Recorded(lambda feature, keys, memory: model.attend(feature, keys, memory))
         # Not a state of any video: which memories, whoever owns them, hold keys at present.
         self._with_keys: weakref.WeakSet[Spatial] = weakref.WeakSet()
@@ -104,7 +116,11 @@ class Sam2Network(Sam2Host):
         if keys is None:
             attention, memory = self.model.memory_attention, spatial.memory.float()
             whole = spatial.places is None
-            (keys,) = self._run(attention.project, memory) if whole else self._run(attention.project_some, memory, spatial.places)
+            (keys,) = (
+                self._run(attention.project, memory)
+                if whole
+                else self._run(attention.project_some, memory, spatial.places)
+            )
             spatial.keys, spatial.idle = keys, 0
             self._with_keys.add(spatial)
         return keys
@@ -116,7 +132,9 @@ class Sam2Network(Sam2Host):
         codes = [[int(r.tcode) for r in plan.recalls] for plan in plans]
         codes = [[code % config.memories for code in row] for row in codes]  # -1 is the last
         none = torch.zeros(0, config.hidden_dim, device=self.device)
-        pointers = torch.stack([torch.stack([p.entry.pointer for p in plan.pointers]) if plan.pointers else none for plan in plans])
+        pointers = torch.stack(
+            [torch.stack([p.entry.pointer for p in plan.pointers]) if plan.pointers else none for plan in plans]
+        )
         distances = [[p.distance / plan.pointer_norm for p in plan.pointers] for plan in plans]
         distances = torch.tensor(distances, dtype=torch.float32, device=self.device)
         scales = [[r.key_scale for r in plan.recalls] for plan in plans]
@@ -131,7 +149,9 @@ class Sam2Network(Sam2Host):
             return self._run(self._attend_graph, features.feature, keys, memory)[0], []
         queries: list = []
         (out,) = self._run(self.model.attend, features.feature, keys, memory, queries)
-        return out, [self._usage(queries, keys, row, [s.tokens for s in spatials]) for row, spatials in enumerate(recalled)]
+        return out, [
+            self._usage(queries, keys, row, [s.tokens for s in spatials]) for row, spatials in enumerate(recalled)
+        ]
 
     def _usage(self, queries: list, keys, row: int, sizes: list[int]) -> list[Usage]:
         from vidmem.nn.sam2.memory_attention import attention_shares
@@ -162,7 +182,14 @@ class Sam2Network(Sam2Host):
 
         cat = self._torch.cat
         logits, iou, pointers, presence = self._run(
-            self._decode_graph, cat(images), features.skip4, features.skip8, self.put(points), self.put(labels), cat(masks), self.put(given)
+            self._decode_graph,
+            cat(images),
+            features.skip4,
+            features.skip8,
+            self.put(points),
+            self.put(labels),
+            cat(masks),
+            self.put(given),
         )
         if several:
             logits, iou, pointers = logits[:, 1:], iou[:, 1:], pointers[:, 1:]

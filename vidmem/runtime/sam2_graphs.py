@@ -17,7 +17,10 @@ from vidmem.runtime.manifest import Manifest
 from vidmem.runtime.sam2_host import Features, Sam2Host
 from vidmem.types import Candidates, Chosen, ReadPlan, Usage
 
-OPEN_AXES = {"attend": {1: 2, 2: 2, 3: 1, 4: 2, 5: 1, 6: 1, 7: 1, 8: 1, 9: 1}, "decode": {3: 1, 4: 1}}  # tokens, pointers, points
+OPEN_AXES = {
+    "attend": {1: 2, 2: 2, 3: 1, 4: 2, 5: 1, 6: 1, 7: 1, 8: 1, 9: 1},
+    "decode": {3: 1, 4: 1},
+}  # tokens, pointers, points
 EXACT = ("decode", "memorize")  # in float32 on OpenVINO always: together a thirtieth of the time
 HIDDEN = -30000.0  # added to the score of a token that is not there; float16 holds it
 
@@ -46,7 +49,7 @@ class TokenMemory:
     def take(self, tokens: np.ndarray) -> TokenMemory:
         layers, engine = len(self.keys), self.engine
         at = np.broadcast_to(tokens, (layers, tokens.shape[-1])).astype(np.int64)
-        pick = lambda array: engine.take_along(engine.expand(array, (layers, *array.shape[1:])), at[..., None], 1)  # noqa: E731
+        pick = lambda array: engine.take_along(engine.expand(array, (layers, *array.shape[1:])), at[..., None], 1)
         places = np.take_along_axis(np.broadcast_to(self.places, (layers, self.places.shape[1])), at, 1)
         return TokenMemory(engine, pick(self.memory), pick(self.keys), places)
 
@@ -98,13 +101,19 @@ class Sam2Graphs(Sam2Host):
         """(S, S) bool -> (1, 1, S/4, S/4): a convolution of 4x4 with stride 4."""
         side = self.size // 4
         cells = large.reshape(side, 4, side, 4).astype(np.float32)
-        return self.put(np.einsum("aibj,ij->ab", cells, self._constants["mask_weight"][0, 0])[None, None] + self._constants["mask_bias"])
+        return self.put(
+            np.einsum("aibj,ij->ab", cells, self._constants["mask_weight"][0, 0])[None, None]
+            + self._constants["mask_bias"]
+        )
 
     def _read(self, features: Features, plans: list[ReadPlan]) -> tuple:
         """Rows with equally many tokens -> (R, 256, h, w), and of each row the usage, where the plans ask to watch."""
         if self.manifest.objects is None:
             return self._attend(features, plans, None)
-        parts = [self._attend(features, plans[i : i + self.manifest.objects], self.manifest) for i in range(0, len(plans), self.manifest.objects)]
+        parts = [
+            self._attend(features, plans[i : i + self.manifest.objects], self.manifest)
+            for i in range(0, len(plans), self.manifest.objects)
+        ]
         return self.engine.cat([out for out, _ in parts], 0), [used for _, some in parts for used in some]
 
     def _attend(self, features: Features, plans: list[ReadPlan], fixed: Manifest | None) -> tuple:
@@ -133,26 +142,40 @@ class Sam2Graphs(Sam2Host):
             return engine.pad(own, (layers, rows, tokens, channels))
 
         keys, memory = filled_device([line.keys for line in lines]), filled_device([line.memory for line in lines])
-        code, scale, place = filled("code", tokens), filled("scale", tokens), filled("place", len(keys), tokens).swapaxes(0, 1)
-        pointers, distances, pointer_scale = filled("pointers", count, self.no_pointer.shape[0]), filled("distances", count), filled("pointer_scale", count)
+        code, scale, place = (
+            filled("code", tokens),
+            filled("scale", tokens),
+            filled("place", len(keys), tokens).swapaxes(0, 1),
+        )
+        pointers, distances, pointer_scale = (
+            filled("pointers", count, self.no_pointer.shape[0]),
+            filled("distances", count),
+            filled("pointer_scale", count),
+        )
         put = self.put
         out, usage = self.engine.run(
-            "attend", features.feature, keys, memory, *map(put, (code, place, scale, pointers, distances, pointer_scale, bias))
+            "attend",
+            features.feature,
+            keys,
+            memory,
+            *map(put, (code, place, scale, pointers, distances, pointer_scale, bias)),
         )
         out = out[: len(plans)]
         if not plans[0].watch:
             return out, []
         usage, used = self.host(usage), []
         for row, (plan, whole) in enumerate(zip(plans, asked)):
-            own = dict(zip(map(id, plan.recalls), _usage(usage[:, row], [r.entry.payload.tokens for r in plan.recalls])))
-            nothing = lambda r: Usage(np.zeros((len(usage), r.entry.payload.tokens), np.float32), 0.0)  # noqa: E731
+            own = dict(
+                zip(map(id, plan.recalls), _usage(usage[:, row], [r.entry.payload.tokens for r in plan.recalls]))
+            )
+            nothing = lambda r: Usage(np.zeros((len(usage), r.entry.payload.tokens), np.float32), 0.0)
             used.append([own.get(id(recall)) or nothing(recall) for recall in whole.recalls])
         return out, used
 
     def _lines(self, plan: ReadPlan) -> Lines:
         memories, layers = [recall.entry.payload for recall in plan.recalls], len(plan.recalls[0].entry.payload.keys)
         engine, sizes = self.engine, [memory.tokens for memory in memories]
-        join = lambda arrays: engine.cat([engine.expand(a, (layers, *a.shape[1:])) for a in arrays], 1)  # noqa: E731
+        join = lambda arrays: engine.cat([engine.expand(a, (layers, *a.shape[1:])) for a in arrays], 1)
         return Lines(
             join([m.keys for m in memories]),
             join([m.memory for m in memories]),
@@ -169,11 +192,15 @@ class Sam2Graphs(Sam2Host):
         parts = []
         for first in range(0, rows, most):
             own = slice(first, first + most)
-            fill = lambda array: np.concatenate([array, np.repeat(array[:1], most - len(array), 0)]) if len(array) < most else array  # noqa: E731, B023
+            fill = lambda array: (
+                np.concatenate([array, np.repeat(array[:1], most - len(array), 0)]) if len(array) < most else array
+            )
             image = self.engine.cat(images[own] + images[:1] * (most - len(images[own])), 0)
             mask = self.engine.cat(masks[own] + masks[:1] * (most - len(masks[own])), 0)
             asked = (self.put(fill(array)) for array in (points[own].astype(np.float32), labels[own]))
-            out = self.engine.run("decode", image, features.skip4, features.skip8, *asked, mask, self.put(fill(given[own])))
+            out = self.engine.run(
+                "decode", image, features.skip4, features.skip8, *asked, mask, self.put(fill(given[own]))
+            )
             parts.append([self.host(array)[: len(points[own])] for array in out])
         logits, iou, pointers, presence, one, one_iou = (np.concatenate(part) for part in zip(*parts))
         if several:
@@ -192,7 +219,9 @@ class Sam2Graphs(Sam2Host):
             memory, keys = self.engine.run("memorize", features.feature, *map(self.put, (logits, present, binary)))
             places = np.arange(memory.shape[1])[None]
             for i, c in enumerate(some):  # copies, for a view would keep the whole batch
-                tokens = TokenMemory(self.engine, self.engine.copy(memory[i : i + 1]), self.engine.copy(keys[:, i]), places)
+                tokens = TokenMemory(
+                    self.engine, self.engine.copy(memory[i : i + 1]), self.engine.copy(keys[:, i]), places
+                )
                 made.append(Memory(tokens, tokens.nbytes, candidates.pointer[c.row, c.candidate].copy()))
         return made
 
@@ -214,4 +243,6 @@ def _within(plan: ReadPlan, fixed: Manifest) -> ReadPlan:
 def _usage(attention: np.ndarray, sizes: list[int]) -> list[Usage]:
     """attention (layers, M) of one row, means over queries -> of each memory its tokens' shares and its own."""
     pieces = np.split(attention[:, : sum(sizes)], np.cumsum(sizes)[:-1], 1)
-    return [Usage(piece / np.maximum(piece.sum(1, keepdims=True), 1e-12), float(piece.sum(1).mean())) for piece in pieces]
+    return [
+        Usage(piece / np.maximum(piece.sum(1, keepdims=True), 1e-12), float(piece.sum(1).mean())) for piece in pieces
+    ]

@@ -31,10 +31,14 @@ def find_tensorrt(names=("tensorrt", "tensorrt_lean")):
     """-> the module, and whether engines are version-compatible ones. Raises `RuntimeMissing` where none can be imported."""
     for name in names:
         try:
-            return importlib.import_module(name), name == "tensorrt_lean" or os.environ.get("VIDMEM_TENSORRT_COMPATIBLE") == "1"
+            return importlib.import_module(name), name == "tensorrt_lean" or os.environ.get(
+                "VIDMEM_TENSORRT_COMPATIBLE"
+            ) == "1"
         except ImportError:
             continue
-    raise RuntimeMissing("the tensorrt runtime needs tensorrt, or tensorrt_lean with engines built elsewhere: pip install tensorrt")
+    raise RuntimeMissing(
+        "the tensorrt runtime needs tensorrt, or tensorrt_lean with engines built elsewhere: pip install tensorrt"
+    )
 
 
 def machine_version(version: str, compatible: bool) -> str:
@@ -51,10 +55,20 @@ def machine_key(tensorrt: str, device: int = 0) -> dict[str, str]:
             "capability": f"{major}.{minor}"}  # fmt: skip
 
 
-def engine_key(graph: str, sha256: str, manifest: Manifest, machine: dict[str, str], level: int = LEVEL) -> dict[str, str]:
+def engine_key(
+    graph: str, sha256: str, manifest: Manifest, machine: dict[str, str], level: int = LEVEL
+) -> dict[str, str]:
     """graph: its name; sha256: of its ONNX file."""
     shapes = f"size {manifest.size}, objects {manifest.objects}, slots {manifest.slots}, pointers {manifest.pointers}, points {MOST_POINTS}"
-    return {"graph": graph, "onnx": sha256, "precision": manifest.precision, "shapes": shapes, "level": str(level), "vidmem": own_version(), **machine}
+    return {
+        "graph": graph,
+        "onnx": sha256,
+        "precision": manifest.precision,
+        "shapes": shapes,
+        "level": str(level),
+        "vidmem": own_version(),
+        **machine,
+    }
 
 
 def _driver() -> str:
@@ -82,7 +96,9 @@ class TensorRtEngine(DeviceEngine):
         if not torch.cuda.is_available():
             raise ModelError(f"the tensorrt runtime was asked for, but torch {torch.__version__} sees no GPU")
         if manifest.objects is None:
-            raise ModelError(f"{folder} has open shapes; TensorRT takes what `vidmem export --to tensorrt --objects N` writes")
+            raise ModelError(
+                f"{folder} has open shapes; TensorRT takes what `vidmem export --to tensorrt --objects N` writes"
+            )
         super().__init__(f"cuda:{device}")
         self._trt, self._logger = tensorrt, tensorrt.Logger(tensorrt.Logger.WARNING)
         cache = cache or EngineCache(cache_folder() / "engines")
@@ -123,7 +139,10 @@ class TensorRtEngine(DeviceEngine):
             config.set_flag(trt.BuilderFlag.EXCLUDE_LEAN_RUNTIME)  # it is installed where the engine goes
         timing = config.create_timing_cache(cache.timing(machine))
         config.set_timing_cache(timing, False)
-        profile, inputs = builder.create_optimization_profile(), [network.get_input(i) for i in range(network.num_inputs)]
+        profile, inputs = (
+            builder.create_optimization_profile(),
+            [network.get_input(i) for i in range(network.num_inputs)],
+        )
         for tensor in inputs:  # only the number of points is open
             shapes = [tuple(n if have < 0 else have for have in tensor.shape) for n in (1, 3, MOST_POINTS)]
             profile.set_shape(tensor.name, *shapes)
@@ -153,7 +172,9 @@ class Graph:
                  "BOOL": torch.bool, "UINT8": torch.uint8}  # fmt: skip
         self._kinds = {name: kinds[engine.get_tensor_dtype(name).name] for name in names}
         self._lock = threading.Lock()
-        self._recorded: dict[tuple, tuple] = {}  # shapes -> (CUDA graph with its context), inputs, outputs; points alone vary
+        self._recorded: dict[
+            tuple, tuple
+        ] = {}  # shapes -> (CUDA graph with its context), inputs, outputs; points alone vary
 
     def __call__(self, arrays) -> tuple:
         shapes = tuple(tuple(array.shape) for array in arrays)
@@ -173,7 +194,9 @@ class Graph:
             context.set_input_shape(name, shape)
             buffers[name] = torch.zeros(shape, dtype=self._kinds[name], device=self._device)
         for name in self._outputs:
-            buffers[name] = torch.empty(tuple(context.get_tensor_shape(name)), dtype=self._kinds[name], device=self._device)
+            buffers[name] = torch.empty(
+                tuple(context.get_tensor_shape(name)), dtype=self._kinds[name], device=self._device
+            )
         for name, buffer in buffers.items():
             context.set_tensor_address(name, buffer.data_ptr())
         stream = torch.cuda.Stream(self._device)

@@ -12,7 +12,12 @@ class Timed:
     """A `Network` that passes every call on and adds its milliseconds to `timings`; what was encoded ahead costs what it is waited for."""
 
     def __init__(self, network: Network):
-        self.network, self.name, self.runtime, self.competes = Ahead(network), network.name, network.runtime, network.competes
+        self.network, self.name, self.runtime, self.competes = (
+            Ahead(network),
+            network.name,
+            network.runtime,
+            network.competes,
+        )
         self.timings: dict[str, float] = {}
 
     def _timed(self, stage, *args):

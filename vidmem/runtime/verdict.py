@@ -15,7 +15,13 @@ from vidmem.checkpoints import cache_folder
 
 LEAST_IOU = 0.99
 MOST_ERROR = 1e-3  # of a stage in float32, relative to the greatest value
-PACKAGES = {"onnx": "onnxruntime", "openvino": "openvino", "pytorch": "torch", "tensorrt": "tensorrt", "onnx-tensorrt": "onnxruntime-gpu"}
+PACKAGES = {
+    "onnx": "onnxruntime",
+    "openvino": "openvino",
+    "pytorch": "torch",
+    "tensorrt": "tensorrt",
+    "onnx-tensorrt": "onnxruntime-gpu",
+}
 
 
 @dataclass(frozen=True)

@@ -95,7 +95,9 @@ def predict(mean: np.ndarray, covariance: np.ndarray) -> tuple[np.ndarray, np.nd
     """One frame on, at constant velocity."""
     move = np.eye(8) + np.eye(8, k=4)
     h = mean[3]
-    deviation = np.array([POSITION * h, POSITION * h, 1e-2, POSITION * h, VELOCITY * h, VELOCITY * h, 1e-5, VELOCITY * h])
+    deviation = np.array(
+        [POSITION * h, POSITION * h, 1e-2, POSITION * h, VELOCITY * h, VELOCITY * h, 1e-5, VELOCITY * h]
+    )
     return move @ mean, move @ covariance @ move.T + np.diag(deviation**2)
 
 

@@ -60,7 +60,9 @@ class Reading(NamedTuple):
         return self.rows.start + self.choices[0].parent, self.choices[0].candidate
 
 
-def frame_step(network: Network, now: Now, tracks: dict[int, Track], prompts: dict[int, Prompt | None], lag: int | None) -> dict[int, Track]:
+def frame_step(
+    network: Network, now: Now, tracks: dict[int, Track], prompts: dict[int, Prompt | None], lag: int | None
+) -> dict[int, Track]:
     """Follow these objects on this frame, from their state before it -> what becomes of their tracks.
 
     prompts: of each object to follow, what a person says about it here. lag: the search's.
@@ -112,7 +114,9 @@ def share_out(candidates: Candidates, readings: list[Reading]) -> None:
         candidates.mask_logits[reading.best] = logits
 
 
-def take(reading: Reading, candidates: Candidates, now: Now, lag: int | None) -> list[tuple[MemoryBank, Chosen, Verdict]]:
+def take(
+    reading: Reading, candidates: Candidates, now: Now, lag: int | None
+) -> list[tuple[MemoryBank, Chosen, Verdict]]:
     """What was chosen becomes the object's hypotheses -> of each its bank, what it took, and the verdict."""
     track, own, ask, choices = reading
     parents, kept = track.hypotheses, []

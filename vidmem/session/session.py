@@ -43,7 +43,13 @@ class Session:
         """reverse: frames come with falling indices, as in a finite file that is followed from its end to its beginning; banks then
         count time as minus the index, and mirror what they recall. cuts: what counts as a cut between scenes; None: nothing does."""
         self._network, self._make_bank, self._make_search = Timed(network), bank, search
-        self._status, self._max_objects, self._reverse, self._cuts, self._lag = status, max_objects, reverse, cuts, search().lag
+        self._status, self._max_objects, self._reverse, self._cuts, self._lag = (
+            status,
+            max_objects,
+            reverse,
+            cuts,
+            search().lag,
+        )
         self._state, self._undo = Snapshot(), []
         self._shown: FrameResult | None = None  # of the current frame, while nothing changed it
         self._closed = False
@@ -67,7 +73,9 @@ class Session:
             raise ValueError(f"frame {frame.index} came after frame {now.frame_idx}; frames must come in {order}")
         if now is not None and frame.size != now.size:
             came, had = (f"{width}x{height}" for height, width in (frame.size, now.size))
-            raise ValueError(f"frame {frame.index} is {came}, and those before it were {had}; scale it, or make a new session for another stream")
+            raise ValueError(
+                f"frame {frame.index} is {came}, and those before it were {had}; scale it, or make a new session for another stream"
+            )
         prompts = self._due(frame)
         with self._all_or_nothing():
             self._network.take()
@@ -81,7 +89,10 @@ class Session:
             self._follow({obj_id: prompts.get(obj_id) for obj_id in sorted(tracks)})
             result = self._result(began)
         self._undo.clear()
-        unsettled = (*self._state.unsettled, Meta(result.frame_idx, result.size, result.pts_seconds, result.timings, result.cut))
+        unsettled = (
+            *self._state.unsettled,
+            Meta(result.frame_idx, result.size, result.pts_seconds, result.timings, result.cut),
+        )
         if self._lag is not None and len(unsettled) > self._lag + 1:  # nobody asks for settled answers
             settle(self._state.tracks, unsettled[0].frame_idx)
             unsettled = unsettled[1:]
@@ -113,7 +124,10 @@ class Session:
         if not self._lag and self._lag is not None:
             return [self.result()]
         said = {obj_id: dict(track.best.past) for obj_id, track in sorted(tracks.items())}
-        results = [self._collect(meta, {o: past[meta.frame_idx] for o, past in said.items() if meta.frame_idx in past}) for meta in due]
+        results = [
+            self._collect(meta, {o: past[meta.frame_idx] for o, past in said.items() if meta.frame_idx in past})
+            for meta in due
+        ]
         settle(tracks, due[-1].frame_idx)
         return results
 
@@ -130,10 +144,14 @@ class Session:
         obj_id = self._check_id(obj_id)
         prompt = make_prompt(points, labels, box, mask)
         now = self.frame_idx
-        if frame_idx is not None and (type(frame_idx) is bool or not isinstance(frame_idx, (int, np.integer)) or frame_idx < 0):
+        if frame_idx is not None and (
+            type(frame_idx) is bool or not isinstance(frame_idx, (int, np.integer)) or frame_idx < 0
+        ):
             raise PromptError(f"frame_idx is {frame_idx!r}; expected the index of a frame, from 0")
         if frame_idx is not None and now is not None and self._precedes(frame_idx, now):
-            raise PromptError(f"frame_idx {frame_idx} has passed (the session is at {now}); prompt frame {now} or later")
+            raise PromptError(
+                f"frame_idx {frame_idx} has passed (the session is at {now}); prompt frame {now} or later"
+            )
         if now is None or (frame_idx is not None and self._precedes(now, frame_idx)):
             when = -1 if frame_idx is None else frame_idx
             if obj_id in self._state.queued.get(when, {}):
@@ -224,7 +242,11 @@ class Session:
     @property
     def nbytes(self) -> int:
         """Bytes that all memory banks hold now; what hypotheses share counts once."""
-        return sum({id(e): e.held for track in self._state.tracks.values() for bank in track.banks for e in bank.entries()}.values())
+        return sum(
+            {
+                id(e): e.held for track in self._state.tracks.values() for bank in track.banks for e in bank.entries()
+            }.values()
+        )
 
     def memories(self, obj_id: int) -> list[Remembered]:
         """What the object's bank holds, the oldest first, and which of it the next frame would read. Raises `ObjectError` if unknown."""
@@ -233,10 +255,15 @@ class Session:
         if track is None:
             raise ObjectError(f"object {obj_id} is not followed; the session follows {self.followed or 'none'}")
         bank = track.best.bank
-        plan = bank.read(now.clock + 1, now.cue_for(bank)) if now.features is not None or "cue" not in bank.needs else None
+        plan = (
+            bank.read(now.clock + 1, now.cue_for(bank)) if now.features is not None or "cue" not in bank.needs else None
+        )
         read = {id(recall.entry) for recall in plan.recalls} if plan else set()
         entries = sorted(bank.entries(), key=lambda entry: entry.frame_idx)
-        return [Remembered(e.verdict.source_idx, e.verdict, e.prompted, e.payload is not None, id(e) in read) for e in entries]
+        return [
+            Remembered(e.verdict.source_idx, e.verdict, e.prompted, e.payload is not None, id(e) in read)
+            for e in entries
+        ]
 
     def waiting(self) -> dict[int, list[int]]:
         """Frame index -> objects whose prompts still wait for that frame (-1: the next one)."""
@@ -251,7 +278,16 @@ class Session:
             histogram = self._cuts.histogram(frame.image)
             cut = self._cuts.is_cut(before and before.histogram, histogram)
         clock = before.clock + 1 if before else -frame.index if self._reverse else frame.index
-        return Now(int(frame.index), int(clock), frame.size, frame.pts_seconds, features, self._network.describe, cut, histogram)
+        return Now(
+            int(frame.index),
+            int(clock),
+            frame.size,
+            frame.pts_seconds,
+            features,
+            self._network.describe,
+            cut,
+            histogram,
+        )
 
     def _follow(self, prompts: dict[int, Prompt | None]) -> None:
         self._state.tracks.update(frame_step(self._network, self._state.now, self._state.tracks, prompts, self._lag))

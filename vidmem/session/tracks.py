@@ -64,7 +64,9 @@ class Hypothesis:
     bank: MemoryBank
     state: StatusState
     outcome: Outcome | None = None  # on the current frame; None before the first
-    past: tuple[tuple[int, Outcome], ...] = ()  # frames that are not settled, this one last; none if answers settle at once
+    past: tuple[
+        tuple[int, Outcome], ...
+    ] = ()  # frames that are not settled, this one last; none if answers settle at once
 
     def fork(self) -> Hypothesis:
         return Hypothesis(self.bank.fork(), self.state, self.outcome, self.past)
@@ -121,7 +123,9 @@ class Snapshot:
     """A session's state at one moment, for `restore`; holds references to immutable entries, so it is cheap."""
 
     tracks: dict[int, Track] = field(default_factory=dict)
-    queued: dict[int, dict[int, Prompt]] = field(default_factory=dict)  # frame -> object -> prompt; -1: the next frame, whichever it is
+    queued: dict[int, dict[int, Prompt]] = field(
+        default_factory=dict
+    )  # frame -> object -> prompt; -1: the next frame, whichever it is
     now: Now | None = None
     unsettled: tuple[Meta, ...] = ()
 

@@ -36,7 +36,9 @@ class ClipConfig:
     alike: float = 0.35  # chance that a pasted target has a look-alike
     extra: float = 0.3  # chance that something else is pasted into a real clip or a still
     camouflage: float = 0.2  # chance that a pasted object takes on the mean colour of what it is pasted over
-    gradual: float = 0.6  # chance that the target goes, or comes back, over some frames: the newest memory is then a sliver of it
+    gradual: float = (
+        0.6  # chance that the target goes, or comes back, over some frames: the newest memory is then a sliver of it
+    )
 
 
 class Clip(NamedTuple):
@@ -60,7 +62,10 @@ class Motion:
         self.shear, self.lean = rng.normal(0, 0.08, 2), rng.normal(0, 0.03, 2) * gap * strength
         self.flip = rng.random() < 0.5
         amplitude = 0.02 * side * strength * rng.choice([1.0, 1.0, 2.0, 3.0])  # now and then legs and arms bend
-        self.elastic0, self.elastic = rng.normal(0, amplitude, (2, 5, 7)), rng.normal(0, 0.5 * amplitude * min(gap, 2), (2, 5, 7))
+        self.elastic0, self.elastic = (
+            rng.normal(0, amplitude, (2, 5, 7)),
+            rng.normal(0, 0.5 * amplitude * min(gap, 2), (2, 5, 7)),
+        )
         self.jitter = lambda: rng.normal(0, 0.015 * side, 2) * gap * strength
 
     def elsewhere(self, rng) -> None:
@@ -132,7 +137,9 @@ class Panel(NamedTuple):
         if self.round:
             cv2.ellipse(panel, tuple(centre.astype(int).tolist()), tuple(axes.astype(int).tolist()), 0, 0, 360, 1, -1)
         else:
-            cv2.rectangle(panel, tuple((centre - axes).astype(int).tolist()), tuple((centre + axes).astype(int).tolist()), 1, -1)
+            cv2.rectangle(
+                panel, tuple((centre - axes).astype(int).tolist()), tuple((centre + axes).astype(int).tolist()), 1, -1
+            )
         canvas[panel > 0] = self.texture[panel > 0]
         labels[panel > 0] = 0
 
@@ -186,7 +193,11 @@ class ClipGenerator:
         rng = self.rng
         for _ in range(20):
             reel = self._some_still(group) if group else self._some_reel()
-            times = self._times(reel, int(rng.integers(1, 5))) if reel.length > 1 and reel.group == "video" else [int(rng.integers(reel.length))]
+            times = (
+                self._times(reel, int(rng.integers(1, 5)))
+                if reel.length > 1 and reel.group == "video"
+                else [int(rng.integers(reel.length))]
+            )
             ids = reel.objects(times[0])
             if not ids:
                 continue
@@ -202,7 +213,11 @@ class ClipGenerator:
                 alphas.append(mask[window].astype(np.uint8))
             if pixels:
                 return Sprite(pixels, alphas, reel)
-        return self._sprite() if group else Sprite([np.full((40, 40, 3), 90, np.uint8)], [np.ones((40, 40), np.uint8)], reel)
+        return (
+            self._sprite()
+            if group
+            else Sprite([np.full((40, 40, 3), 90, np.uint8)], [np.ones((40, 40), np.uint8)], reel)
+        )
 
     def _view(self, size, mask: np.ndarray | None, scale_range=(0.6, 1.6), gap=1.0, strength=0.5) -> Motion:
         """A camera over a picture of `size` (H, W), around the mask if there is one."""
@@ -219,7 +234,9 @@ class ClipGenerator:
             centre, target = np.array([sw, sh]) * rng.uniform(0.3, 0.7, 2), np.array([w, h]) / 2
         # Keep the view inside the picture at t = 0 where it fits.
         half = np.array([w, h]) / 2 / scale
-        seen = np.clip(centre + (np.array([w, h]) / 2 - target) / scale, half, np.maximum(np.array([sw, sh]) - half, half))
+        seen = np.clip(
+            centre + (np.array([w, h]) / 2 - target) / scale, half, np.maximum(np.array([sw, sh]) - half, half)
+        )
         motion = Motion(rng, (h, w), seen, np.array([w, h]) / 2, scale, gap, strength)
         motion.angle *= 0.4
         return motion
@@ -242,7 +259,9 @@ class ClipGenerator:
 
     def _look(self, image: np.ndarray, labels: np.ndarray, maps) -> tuple[np.ndarray, np.ndarray]:
         border = cv2.BORDER_REFLECT_101
-        return cv2.remap(image, *maps, cv2.INTER_LINEAR, borderMode=border), cv2.remap(labels, *maps, cv2.INTER_NEAREST, borderMode=border)
+        return cv2.remap(image, *maps, cv2.INTER_LINEAR, borderMode=border), cv2.remap(
+            labels, *maps, cv2.INTER_NEAREST, borderMode=border
+        )
 
     # The kinds of clip -----------------------------------------------------------------------------------------------
     def _absence(self) -> Absence:
@@ -274,7 +293,9 @@ class ClipGenerator:
             return self._nothing()
         chosen = rng.permutation(ids)[:2]
         frames = [(reel.image(k), reel.labels(k)) for k in times]
-        return self._shown([(image, _renamed(labels, chosen)) for image, labels in frames], reel, (0.55, 1.3), strength=0.25)
+        return self._shown(
+            [(image, _renamed(labels, chosen)) for image, labels in frames], reel, (0.55, 1.3), strength=0.25
+        )
 
     def _still(self):
         reel, rng = self._some_still(), self.rng
@@ -296,7 +317,11 @@ class ClipGenerator:
         flip = rng.random() < 0.5
         view = self._view(size, frames[0][1] == TARGET, scales, gap, strength)
         view.flip = flip
-        extra = self._sprite(reel.group if reel.length == 1 and rng.random() < 0.5 else None) if rng.random() < self.config.extra else None
+        extra = (
+            self._sprite(reel.group if reel.length == 1 and rng.random() < 0.5 else None)
+            if rng.random() < self.config.extra
+            else None
+        )
         extra_motion = extra and self._sprite_motion(extra, gap)
         cut = self._background() if away.any() and how == "cut" else None
         panel = self._panel() if away.any() else None
@@ -333,7 +358,9 @@ class ClipGenerator:
         target = self._sprite()
         sprites = [(target, TARGET)]
         if rng.random() < self.config.alike:
-            same = self._sprite(target.reel.group) if target.reel.length == 1 and rng.random() < 0.5 else target.alike(rng)
+            same = (
+                self._sprite(target.reel.group) if target.reel.length == 1 and rng.random() < 0.5 else target.alike(rng)
+            )
             sprites.append((same if rng.random() < 0.7 else target, OTHER))
         for _ in range(rng.integers(0, 3)):
             sprites.append((self._sprite(), OTHER if len(sprites) == 1 else 0))
@@ -362,17 +389,26 @@ class ClipGenerator:
 
     def _background(self) -> list[np.ndarray]:
         reel = self._some_reel()
-        times = self._times(reel, 1) if reel.group == "video" else [int(self.rng.integers(reel.length))] * self.config.frames
+        times = (
+            self._times(reel, 1)
+            if reel.group == "video"
+            else [int(self.rng.integers(reel.length))] * self.config.frames
+        )
         first = reel.image(times[0])
         view = self._view(first.shape[:2], None, gap=self._gap())
-        return [cv2.remap(reel.image(k), *view.maps(t), cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT_101) for t, k in enumerate(times)]
+        return [
+            cv2.remap(reel.image(k), *view.maps(t), cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT_101)
+            for t, k in enumerate(times)
+        ]
 
     def _sprite_motion(self, sprite: Sprite, gap: float, share=(0.1, 0.75)) -> Motion:
         h, w = self.config.size
         mask = sprite.alphas[0]
         scale = np.clip(np.exp(self.rng.uniform(*np.log(share))) * h / np.sqrt(mask.sum() * 1.3), 0.1, 2.5)
         y, x = np.nonzero(mask)
-        return Motion(self.rng, (h, w), (x.mean(), y.mean()), np.array([w, h]) * self.rng.uniform(0.15, 0.85, 2), scale, gap)
+        return Motion(
+            self.rng, (h, w), (x.mean(), y.mean()), np.array([w, h]) * self.rng.uniform(0.15, 0.85, 2), scale, gap
+        )
 
     def _tint(self, sprite: Sprite, canvas: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Gain and offset of each colour."""
@@ -382,7 +418,9 @@ class ClipGenerator:
             offset = (canvas.mean((0, 1)) - own) * self.rng.uniform(0.5, 1.0)
         return gain.astype(np.float32), offset.astype(np.float32)
 
-    def _draw(self, canvas, labels, sprite: Sprite, t: int, motion: Motion, label: int, tint=None, shift=(0, 0)) -> None:
+    def _draw(
+        self, canvas, labels, sprite: Sprite, t: int, motion: Motion, label: int, tint=None, shift=(0, 0)
+    ) -> None:
         """Lay a sprite over the canvas; its pixels take `label` (0: nobody's)."""
         pose = min(t, len(sprite.pixels) - 1)
         pixels, mask = sprite.pixels[pose], sprite.alphas[pose]
@@ -392,7 +430,9 @@ class ClipGenerator:
         if not len(rows):
             return
         window = slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1)
-        over = cv2.remap(pixels, maps[0][window], maps[1][window], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE).astype(np.float32)
+        over = cv2.remap(
+            pixels, maps[0][window], maps[1][window], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
+        ).astype(np.float32)
         if tint is not None:
             over = over * tint[0] + tint[1]
         share = alpha[window][..., None]
@@ -406,7 +446,9 @@ class ClipGenerator:
         gain, drift = rng.uniform(0.75, 1.25, 3) * rng.uniform(0.8, 1.2), rng.normal(0, 0.03, 3)
         bias = rng.normal(0, 10)
         for t in range(len(out)):
-            out[t] = (out[t] - 128) * (rng.uniform(0.95, 1.05) * gain * (1 + drift * t)).astype(np.float32) + np.float32(128 + bias)
+            out[t] = (out[t] - 128) * (rng.uniform(0.95, 1.05) * gain * (1 + drift * t)).astype(
+                np.float32
+            ) + np.float32(128 + bias)
             if rng.random() < 0.12:
                 kernel = np.zeros((7, 7), np.float32)
                 angle, reach = rng.uniform(0, np.pi), rng.integers(1, 4)

@@ -54,9 +54,15 @@ def find_reels(folder: str | Path, cache: str | Path) -> list[Reel]:
     Raises `SourceError` for a folder without any, and for frames and masks that do not belong together.
     """
     folder, cache = Path(folder), Path(cache)
-    reels = [reel for place in sorted(p for p in [folder, *folder.rglob("*")] if p.is_dir()) for reel in _reels_of(folder, place, cache)]
+    reels = [
+        reel
+        for place in sorted(p for p in [folder, *folder.rglob("*")] if p.is_dir())
+        for reel in _reels_of(folder, place, cache)
+    ]
     if not reels:
-        raise SourceError(f"{folder} holds no labelled video or still; expected masks/ beside video.mp4, frames/ or images/, or JPEGImages/ with Annotations/")
+        raise SourceError(
+            f"{folder} holds no labelled video or still; expected masks/ beside video.mp4, frames/ or images/, or JPEGImages/ with Annotations/"
+        )
     return reels
 
 
@@ -87,7 +93,9 @@ def _files(folder: Path, suffixes: set[str]) -> dict[str, Path]:
 def _pairs(frames: Path, labels: dict[str, Path]) -> list[tuple[Path, Path]]:
     pairs = [(path, labels[stem]) for stem, path in _files(frames, PICTURE).items() if stem in labels]
     if not pairs:
-        raise SourceError(f"no picture in {frames} has a mask of the same name; expected pairs such as 00000.jpg and 00000.png")
+        raise SourceError(
+            f"no picture in {frames} has a mask of the same name; expected pairs such as 00000.jpg and 00000.png"
+        )
     return pairs
 
 
@@ -117,7 +125,9 @@ def read_labels(path: Path) -> np.ndarray:
 
     with Image.open(path) as picture:
         if picture.mode not in {"P", "L", "1"}:
-            raise SourceError(f"{path} is a PNG of mode {picture.mode}; expected indexed or grey, whose values are object ids")
+            raise SourceError(
+                f"{path} is a PNG of mode {picture.mode}; expected indexed or grey, whose values are object ids"
+            )
         return np.array(picture if picture.mode != "1" else picture.convert("L").point(lambda v: v > 0), np.uint8)
 
 
@@ -125,7 +135,9 @@ def _video(name: str, path: Path, labels: dict[str, Path], cache: Path) -> Reel:
     def read() -> np.ndarray:
         frames, masks = _decode(path), list(labels.values())
         if len(frames) != len(masks):
-            raise SourceError(f"{path} has {len(frames)} frames and {path.parent / 'masks'} {len(masks)} masks; expected one for each frame")
+            raise SourceError(
+                f"{path} has {len(frames)} frames and {path.parent / 'masks'} {len(masks)} masks; expected one for each frame"
+            )
         return np.concatenate([frames, _stacked(masks, frames.shape[1:3], path)[..., None]], -1)
 
     return _kept(name, "video", cache / f"{name.replace('/', '__')}.npy", read)
@@ -139,14 +151,29 @@ def _kept(name: str, group: str, stored: Path, read: Callable[[], np.ndarray]) -
         np.save(part, read())
         part.replace(stored)
     array = np.load(stored, mmap_mode="r")
-    return Reel(name, group, len(array), lambda k: np.ascontiguousarray(array[k, ..., :3]), lambda k: np.ascontiguousarray(array[k, ..., 3]))
+    return Reel(
+        name,
+        group,
+        len(array),
+        lambda k: np.ascontiguousarray(array[k, ..., :3]),
+        lambda k: np.ascontiguousarray(array[k, ..., 3]),
+    )
 
 
 def _stacked(masks: list[Path], size: tuple[int, int], path: Path) -> np.ndarray:
     arrays = [read_labels(mask) for mask in masks]
-    if any(array.shape[0] * size[1] != array.shape[1] * size[0] and abs(array.shape[1] / array.shape[0] - size[1] / size[0]) > 0.02 for array in arrays):
+    if any(
+        array.shape[0] * size[1] != array.shape[1] * size[0]
+        and abs(array.shape[1] / array.shape[0] - size[1] / size[0]) > 0.02
+        for array in arrays
+    ):
         raise SourceError(f"the masks of {path} have another shape than its frames, {size[1]}x{size[0]}")
-    return np.stack([array if array.shape == size else cv2.resize(array, size[::-1], interpolation=cv2.INTER_NEAREST) for array in arrays])
+    return np.stack(
+        [
+            array if array.shape == size else cv2.resize(array, size[::-1], interpolation=cv2.INTER_NEAREST)
+            for array in arrays
+        ]
+    )
 
 
 def _decode(path: Path) -> np.ndarray:
@@ -155,7 +182,9 @@ def _decode(path: Path) -> np.ndarray:
 
     with av.open(str(path)) as container:
         container.streams.video[0].thread_type = "AUTO"
-        return np.stack([_shrunk(frame.to_ndarray(format="rgb24"), cv2.INTER_AREA) for frame in container.decode(video=0)])
+        return np.stack(
+            [_shrunk(frame.to_ndarray(format="rgb24"), cv2.INTER_AREA) for frame in container.decode(video=0)]
+        )
 
 
 def outlined_reels(clips: Path, outlines: Path, cache: Path) -> list[Reel]:
@@ -165,7 +194,11 @@ def outlined_reels(clips: Path, outlines: Path, cache: Path) -> list[Reel]:
     for path in sorted(outlines.glob("*.json")):
         for entry in json.loads(path.read_text()):
             entries.setdefault(entry["clip"], []).append(entry)
-    return [_outlined(clips / clip, sorted(some, key=lambda e: e["frame"]), cache) for clip, some in sorted(entries.items()) if (clips / clip).exists()]
+    return [
+        _outlined(clips / clip, sorted(some, key=lambda e: e["frame"]), cache)
+        for clip, some in sorted(entries.items())
+        if (clips / clip).exists()
+    ]
 
 
 def _outlined(path: Path, entries: list[dict], cache: Path) -> Reel:

@@ -73,7 +73,7 @@ def mask_loss(logits: Tensor, target: Tensor, valid: Tensor) -> Tensor:
 def compete(share: Tensor, clip: Tensor) -> Tensor:
     """Soft aggregation (STM, Oh et al. 2019): rows of one clip share its pixels by the odds of their probabilities, and the
     background's. share (R, 1, h, w); clip (R,). A row that is alone keeps what it has."""
-    odds = (share.clamp(1e-4, 1 - 1e-4) / (1 - share.clamp(1e-4, 1 - 1e-4)))
+    odds = share.clamp(1e-4, 1 - 1e-4) / (1 - share.clamp(1e-4, 1 - 1e-4))
     total = torch.zeros(int(clip.max()) + 1, *share.shape[1:], device=share.device).index_add(0, clip, odds)
     return odds / (1 + total[clip])
 
@@ -133,7 +133,9 @@ class Step:
         batch, frames = images.shape[:2]
         encoded = self._run(model.encode, images.flatten(0, 1))
         feature, skip, key, identity = (x.unflatten(0, (batch, frames)) for x in encoded)
-        enough = ((labels[:, 0] == OTHER).flatten(1).sum(1) >= 100) & torch.from_numpy(rng.random(batch) < 0.7).to(self.device)
+        enough = ((labels[:, 0] == OTHER).flatten(1).sum(1) >= 100) & torch.from_numpy(rng.random(batch) < 0.7).to(
+            self.device
+        )
         rows = [(b, TARGET) for b in range(batch)] + [(b, OTHER) for b in range(batch) if enough[b]]
         clip = torch.tensor([b for b, _ in rows], device=self.device)
         one_of = torch.tensor([obj for _, obj in rows], device=self.device)[:, None, None, None]
@@ -197,7 +199,9 @@ class Step:
                 new = tuple(torch.where(keep, a, b) for a, b in zip(fresh, new))
                 # Older frames join the long read only now and then: the bank may recall them or not. Who was away joins nothing new.
                 if t + 2 < frames and long[0].shape[1] < 4 * coarse[0].shape[1] and rng.random() < 0.5:
-                    long = tuple(torch.cat([a, torch.where(keep, b, a[:, : b.shape[1]])], 1) for a, b in zip(long, older))
+                    long = tuple(
+                        torch.cat([a, torch.where(keep, b, a[:, : b.shape[1]])], 1) for a, b in zip(long, older)
+                    )
         if rng.random() < 0.25:
             soft = share.detach()[:, 0].cpu().numpy()
             asked = [{**correction(m, s > 0.5, rng), "mask": s} for m, s in zip(truth[:, -1], soft)]

@@ -40,7 +40,9 @@ class TrackSink(Sink):
             self.path.write_text("[]", encoding="utf-8")
 
     def write(self, frame: Frame, result: FrameResult) -> None:
-        for obj_id, mask, (x0, y0, x1, y1), score in zip(result.obj_ids.tolist(), result.masks, result.boxes.tolist(), result.scores.tolist()):
+        for obj_id, mask, (x0, y0, x1, y1), score in zip(
+            result.obj_ids.tolist(), result.masks, result.boxes.tolist(), result.scores.tolist()
+        ):
             track = self._tracks.setdefault(obj_id, {})
             if x1 > x0:
                 track[self._frames] = (rle_encode(mask), [x0, y0, x1 - x0, y1 - y0], int(mask.sum()), score)
@@ -119,7 +121,11 @@ SINKS: dict[str, tuple[str, type[Sink]]] = {
 
 
 def open_sinks(
-    names: list[str], folder: Path, frame_rate: Fraction | None = None, ledger: Ledger | None = None, source: Path | None = None
+    names: list[str],
+    folder: Path,
+    frame_rate: Fraction | None = None,
+    ledger: Ledger | None = None,
+    source: Path | None = None,
 ) -> list[Sink]:
     """Sinks by name, in `folder`, which is made.
 

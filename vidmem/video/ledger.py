@@ -33,7 +33,9 @@ class Ledger:
         for name, target in there.items():
             if name not in self.names and PurePosixPath(name).name != PART:
                 what = "is" if name == target else f"holds {name.removeprefix(target + '/')}, which is"
-                raise OutputError(f"{self.folder / target} {what} no result of an earlier run, and stays; choose another --out, or move it away")
+                raise OutputError(
+                    f"{self.folder / target} {what} no result of an earlier run, and stays; choose another --out, or move it away"
+                )
         going = set(there) | ({DONE} & self.names) | parts
         if going:
             for name in sorted(going):
@@ -103,4 +105,6 @@ def check_apart(source: Path, folder: Path, targets: list[str]) -> None:
         path = (Path(folder) / target).resolve()
         same = path == source or (path.exists() and source.exists() and path.samefile(source))
         if same or source in path.parents or path in source.parents:
-            raise OutputError(f"{Path(folder) / target} would be written over the source, {source}; choose another --out")
+            raise OutputError(
+                f"{Path(folder) / target} would be written over the source, {source}; choose another --out"
+            )

@@ -30,14 +30,18 @@ def rle_decode(rle: dict, size: tuple[int, int] | None = None) -> np.ndarray:
         raise ValueError("not a mask as run lengths; expected {'size': [H, W], 'counts': '...'}") from None
     for side in (height, width):
         if isinstance(side, bool) or not isinstance(side, (int, np.integer)) or not 0 <= side <= MOST_PIXELS:
-            raise ValueError(f"a mask with a side of {str(side)[:20] if isinstance(side, str) else type(side).__name__}; expected pixels, at most {MOST_PIXELS}")
+            raise ValueError(
+                f"a mask with a side of {str(side)[:20] if isinstance(side, str) else type(side).__name__}; expected pixels, at most {MOST_PIXELS}"
+            )
     if size is not None and (height, width) != tuple(size):
         raise ValueError(f"a mask of {width}x{height} pixels; expected {size[1]}x{size[0]}")
     pixels = int(height) * int(width)
     if pixels > MOST_PIXELS:
         raise ValueError(f"a mask of {width}x{height} pixels; expected at most {MOST_PIXELS} in all")
     if not isinstance(counts, str) or len(counts) > LONGEST * (pixels + 2):
-        raise ValueError(f"counts of type {type(counts).__name__}, longer than a mask of {width}x{height} can have; expected COCO's compressed text")
+        raise ValueError(
+            f"counts of type {type(counts).__name__}, longer than a mask of {width}x{height} can have; expected COCO's compressed text"
+        )
     runs = _unpack(counts)
     if (runs.size and (runs.min() < 0 or runs.max() > pixels)) or int(runs.sum()) != pixels:
         raise ValueError(f"runs that do not fill a mask of {height}x{width}; expected {pixels} pixels in all")

@@ -33,7 +33,9 @@ def writing(path: Path):
         yield
     except OSError as error:
         if error.errno == errno.ENOSPC:
-            raise OutputError(f"the disk is full while writing {path}; frames written before are kept: free some space") from error
+            raise OutputError(
+                f"the disk is full while writing {path}; frames written before are kept: free some space"
+            ) from error
         raise OutputError(f"{path} cannot be written ({error.strerror or error}); choose another folder") from error
 
 
@@ -86,7 +88,10 @@ class OverlaySink(Sink):
         # An absolute path: FFmpeg takes what stands before a colon for a protocol.
         self._container = av.open(str(self.path.absolute()), "w", format=self.container, options=self.muxing)
         self._stream = self._container.add_stream(self.codec, rate=self._rate, options=self.options)
-        self._stream.height, self._stream.width = image.shape[0] + image.shape[0] % 2, image.shape[1] + image.shape[1] % 2
+        self._stream.height, self._stream.width = (
+            image.shape[0] + image.shape[0] % 2,
+            image.shape[1] + image.shape[1] % 2,
+        )
         self._stream.pix_fmt = self.pixels
         self._stream.codec_context.time_base = Fraction(1, self.clock)
 
@@ -218,7 +223,12 @@ class RleSink(LineSink):
                 result.obj_ids, result.masks, result.boxes, result.scores, result.object_logits, result.status
             )
         ]  # fmt: skip
-        line = {"frame_idx": result.frame_idx, "pts_seconds": result.pts_seconds, "size": list(result.size), "objects": objects}
+        line = {
+            "frame_idx": result.frame_idx,
+            "pts_seconds": result.pts_seconds,
+            "size": list(result.size),
+            "objects": objects,
+        }
         return [json.dumps(line)]
 
 

@@ -52,7 +52,9 @@ class Source:
         self._running: Iterator[Frame] | None = None
         first = next(self._read(start=0), None)
         if first is None:
-            raise SourceError(f"{path} holds no frame that can be decoded{self._why()}; check the file, or fetch it again")
+            raise SourceError(
+                f"{path} holds no frame that can be decoded{self._why()}; check the file, or fetch it again"
+            )
         full = max(first.size)
         self.scale = min(1.0, max_size / full) if max_size else 1.0
         """Pixels of a `Frame` per pixel of the file; below 1 when `max_size` shrinks it."""
@@ -135,24 +137,32 @@ class VideoFile(Source):
 
         try:
             # An absolute path: FFmpeg takes what stands before a colon for a protocol.
-            container = av.open(str(self.path.absolute()), options={"format_whitelist": FORMATS, "protocol_whitelist": "file"}, metadata_errors="replace")
+            container = av.open(
+                str(self.path.absolute()),
+                options={"format_whitelist": FORMATS, "protocol_whitelist": "file"},
+                metadata_errors="replace",
+            )
         except (av.error.FFmpegError, OSError) as error:
-            raise SourceError(f"{self.path} is not a video that FFmpeg can read ({_reason(error)}); expected a video file") from None
+            raise SourceError(
+                f"{self.path} is not a video that FFmpeg can read ({_reason(error)}); expected a video file"
+            ) from None
         with container:
             if not _moving(container):
                 kinds = ", ".join(sorted({s.type for s in container.streams} - {"video"})) or "a still cover"
                 raise SourceError(f"{self.path} has no picture, only {kinds}; expected a file with a video stream")
             stream = _moving(container)[0]
             if stream.codec_context is None:
-                raise SourceError(f"{self.path} has pictures in a format that this FFmpeg does not know; convert it to H.264")
+                raise SourceError(
+                    f"{self.path} has pictures in a format that this FFmpeg does not know; convert it to H.264"
+                )
             stream.thread_type = "AUTO"
             stream.codec_context.options = {"max_pixels": str(MOST_PIXELS)}  # a damaged header may announce any size
             self.frame_rate = rate = stream.average_rate or stream.guessed_rate
             self._announced = stream.frames
             if not self._announced and container.duration and rate:
                 self._announced = round(container.duration / 1_000_000 * rate)
-            self._seen = index = 0
-            for frame in self._decode(container, stream):
+            self._seen = 0
+            for index, frame in enumerate(self._decode(container, stream)):
                 pts = frame.time
                 if pts is None and rate:
                     pts = float(index / rate)
@@ -160,8 +170,7 @@ class VideoFile(Source):
                     image = _upright(frame)
                     self._check(f"frame {index} of {self.path}", image)
                     yield Frame(index, pts, image)
-                index += 1
-                self._seen = index
+                self._seen = index + 1
 
     def _decode(self, container, stream) -> Iterator:
         """Frames of every packet that can be decoded; what cannot is noted in `problems`."""
@@ -194,7 +203,9 @@ class VideoFile(Source):
                 if packet is None:  # a generator that raised is spent; a new one reads on behind the bad stretch
                     packets = container.demux(stream)
                 if bad > 10_000:  # demuxers that fail for ever
-                    self.problems.append(f"{self.path.name}: reading stopped after {self._seen} frames: {_reason(error)}")
+                    self.problems.append(
+                        f"{self.path.name}: reading stopped after {self._seen} frames: {_reason(error)}"
+                    )
                     return
         if bad:
             self._note(bad, where)
@@ -215,7 +226,9 @@ class VideoFile(Source):
         elif not listed and seconds is not None and container.duration and len(container.streams) == 1:
             # With sound the container's length is no measure, for sound may go on after the picture.
             announced = container.duration / 1_000_000
-            last = float(1 / stream.average_rate) if stream.average_rate else 0.0  # a frame is shown for a while: at 1 fps, for a second
+            last = (
+                float(1 / stream.average_rate) if stream.average_rate else 0.0
+            )  # a frame is shown for a while: at 1 fps, for a second
             if announced - seconds - last > 0.5:
                 self.problems.append(
                     f"{self.path.name}: the file was cut off: it announces {announced:.2f} s, "
@@ -224,14 +237,18 @@ class VideoFile(Source):
 
     def _note(self, packets: int, where: float | None) -> None:
         at = "" if where is None else f" near {where:.2f} s"
-        self.problems.append(f"{self.path.name}: {packets} unreadable packet(s){at} skipped, after frame {self._seen - 1}")
+        self.problems.append(
+            f"{self.path.name}: {packets} unreadable packet(s){at} skipped, after frame {self._seen - 1}"
+        )
 
 
 class ImageFolder(Source):
     def __init__(self, path: Path, start: int, end: int | None, max_size: int | None):
         files = [path] if path.is_file() else [p for p in path.iterdir() if _is_image(p)]
         if path.is_file() and (count := look(path)[1]) > 1:
-            raise SourceError(f"{path} is an animation of {count} frames; save them as a video, or as a folder of images")
+            raise SourceError(
+                f"{path} is an animation of {count} frames; save them as a video, or as a folder of images"
+            )
         self.files = sorted(files, key=natural_key)
         if not self.files:
             raise SourceError(f"{path} holds no images; expected files such as {', '.join(sorted(IMAGE_SUFFIXES)[:5])}")
@@ -244,7 +261,11 @@ class ImageFolder(Source):
             pixels, pictures = look(file)
             image = _load_image(file) if 0 < pixels <= MOST_PIXELS else None
             if image is None:
-                why = "not a readable image" if pixels <= MOST_PIXELS else f"an image of {pixels} pixels, more than {MOST_PIXELS}"
+                why = (
+                    "not a readable image"
+                    if pixels <= MOST_PIXELS
+                    else f"an image of {pixels} pixels, more than {MOST_PIXELS}"
+                )
                 self.problems.append(f"{file.name}: {why}, skipped")
                 continue
             if pictures > 1:
@@ -314,10 +335,16 @@ def open_video(source, *, start: int = 0, end: int | None = None, max_size: int 
     try:
         kind = os.stat(path)
     except (OSError, ValueError) as error:
-        why = "does not exist" if isinstance(error, FileNotFoundError) else f"cannot be opened ({getattr(error, 'strerror', error)})"
+        why = (
+            "does not exist"
+            if isinstance(error, FileNotFoundError)
+            else f"cannot be opened ({getattr(error, 'strerror', error)})"
+        )
         raise SourceError(f"{shown(str(path))} {why}; expected a video file or a folder of images") from None
     if not path.is_dir() and not path.is_file():
-        raise SourceError(f"{path} is a pipe or a device, which may never end; expected a video file or a folder of images")
+        raise SourceError(
+            f"{path} is a pipe or a device, which may never end; expected a video file or a folder of images"
+        )
     if path.is_file() and kind.st_size == 0:
         raise SourceError(f"{path} is empty (0 bytes); expected a video file")
     kind = ImageFolder if path.is_dir() or path.suffix.lower() in IMAGE_SUFFIXES else VideoFile

@@ -29,7 +29,9 @@ class SameConv(nn.Sequential):
 
     def __init__(self, cin: int, cout: int, kernel: int, stride: int = 1, groups: int = 1, active: bool = True):
         pad = 0 if stride > 1 else kernel // 2
-        super().__init__(nn.Conv2d(cin, cout, kernel, stride, pad, groups=groups, bias=False), nn.BatchNorm2d(cout, eps=1e-3))
+        super().__init__(
+            nn.Conv2d(cin, cout, kernel, stride, pad, groups=groups, bias=False), nn.BatchNorm2d(cout, eps=1e-3)
+        )
         self.before, self.active = (kernel - stride) // 2 if stride > 1 else 0, active
         self.after = kernel - stride - self.before if stride > 1 else 0
         self.depthwise = groups > 1
@@ -38,7 +40,9 @@ class SameConv(nn.Sequential):
         if self.after:
             x = F.pad(x, (self.before, self.after) * 2)
         if self.depthwise and torch.is_autocast_enabled(x.device.type) and x.device.type == "cpu":
-            with torch.autocast("cpu", enabled=False):  # bfloat16 depthwise gradients are four times slower than float32 there
+            with torch.autocast(
+                "cpu", enabled=False
+            ):  # bfloat16 depthwise gradients are four times slower than float32 there
                 x = super().forward(x.float())
         else:
             x = super().forward(x)
@@ -75,7 +79,7 @@ class Backbone(nn.Module):
                 cin = cout
         self.blocks = nn.ModuleList(blocks)
 
-    def train(self, mode: bool = True) -> "Backbone":
+    def train(self, mode: bool = True) -> Backbone:
         super().train(mode)
         for module in self.modules():
             if isinstance(module, nn.BatchNorm2d):
@@ -100,7 +104,9 @@ class Backbone(nn.Module):
 
     def load_imagenet(self, tensors: dict[str, Tensor]) -> None:
         """Take the published checkpoint's tensors; those of its classifier are left out."""
-        self.load_state_dict({theirs_to_ours(k): v for k, v in tensors.items() if not k.startswith(("_conv_head", "_bn1", "_fc"))})
+        self.load_state_dict(
+            {theirs_to_ours(k): v for k, v in tensors.items() if not k.startswith(("_conv_head", "_bn1", "_fc"))}
+        )
 
 
 def theirs_to_ours(name: str) -> str:

@@ -24,19 +24,35 @@ class MaskDecoder(nn.Module):
         self.memory = nn.Conv2d(conditioned_dim, width, 3, padding=1, bias=False)
         self.prompt = nn.Conv2d(PROMPT_CHANNELS, 16, 3, 2, 1)
         self.prompt8 = nn.Conv2d(16, width, 3, padding=1, bias=False)
-        self.context = nn.Sequential(conv_bn(width, width, 3, 2), nn.ReLU(), Residual(width, width), Residual(width, width))
+        self.context = nn.Sequential(
+            conv_bn(width, width, 3, 2), nn.ReLU(), Residual(width, width), Residual(width, width)
+        )
         self.stage8 = nn.Sequential(Residual(2 * width, width), Residual(width, width))
         # Of both reads: share of object, best match with object, with background; then the two cosines with the descriptors.
         value = (conditioned_dim - 2) // 2
-        self.matches = [value - 4, value - 2, value - 1, 2 * value - 4, 2 * value - 2, 2 * value - 1, 2 * value, 2 * value + 1]
-        self.up, self.prompt4 = nn.Conv2d(width, skip_dim, 1), nn.Conv2d(PROMPT_CHANNELS, skip_dim, 3, padding=1, bias=False)
+        self.matches = [
+            value - 4,
+            value - 2,
+            value - 1,
+            2 * value - 4,
+            2 * value - 2,
+            2 * value - 1,
+            2 * value,
+            2 * value + 1,
+        ]
+        self.up, self.prompt4 = (
+            nn.Conv2d(width, skip_dim, 1),
+            nn.Conv2d(PROMPT_CHANNELS, skip_dim, 3, padding=1, bias=False),
+        )
         self.stage4 = Residual(skip_dim, skip_dim)
         self.mask = nn.Conv2d(skip_dim, masks, 3, padding=1)
         self.coarse = nn.Conv2d(width, masks, 1)
         self.score = nn.Sequential(nn.Linear(2 * width + 4, 64), nn.ReLU(), nn.Linear(64, masks))
         self.presence = nn.Sequential(nn.Linear(2 * width + 2 * MATCHES + 2, 96), nn.ReLU(), nn.Linear(96, 1))
 
-    def forward(self, feature: Tensor, skip: Tensor, conditioned: Tensor, prompt: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def forward(
+        self, feature: Tensor, skip: Tensor, conditioned: Tensor, prompt: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
         """feature (1 or R, F, h, w), skip (1 or R, S, 2h, 2w), conditioned (R, D, h, w), prompt (R, 6, 2h, 2w) ->
         mask logits (R, K, 2h, 2w), IoU logits (R, K), object logit (R,)."""
         asked = self.prompt8(F.relu(self.prompt(prompt)))

@@ -76,5 +76,5 @@ def export(model: Nano, folder: Path) -> None:
     for name, (module, inputs, axes, outputs) in graphs.items():
         torch.onnx.export(
             module, inputs, str(folder / f"{name}.onnx"), input_names=list(axes), output_names=outputs,
-            dynamic_axes={k: v for k, v in axes.items()}, opset_version=OPSET, dynamo=False,
+            dynamic_axes=dict(axes.items()), opset_version=OPSET, dynamo=False,
         )  # fmt: skip

@@ -62,7 +62,9 @@ class MemoryAttention(nn.Module):
 
     def __init__(self, temperature: float = 16.0, reach: float = 6.0):
         super().__init__()
-        self.blocks = 1  # queries are read in so many parts; an export sets it, so that scores stay in a processor's cache
+        self.blocks = (
+            1  # queries are read in so many parts; an export sets it, so that scores stay in a processor's cache
+        )
         self.log_temperature = nn.Parameter(torch.tensor([math.log(temperature)] * 2))
         self.log_reach = nn.Parameter(torch.tensor(math.log(reach)))  # tokens: the Gaussian's standard deviation
 
@@ -82,7 +84,9 @@ class MemoryAttention(nn.Module):
             first = block * count
             some = query[:, first : first + count] if block < self.blocks - 1 else query[:, first:]
             similarity = some @ across
-            most.append(similarity.detach().amax(-1, keepdim=True))  # the ratio below does not depend on it: no gradient to follow
+            most.append(
+                similarity.detach().amax(-1, keepdim=True)
+            )  # the ratio below does not depend on it: no gradient to follow
             parts.append((similarity - most[-1]).exp() @ counted)
         read, best = torch.cat(parts, 1), (torch.cat(most, 1) + offset) / temperature
         read = read[..., :-1] / read[..., -1:]
@@ -91,7 +95,9 @@ class MemoryAttention(nn.Module):
         share = read[..., -1:].clamp(1e-4, 1 - 1e-4)
         return torch.cat([read, best, best + share.log() / temperature, best + (1 - share).log() / temperature], -1)
 
-    def forward(self, key: Tensor, coarse: Tensor, long_key: Tensor, long_value: Tensor, new_key: Tensor, new_value: Tensor) -> Tensor:
+    def forward(
+        self, key: Tensor, coarse: Tensor, long_key: Tensor, long_value: Tensor, new_key: Tensor, new_value: Tensor
+    ) -> Tensor:
         """key (1 or R, C, h, w) and coarse (1 or R, h*w/4, C + I) of the current frame, long_key (1 or R, N, C + I), long_value
         (R, N, V + 1), new_key (1 or R, h*w, C), new_value (R, h*w, V + 1) -> conditioned (R, 2 * (V + 4) + 2, h, w). Keys know
         nothing of objects: rows that remember the same frame share them, and then also their scores, which are most of the work."""

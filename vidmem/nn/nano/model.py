@@ -35,7 +35,7 @@ class NanoConfig:
         return asdict(self)
 
     @classmethod
-    def from_dict(cls, values: dict) -> "NanoConfig":
+    def from_dict(cls, values: dict) -> NanoConfig:
         """Raises `ValueError` for what is no architecture of ours; nothing of that size exists yet."""
         names = {f.name for f in fields(cls)}
         if not isinstance(values, dict) or set(values) != names:
@@ -58,10 +58,14 @@ class Nano(nn.Module):
     def encode(self, image: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         return self.encoder(image)
 
-    def attend(self, key: Tensor, coarse: Tensor, long_key: Tensor, long_value: Tensor, new_key: Tensor, new_value: Tensor) -> Tensor:
+    def attend(
+        self, key: Tensor, coarse: Tensor, long_key: Tensor, long_value: Tensor, new_key: Tensor, new_value: Tensor
+    ) -> Tensor:
         return self.memory_attention(key, coarse, long_key, long_value, new_key, new_value)
 
-    def decode(self, feature: Tensor, skip: Tensor, conditioned: Tensor, prompt: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def decode(
+        self, feature: Tensor, skip: Tensor, conditioned: Tensor, prompt: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
         """As `MaskDecoder.forward`, with the IoU as 0..1."""
         mask_logits, iou_logits, object_logit = self.mask_decoder(feature, skip, conditioned, prompt)
         return mask_logits, torch.sigmoid(iou_logits), object_logit

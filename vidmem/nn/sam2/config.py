@@ -33,7 +33,9 @@ class Sam2Config:
     def at(self, image_size: int) -> Sam2Config:
         """The same network on another input size. Raises `ValueError` unless it is a multiple of 32, from 64 to 4096."""
         if image_size % 32 or not 64 <= image_size <= 4096:
-            raise ValueError(f"image_size={image_size}; expected a multiple of 32, at least 64 and at most 4096 (it was trained at 1024)")
+            raise ValueError(
+                f"image_size={image_size}; expected a multiple of 32, at least 64 and at most 4096 (it was trained at 1024)"
+            )
         return replace(self, image_size=image_size)
 
 
@@ -43,7 +45,12 @@ _BASE_PLUS = replace(
     _TINY, embed_dim=112, num_heads=2, stages=(2, 3, 16, 3), global_blocks=(12, 16, 20), background_size=(14, 14)
 )
 _LARGE = replace(
-    _BASE_PLUS, embed_dim=144, stages=(2, 6, 36, 4), global_blocks=(23, 33, 43), windows=(8, 4, 16, 8), background_size=(7, 7)
+    _BASE_PLUS,
+    embed_dim=144,
+    stages=(2, 6, 36, 4),
+    global_blocks=(23, 33, 43),
+    windows=(8, 4, 16, 8),
+    background_size=(7, 7),
 )
 _SIZES = {"tiny": _TINY, "small": _SMALL, "base-plus": _BASE_PLUS, "large": _LARGE}
 

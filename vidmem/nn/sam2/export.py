@@ -45,7 +45,9 @@ class Encode(nn.Module):
 
     def forward(self, image: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """As `Sam2.encode`."""
-        return tuple(out.float() for out in self.model.encode(image))  # whatever the products are in, borders are float32
+        return tuple(
+            out.float() for out in self.model.encode(image)
+        )  # whatever the products are in, borders are float32
 
 
 class Attend(nn.Module):
@@ -58,8 +60,17 @@ class Attend(nn.Module):
         self.register_buffer("key_bias", attention.key_bias().detach())  # (layers, 1, 256)
 
     def forward(
-        self, feature: Tensor, keys: Tensor, memory: Tensor, code: Tensor, place: Tensor, scale: Tensor,
-        pointers: Tensor, distances: Tensor, pointer_scale: Tensor, bias: Tensor,
+        self,
+        feature: Tensor,
+        keys: Tensor,
+        memory: Tensor,
+        code: Tensor,
+        place: Tensor,
+        scale: Tensor,
+        pointers: Tensor,
+        distances: Tensor,
+        pointer_scale: Tensor,
+        bias: Tensor,
     ) -> tuple[Tensor, Tensor]:
         """feature (1, 256, h, w), keys (layers, R, M, 256) and memory (layers, R, M, 64) of M spatial tokens, code (R, M) int64
         rows of `maskmem_tpos_enc`, place (layers, R, M) int64 in the frame, scale (R, M) key factors, pointers (R, P, 256),
@@ -67,7 +78,9 @@ class Attend(nn.Module):
         not there -> conditioned (R, 256, h, w), and the mean attention (layers, R, M + 4 P) of a sample of queries."""  # fmt: skip
         model, attention = self.model, self.model.memory_attention
         tokens, codes = model._pointer_tokens(pointers, distances)
-        pointer_keys = _scaled(attention.project_pointers(tokens, codes), pointer_scale.repeat_interleave(4, 1), self.key_bias[:, None])
+        pointer_keys = _scaled(
+            attention.project_pointers(tokens, codes), pointer_scale.repeat_interleave(4, 1), self.key_bias[:, None]
+        )
         x = feature.flatten(2).transpose(1, 2) + 0.1 * attention.query_code
         total = model.config.grid**2
         blocks = [min(QUERIES, total - first) for first in range(0, total, QUERIES)]
@@ -128,15 +141,22 @@ MODULES = {"encode": Encode, "attend": Attend, "decode": Decode, "memorize": Mem
 def constants(model: Sam2) -> dict[str, np.ndarray]:
     """What the host does itself: an object's first frame, and a mask that is the answer."""
     down = model.mask_downsample
-    tensors = {"no_mem_embed": model.no_mem_embed, "no_obj_ptr": model.no_obj_ptr, "mask_weight": down.weight, "mask_bias": down.bias}
+    tensors = {
+        "no_mem_embed": model.no_mem_embed,
+        "no_obj_ptr": model.no_obj_ptr,
+        "mask_weight": down.weight,
+        "mask_bias": down.bias,
+    }
     return {name: tensor.detach().float().numpy() for name, tensor in tensors.items()}
 
 
-def example(config: Sam2Config, graph: str, rows: int, tokens: int, pointers: int, points: int = 3) -> tuple[Tensor, ...]:
+def example(
+    config: Sam2Config, graph: str, rows: int, tokens: int, pointers: int, points: int = 3
+) -> tuple[Tensor, ...]:
     """Inputs of a graph, of these sizes."""
     g, layers, total = config.grid, config.attention_layers, tokens + 4 * pointers
     random = torch.Generator().manual_seed(0)
-    rand = lambda *shape: torch.rand(*shape, generator=random)  # noqa: E731
+    rand = lambda *shape: torch.rand(*shape, generator=random)
     feature, zeros = rand(1, 256, g, g), lambda *shape: torch.zeros(shape, dtype=torch.int64)
     if graph == "encode":
         return (torch.zeros(1, config.image_size, config.image_size, 3, dtype=torch.uint8),)

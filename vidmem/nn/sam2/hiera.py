@@ -13,7 +13,9 @@ from vidmem.nn.sam2.config import Sam2Config
 def to_windows(x: Tensor, side: int) -> Tensor:
     """(B, h, w, C) -> (B * windows, side, side, C); zeros fill the lower and right edge."""
     height, width = x.shape[1:3]
-    x = F.pad(x, (0, 0, 0, (side - width % side) % side, 0, (side - height % side) % side))  # exporters round -width % side wrongly
+    x = F.pad(
+        x, (0, 0, 0, (side - width % side) % side, 0, (side - height % side) % side)
+    )  # exporters round -width % side wrongly
     return x.unflatten(2, (-1, side)).unflatten(1, (-1, side)).transpose(2, 3).flatten(0, 2)
 
 

@@ -73,7 +73,9 @@ class Layer(nn.Module):
         self.linear1, self.linear2 = nn.Linear(dim, 2048), nn.Linear(2048, dim)
         self.norm1, self.norm2, self.norm3 = (nn.LayerNorm(dim) for _ in range(3))
 
-    def forward(self, x: Tensor, keys: Tensor, memory: Tensor, cos: Tensor, sin: Tensor, queries: list | None = None) -> Tensor:
+    def forward(
+        self, x: Tensor, keys: Tensor, memory: Tensor, cos: Tensor, sin: Tensor, queries: list | None = None
+    ) -> Tensor:
         """queries: a list that takes the queries of the cross-attention, for `attention_shares`."""
         x = x + self.self_attn(self.norm1(x), cos, sin)
         if queries is not None:

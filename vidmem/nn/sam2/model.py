@@ -51,8 +51,15 @@ class Sam2(nn.Module):
         return feature + self.no_mem_embed[..., None].transpose(1, 2)
 
     def gather(
-        self, keys: list[list[Tensor]], memory: list[list[Tensor]], codes: list[list[int]], pointers: Tensor, distances: Tensor,
-        places: list[list[Tensor | None]] | None = None, scales: list[list[float]] | None = None, pointer_scales: Tensor | None = None,
+        self,
+        keys: list[list[Tensor]],
+        memory: list[list[Tensor]],
+        codes: list[list[int]],
+        pointers: Tensor,
+        distances: Tensor,
+        places: list[list[Tensor | None]] | None = None,
+        scales: list[list[float]] | None = None,
+        pointer_scales: Tensor | None = None,
     ) -> tuple[Tensor, Tensor]:
         """Lay out what R rows recall, S spatial memories and P pointers each, for `attend`.
 
@@ -71,7 +78,9 @@ class Sam2(nn.Module):
             pointer_keys = factor * (pointer_keys - bias) + bias
         dtype = keys[0][0].dtype
         spatial = sum(one.shape[2] for one in keys[0])
-        out = pointer_keys.new_empty(*pointer_keys.shape[:2], spatial + pointer_keys.shape[2], pointer_keys.shape[3], dtype=dtype)
+        out = pointer_keys.new_empty(
+            *pointer_keys.shape[:2], spatial + pointer_keys.shape[2], pointer_keys.shape[3], dtype=dtype
+        )
         out[:, :, spatial:] = pointer_keys
         cos, sin = attention.cos.to(dtype), attention.sin.to(dtype)
         added = attention.time_keys(self.maskmem_tpos_enc[:, 0, 0]).to(dtype)  # (layers, codes, 1, 256)
@@ -91,7 +100,10 @@ class Sam2(nn.Module):
                     scale = scales[row][slot]
                     place.mul_(scale).add_((1 - scale) * (here * bias + turn * quarter_turn(bias)))
         if places is None or all(at is None for row in places for at in row):
-            memories = [torch.cat([*(m[0] for m in row), row_tokens.to(row[0].dtype)]) for row, row_tokens in zip(memory, tokens)]
+            memories = [
+                torch.cat([*(m[0] for m in row), row_tokens.to(row[0].dtype)])
+                for row, row_tokens in zip(memory, tokens)
+            ]
             return out, torch.stack(memories)
         layers = len(attention.layers)
         rows = [
@@ -114,7 +126,14 @@ class Sam2(nn.Module):
         return tokens, codes.repeat_interleave(self.config.hidden_dim // dim, 1)
 
     def decode(
-        self, conditioned: Tensor, skip4: Tensor, skip8: Tensor, points: Tensor, labels: Tensor, mask: Tensor, given: Tensor
+        self,
+        conditioned: Tensor,
+        skip4: Tensor,
+        skip8: Tensor,
+        points: Tensor,
+        labels: Tensor,
+        mask: Tensor,
+        given: Tensor,
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """conditioned (R, 256, h, w), points (R, P, 2) in input pixels, labels (R, P) with -1 for no point, mask (R, 1, 4h,
         4w) logits, given (R,) bool whether there is a mask -> logits (R, 4, 4h, 4w), IoU (R, 4), pointers (R, 4, 256),
@@ -122,7 +141,12 @@ class Sam2(nn.Module):
         positive, pointers are the learned one for absence; the caller makes the chosen mask `NO_OBJECT`."""
         encoder = self.sam_prompt_encoder
         logits, iou, tokens, presence = self.sam_mask_decoder(
-            conditioned, encoder.image_position(), encoder.points(points, labels), encoder.mask(mask, given), skip4, skip8
+            conditioned,
+            encoder.image_position(),
+            encoder.points(points, labels),
+            encoder.mask(mask, given),
+            skip4,
+            skip8,
         )
         pointers = self.mark_absent(self.obj_ptr_proj(tokens), presence > 0)
         return logits, iou, pointers, presence
