@@ -9,8 +9,8 @@ import pytest
 from vidmem import Report, track
 from vidmem.errors import ObjectError, PromptError, SourceError
 from vidmem.memory import Recent
+from vidmem.networks.fake import FakeNetwork
 from vidmem.prompts import PromptAt
-from vidmem.runtime.fake import FakeNetwork
 from vidmem.search import Greedy, Tree
 from vidmem.session import Session
 from vidmem.types import Frame, Status
