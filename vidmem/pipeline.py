@@ -28,7 +28,7 @@ class Report:
     statuses: dict[int, Counter] = field(default_factory=dict)
     """obj_id -> frames in each `Status`."""
     problems: list[str] = field(default_factory=list)
-    """What of the source could not be read and was skipped."""
+    """What of the source could not be read and was skipped, or not be kept in a file."""
     step_ms: deque[float] = field(default_factory=lambda: deque(maxlen=10_000))
     """The last 10,000 frames' milliseconds in `Session.step`."""
 
@@ -70,8 +70,9 @@ def track(
     began = time.perf_counter()
     visible = sys.stderr.isatty() if progress is None else progress
     bar = tqdm(total=getattr(source, "frame_count", None), unit="frame", disable=not visible, dynamic_ncols=True)
+    sinks = list(sinks)
     try:
-        with bar, WriteBehind(list(sinks)) as writer:
+        with bar, WriteBehind(sinks) as writer:
             for p in prompts:
                 session.add(p.obj_id, points=p.points, labels=p.labels, box=p.box, mask=p.mask, frame_idx=p.frame_idx)
             frames, waiting = prefetch(source), deque()
@@ -91,6 +92,7 @@ def track(
     finally:
         report.seconds = time.perf_counter() - began
         report.problems += getattr(source, "problems", [])
+        report.problems += [problem for sink in sinks for problem in getattr(sink, "problems", ())]
     late = {frame: ids for frame, ids in session.waiting().items() if frame >= 0}
     if late and not report.interrupted:
         frame_idx, obj_ids = next(iter(late.items()))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
+from vidmem.cli.looks import look_options, make_look
 from vidmem.cli.options import bank_options, make_tracker
 from vidmem.errors import OutputError, PromptError
 
@@ -48,6 +49,8 @@ def batch(args) -> int:
         tracker.search,
         save,
         args.max_size,
+        make_look(args),
+        args.sound,
     )
     del tracker
     crew = (
@@ -111,5 +114,6 @@ def add_batch_command(commands, common) -> None:
         metavar="ADDRESS",
         help="actors of a Ray cluster instead of processes here; local: a cluster of this machine alone",
     )
+    look_options(p)
     bank_options(p)
     p.set_defaults(run=batch)

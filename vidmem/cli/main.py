@@ -9,6 +9,7 @@ from pathlib import Path
 from vidmem.cli.batch import add_batch_command
 from vidmem.cli.doctor import doctor
 from vidmem.cli.engines import add_engine_commands
+from vidmem.cli.looks import look_options, make_look
 from vidmem.cli.models import models
 from vidmem.cli.options import bank_options, make_tracker, numbers
 from vidmem.errors import PromptError, VidmemError
@@ -50,7 +51,9 @@ def track(args) -> int:
     with vidmem.open_video(args.source, start=args.start, end=args.end, max_size=args.max_size) as video:
         tracker = make_tracker(args)
         names = [name for name in args.save.split(",") if name]
-        sinks = open_sinks(names, args.out, video.frame_rate, Ledger(args.out), args.source)
+        look = make_look(args).of(prompts)
+        sound = args.source if args.sound else None
+        sinks = open_sinks(names, args.out, video.frame_rate, Ledger(args.out), args.source, look, sound)
         scaled = [prompt.scaled(video.scale) for prompt in prompts]
         try:
             with tracker.session() as session:
@@ -131,6 +134,7 @@ def build_parser() -> argparse.ArgumentParser:
     p.add_argument("--start", type=int, default=0, help="index of the first frame")
     p.add_argument("--end", type=int, help="index after the last frame")
     p.add_argument("--max-size", type=int, help="shrink frames to this longer side, pixels")
+    look_options(p)
     bank_options(p)
     p.set_defaults(run=track)
 
