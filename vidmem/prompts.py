@@ -143,7 +143,7 @@ def merge(old: Prompt | None, new: Prompt) -> Prompt:
     return Prompt(np.concatenate([old.points, new.points]), np.concatenate([old.labels, new.labels]), old.box, None)
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class PromptAt:
     """A prompt and where it belongs; `frame_idx` None is the first frame that comes."""
 
@@ -157,6 +157,11 @@ class PromptAt:
     """What the object is called in what is written; None: its number."""
     color: tuple[int, int, int] | None = None
     """RGB, 0..255; None: one that goes with its number."""
+
+    def __repr__(self) -> str:
+        given = [name for name in ("points", "box", "mask") if getattr(self, name) is not None]
+        when = "the first frame" if self.frame_idx is None else f"frame {self.frame_idx}"
+        return f"PromptAt(object {self.label or self.obj_id}, {when}: {', '.join(given) or 'nothing'})"
 
     def scaled(self, scale: float) -> PromptAt:
         """The same prompt on frames that were scaled by this factor (`--max-size`)."""

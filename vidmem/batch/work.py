@@ -10,7 +10,7 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -58,13 +58,11 @@ class Worker:
     """Holds the model; does items one after another. What goes wrong with an item is its result, never an exception."""
 
     def __init__(self, settings: Settings):
-        from vidmem.catalogue.tracker import Tracker, load
+        from vidmem.catalogue.tracker import load
 
         _one_thread_each(settings.load.get("threads") or 1)
         tracker = load(**settings.load)
-        self.tracker = Tracker(
-            tracker.network, settings.bank or tracker.bank, settings.search or tracker.search, tracker.why
-        )
+        self.tracker = replace(tracker, bank=settings.bank or tracker.bank, search=settings.search or tracker.search)
         self.settings = settings
         self.source, self.out = place(settings.source), place(settings.out)
 

@@ -80,12 +80,12 @@ def literal(text: str):
 
 
 def make_tracker(args):
-    from vidmem.catalogue.tracker import Tracker, load
+    from vidmem.catalogue.tracker import load
 
     tracker = load(
         args.model, runtime=args.runtime, bank=args.bank, search=args.search, device=args.device, threads=args.threads,
         weights=args.weights, image_size=args.image_size, precision=args.precision,
     )  # fmt: skip
-    return Tracker(
-        tracker.network, changed(args, "bank", tracker.bank), changed(args, "search", tracker.search), tracker.why
+    return dataclasses.replace(
+        tracker, bank=changed(args, "bank", tracker.bank), search=changed(args, "search", tracker.search)
     )

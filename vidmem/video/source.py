@@ -18,6 +18,7 @@ import numpy as np
 from vidmem.errors import SourceError
 from vidmem.names import shown
 from vidmem.types import Frame
+from vidmem.video.places import Sequence
 
 # What FFmpeg may take a file for, whatever its name. Playlists (HLS, DASH, concat, SDP ...) would open other files and addresses, and
 # FFmpeg draws any text as a terminal's screen.
@@ -30,7 +31,7 @@ IMAGE_FORMATS = ("PNG", "JPEG", "BMP", "TIFF", "WEBP", "PPM", "JPEG2000")
 IMAGE_SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".ppm", ".pgm", ".jp2"}
 
 
-class Source:
+class Source(Sequence):
     """An iterator of `Frame` and a context manager. Made by `open_video`; both kinds differ in `_read` alone.
 
     Each `iter()` begins again at `start`.
@@ -62,6 +63,11 @@ class Source:
         """(H, W) of every frame, after rotation and `max_size`."""
         self.problems.clear()
 
+    def __repr__(self) -> str:
+        count = "" if self.frame_count is None else f", {self.frame_count} frames"
+        rate = "" if self.frame_rate is None else f" at {float(self.frame_rate):g} fps"
+        return f"{type(self).__name__}({self.path.name}, {self.size[1]}x{self.size[0]}{count}{rate})"
+
     def _why(self) -> str:
         return f" ({self.problems[0]})" if self.problems else ""
 
@@ -70,23 +76,18 @@ class Source:
         raise NotImplementedError
 
     def __iter__(self) -> Iterator[Frame]:
-        self.close()
+        self._stop()
         self.problems.clear()
         self._running = self._frames()
         return self._running
 
     def _frames(self) -> Iterator[Frame]:
-        import cv2
-
         last = -1
         for frame in self._read(self._start):
             if self._end is not None and frame.index >= self._end:
                 break
             last = frame.index
-            if self.scale != 1.0:
-                small = cv2.resize(frame.image, self.size[::-1], interpolation=cv2.INTER_AREA)
-                frame = Frame(frame.index, frame.pts_seconds, small)
-            yield frame
+            yield self._scaled(frame)
         if last >= 0:
             return
         if self._start < self._seen:  # images that are there, but none that can be read
@@ -97,6 +98,14 @@ class Source:
         raise SourceError(
             f"start={self._start} is past the end: {self.path} has {self._seen} frames (0 to {self._seen - 1}){self._why()}"
         )
+
+    def _scaled(self, frame: Frame) -> Frame:
+        import cv2
+
+        if self.scale == 1.0:
+            return frame
+        small = cv2.resize(frame.image, self.size[::-1], interpolation=cv2.INTER_AREA)
+        return Frame(frame.index, frame.pts_seconds, small)
 
     _seen = 0  # frames decoded by the last `_read`; of a folder, its images
     _full: tuple[int, int] | None = None  # (H, W) of the first frame in the file
@@ -112,6 +121,10 @@ class Source:
 
     def close(self) -> None:
         """Let the file go. Iterating again opens it again."""
+        self._stop()
+        self._leave_cursor()
+
+    def _stop(self) -> None:
         if self._running is not None:
             self._running.close()
             self._running = None
@@ -243,6 +256,8 @@ class VideoFile(Source):
 
 
 class ImageFolder(Source):
+    _stride = 0
+
     def __init__(self, path: Path, start: int, end: int | None, max_size: int | None):
         files = [path] if path.is_file() else [p for p in path.iterdir() if _is_image(p)]
         if path.is_file() and (count := look(path)[1]) > 1:
