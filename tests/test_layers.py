@@ -22,6 +22,7 @@ LAYERS = [
     ["session", "video"],
     ["catalogue"],
     ["pipeline"],
+    ["directions"],
     ["evaluation", "compat", "batch", "__init__"],
     ["cli"],
     ["__main__"],

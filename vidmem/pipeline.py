@@ -95,6 +95,7 @@ def track(
         prompts = load_prompts(prompts) if isinstance(prompts, (str, Path)) else list(prompts)
         if any(said is not None for said in (points, labels, box, mask)):
             prompts.append(PromptAt(1, None, points, labels, box, mask))
+        check_reach(source, prompts)
         if session is None:
             if not prompts:
                 raise PromptError("nothing to track; give box=, points= or mask=, or prompts= for several objects")
@@ -107,6 +108,22 @@ def track(
             sinks += open_sinks(names, out, rate, Ledger(out), path, look.of(prompts), path if sound else None)
             report.files = [out / SINKS[name][0] for name in names]
         return run(source, session, prompts, sinks, progress, report)
+
+
+def check_reach(source, prompts: Iterable[PromptAt]) -> None:
+    """Raises `PromptError` for a prompt on a frame that will not come, and `SourceError` for images of several sizes: before any work.
+    Sources that cannot tell, such as iterables of frames, are not asked."""
+    reach = getattr(source, "reach", None)
+    if reach is None:
+        return
+    late = [p for p in prompts if p.frame_idx is not None]
+    first, last = reach(count=bool(late))
+    for p in late:
+        if not first <= p.frame_idx <= last:
+            raise PromptError(
+                f"the prompt of object {p.obj_id} waits for frame {p.frame_idx}, but frames {first} to {last} are read; "
+                "give a frame that exists"
+            )
 
 
 def run(
@@ -174,10 +191,11 @@ def _write(results, waiting: deque, writer: WriteBehind, report: Report) -> None
     for result in results:
         frame = waiting.popleft()
         writer.write(frame, result)
-        _count(report, result)
+        count(report, result)
 
 
-def _count(report: Report, result) -> None:
+def count(report: Report, result) -> None:
+    """Add a frame's result to the report."""
     report.frames += 1
     for obj_id, status in zip(result.obj_ids.tolist(), result.status):
         report.statuses.setdefault(obj_id, Counter())[status] += 1

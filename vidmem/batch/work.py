@@ -167,7 +167,8 @@ def failure(error: BaseException) -> dict:
     said = str(error) if isinstance(error, VidmemError) else f"internal error, {type(error).__name__}: {error}"
     if isinstance(error, MemoryError):
         said = "out of memory; use fewer --workers or --streams, or a smaller --max-size"
-    return {"state": "failed", "error": shown(" ".join(said.split()))}
+    code = error.exit_code if isinstance(error, VidmemError) else 1
+    return {"state": "failed", "error": shown(" ".join(said.split())), "exit_code": code}
 
 
 def _mask_hash(path: Path) -> str:

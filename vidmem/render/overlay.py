@@ -55,9 +55,9 @@ def overlay(image: np.ndarray, result: Seen, look: Look = Look()) -> np.ndarray:
         texts.append((caption(written(look, obj_id), status, score), (x0, y0 - 2), tint))
     if labels:
         for text, at, tint in texts:
-            _text(out, text, at, tint, letters)
+            write_text(out, text, at, tint, letters)
         for line, (text, tint) in enumerate(unseen):
-            _text(out, text, (4, round((line + 1) * 1.5 * letters) + 4), tint, letters)
+            write_text(out, text, (4, round((line + 1) * 1.5 * letters) + 4), tint, letters)
     return out
 
 
@@ -84,7 +84,7 @@ def _font(letters: int):
     return ImageFont.load_default(letters)  # comes with Pillow; ASCII alone, as OpenCV's own, and easier to read
 
 
-def _text(image: np.ndarray, text: str, at: tuple[int, int], tint, letters: int) -> None:
+def write_text(image: np.ndarray, text: str, at: tuple[int, int], tint, letters: int) -> None:
     """On a plate in the object's colour, so that it can be read over anything; `at` is the plate's lower left corner, which is moved
     where it would leave the picture."""
     from PIL import Image, ImageDraw

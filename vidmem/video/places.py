@@ -1,12 +1,17 @@
-"""A source as a sequence: `len(video)`, `video[7]`, `video[-1]`, `video[10:20]`."""
+"""A source as a sequence: `len(video)`, `video[7]`, `video[-1]`, `video[10:20]`; and how far it reaches, before anything is decoded."""
 
 from __future__ import annotations
 
 import operator
 from collections.abc import Iterator
+from pathlib import Path
 
 from vidmem.errors import SourceError
 from vidmem.types import Frame
+
+IMAGE_FORMATS = ("PNG", "JPEG", "BMP", "TIFF", "WEBP", "PPM", "JPEG2000")
+LAST = 1 << 62  # the number of frames where nobody knows it
+ORIENTATION = 0x0112  # EXIF
 
 
 class Sequence:
@@ -57,3 +62,27 @@ class Sequence:
         if self._cursor is not None:
             self._cursor[0].close()
         self._cursor = None
+
+    def reach(self, count: bool = True) -> tuple[int, int]:
+        """Index of the first and of the last frame that iteration may give, without decoding; of the last an upper bound. count: look at the
+        file's packets for it. Raises `SourceError` for what is known to be impossible."""
+        return self._start, min(self._end or LAST, self._count() if count else LAST) - 1
+
+
+def check_sizes(folder: Path, files: list[Path]) -> None:
+    """Raises `SourceError` for images of several sizes; only their headers are read."""
+    from PIL import Image
+
+    first: dict[tuple[int, int], Path] = {}
+    for file in files:
+        try:
+            with Image.open(file, formats=IMAGE_FORMATS) as image:
+                turned = image.getexif().get(ORIENTATION, 1) > 4
+                first.setdefault(image.size[::-1] if turned else image.size, file)
+        except Exception:  # damaged; reading says so
+            continue
+        if len(first) > 1:
+            (one, other), (name, odd) = first, (file.name for file in first.values())
+            raise SourceError(
+                f"{folder} holds images of {one[0]}x{one[1]} ({name}) and of {other[0]}x{other[1]} ({odd}); scale them to one size"
+            )

@@ -18,7 +18,7 @@ import numpy as np
 from vidmem.errors import SourceError
 from vidmem.names import shown
 from vidmem.types import Frame
-from vidmem.video.places import Sequence
+from vidmem.video.places import IMAGE_FORMATS, LAST, Sequence, check_sizes
 
 # What FFmpeg may take a file for, whatever its name. Playlists (HLS, DASH, concat, SDP ...) would open other files and addresses, and
 # FFmpeg draws any text as a terminal's screen.
@@ -27,7 +27,6 @@ FORMATS = (
     "dv,nut,rm,swf,wtv,nsv,roq,bink,mjpeg,dnxhd,dirac,h263,h261,cavsvideo,vvc,mp3,aac,wav,flac,ac3"
 )
 MOST_PIXELS = 1 << 26  # of a frame: 8192x8192, 200 MB in RGB
-IMAGE_FORMATS = ("PNG", "JPEG", "BMP", "TIFF", "WEBP", "PPM", "JPEG2000")
 IMAGE_SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".ppm", ".pgm", ".jp2"}
 
 
@@ -254,9 +253,27 @@ class VideoFile(Source):
             f"{self.path.name}: {packets} unreadable packet(s){at} skipped, after frame {self._seen - 1}"
         )
 
+    def _count(self) -> int:
+        import av
+
+        try:
+            with av.open(
+                str(self.path.absolute()), options={"format_whitelist": FORMATS, "protocol_whitelist": "file"}
+            ) as container:
+                return sum(1 for packet in container.demux(_moving(container)[0]) if packet.size) or LAST
+        except (av.error.FFmpegError, OSError):  # damaged somewhere: nobody knows
+            return LAST
+
 
 class ImageFolder(Source):
     _stride = 0
+
+    def _count(self) -> int:
+        return len(self.files)
+
+    def reach(self, count: bool = True) -> tuple[int, int]:
+        check_sizes(self.path, self.files[self._start : self._end])
+        return super().reach()
 
     def __init__(self, path: Path, start: int, end: int | None, max_size: int | None):
         files = [path] if path.is_file() else [p for p in path.iterdir() if _is_image(p)]
@@ -285,6 +302,8 @@ class ImageFolder(Source):
                 continue
             if pictures > 1:
                 self.problems.append(f"{file.name}: an animation, of which only the first picture is read")
+            if self._end is not None and index >= self._end:
+                return  # its size is nobody's business
             self._check(str(file), image)
             yield Frame(index, None, image)
 
