@@ -46,6 +46,11 @@ def bank_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--precision", choices=("fp32", "bf16"), help="of the products (default: fp32, or what auto finds)"
     )
+    parser.add_argument(
+        "--clean",
+        action=argparse.BooleanOptionalAction,
+        help="drop stray parts of masks and fill small holes (default: on nano, not on SAM 2, which is equal to the original)",
+    )
     for kind, table in (("bank", BANKS), ("search", SEARCHES)):
         for name in dict.fromkeys(f.name for policy in table.values() for f in dataclasses.fields(policy)):
             parser.add_argument(
@@ -80,12 +85,11 @@ def literal(text: str):
 
 
 def make_tracker(args):
-    from vidmem.catalogue.tracker import Tracker, load
+    from vidmem.catalogue.tracker import load
 
     tracker = load(
         args.model, runtime=args.runtime, bank=args.bank, search=args.search, device=args.device, threads=args.threads,
-        weights=args.weights, image_size=args.image_size, precision=args.precision,
+        weights=args.weights, image_size=args.image_size, precision=args.precision, clean=args.clean,
     )  # fmt: skip
-    return Tracker(
-        tracker.network, changed(args, "bank", tracker.bank), changed(args, "search", tracker.search), tracker.why
-    )
+    bank, search = changed(args, "bank", tracker.bank), changed(args, "search", tracker.search)
+    return dataclasses.replace(tracker, bank=bank, search=search)
