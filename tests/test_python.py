@@ -33,7 +33,7 @@ def picture(channel: int) -> np.ndarray:
 
 def test_a_bank_and_a_search_are_named(tracker, monkeypatch):
     made = []
-    monkeypatch.setattr("vidmem.catalogue.tracker.Session", lambda *args: made.append(args))
+    monkeypatch.setattr("vidmem.catalogue.tracker.Session", lambda *args, **more: made.append(args))
     tracker.session(bank="surprise", search="tree")
     tracker.session(bank=Surprise())
     tracker.session()

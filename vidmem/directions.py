@@ -141,6 +141,5 @@ def _joined(frame: Frame, back: FrameResult | None, forth: FrameResult | None, b
     return replace(
         base,
         **{name: stacked(name) for name in arrays},
-        status=tuple(parts[n][0].status[i] for _, n, i in rows),
-        search=tuple(parts[n][0].search[i] for _, n, i in rows),
+        **{name: tuple(getattr(parts[n][0], name)[i] for _, n, i in rows) for name in ("status", "search", "rivals")},
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
 import os
@@ -10,7 +11,7 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -62,7 +63,8 @@ class Worker:
 
         _one_thread_each(settings.load.get("threads") or 1)
         tracker = load(**settings.load)
-        self.tracker = replace(tracker, bank=settings.bank or tracker.bank, search=settings.search or tracker.search)
+        bank, search = settings.bank or tracker.bank, settings.search or tracker.search
+        self.tracker = dataclasses.replace(tracker, bank=bank, search=search)
         self.settings = settings
         self.source, self.out = place(settings.source), place(settings.out)
 

@@ -80,6 +80,11 @@ def bank_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--precision", choices=("fp32", "bf16"), help="of the products (default: fp32, or what auto finds)"
     )
+    parser.add_argument(
+        "--clean",
+        action=argparse.BooleanOptionalAction,
+        help="drop stray parts of masks and fill small holes (default: on nano, not on SAM 2, which is equal to the original)",
+    )
     for kind, table in (("bank", BANKS), ("search", SEARCHES)):
         for name in dict.fromkeys(f.name for policy in table.values() for f in dataclasses.fields(policy)):
             parser.add_argument(f"--{kind}-{name.replace('_', '-')}", metavar="VALUE", help=argparse.SUPPRESS)
@@ -114,8 +119,7 @@ def make_tracker(args):
 
     tracker = load(
         args.model, runtime=args.runtime, bank=args.bank, search=args.search, device=args.device, threads=args.threads,
-        weights=args.weights, image_size=args.image_size, precision=args.precision,
+        weights=args.weights, image_size=args.image_size, precision=args.precision, clean=args.clean,
     )  # fmt: skip
-    return dataclasses.replace(
-        tracker, bank=changed(args, "bank", tracker.bank), search=changed(args, "search", tracker.search)
-    )
+    bank, search = changed(args, "bank", tracker.bank), changed(args, "search", tracker.search)
+    return dataclasses.replace(tracker, bank=bank, search=search)
