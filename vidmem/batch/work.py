@@ -46,6 +46,11 @@ class Settings:
     def of(self, item: Item) -> str:
         """A hash of all that decides what the results of an item look like, but for the video itself."""
         said = {k: v for k, v in asdict(self).items() if k not in ("source", "out", "bank", "search", "load")}
+        if (self.look, self.sound) == (
+            Look(),
+            True,
+        ):  # as before there was a choice: what was done then is not done again
+            del said["look"], said["sound"]
         load = {k: str(v) for k, v in self.load.items() if k not in ("threads", "device") and v is not None}
         masks = [Path(item.base) / p["mask"] for p in item.prompts if isinstance(p.get("mask"), str)] + (
             [Path(item.mask)] if item.mask else []

@@ -120,7 +120,8 @@ def track(args) -> int:
             if report.frames:
                 print(report.summary())
                 print(f"runtime: {tracker.why or tracker.network.runtime}")
-                first, *others = [str(args.out.resolve() / SINKS[name][0]) for name in names]
+                files = [SINKS[name][0] for name in sorted(names, key=lambda name: name != "overlay")]
+                first, *others = [str(args.out.resolve() / file) for file in files]  # the one to look at first
                 print(f"results: {first}" + (f", and {', '.join(map(os.path.basename, others))}" if others else ""))
     if report.interrupted:
         print(f"interrupted after {report.frames} frames; what was written is whole", file=sys.stderr)
