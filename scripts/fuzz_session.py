@@ -33,7 +33,7 @@ import numpy as np
 
 import vidmem
 from vidmem.catalogue.tracker import MODELS, Tracker
-from vidmem.errors import ObjectError, PromptError, SessionClosed
+from vidmem.errors import FrameError, ObjectError, PromptError, SessionClosed
 from vidmem.memory import BANKS
 from vidmem.networks.fake import FakeNetwork
 from vidmem.search import SEARCHES, Tree
@@ -42,7 +42,7 @@ from vidmem.types import Frame, FrameResult
 H, W = 60, 90
 COLOURS = ((220, 30, 30), (30, 220, 30), (30, 30, 220))
 STAGES = ("encode", "attend", "decode", "memorize")
-EXPECTED = (PromptError, ObjectError, ValueError)
+EXPECTED = (PromptError, ObjectError, FrameError)
 
 
 class Broken(Exception):
@@ -191,7 +191,7 @@ class Sequence:
         make = bad_frame(self.chance, self.at)
         try:
             frame = make()
-        except ValueError as error:
+        except FrameError as error:
             self.refused[type(error).__name__] += 1
             return
         self.both(lambda s, which: s.step(frame), shared=True)

@@ -193,7 +193,7 @@ def test_eval_says_what_it_cannot_read_or_write(data, tmp_path, capsys):
         (["--box", BOX, "--prompts", "p.json"], "not both"),
         (["--prompts", "none.json"], "does not exist"),
         (["--mask", "none.png"], "does not exist"),
-        (["--box", BOX, "--weights", "none"], "weights none: there is no such file or folder"),
+        (["--box", BOX, "--weights", "none"], "weights none: there is no such folder"),
         (["--box", BOX, "--device", "tpu"], "no device 'tpu'; choose from: cpu, cuda"),
         (["--box", BOX, "--save", ""], "cannot save 'nothing'; choose from: overlay"),
         (["--box", BOX, "--save", " , "], "cannot save 'nothing'"),
