@@ -286,7 +286,7 @@ class AppVisit(threading.Thread):
                 self.reached = "what was taken home"
 
 
-def killed_apps(scratch: Path, kills: int, chance: random.Random, frames: int = 60) -> dict:
+def killed_apps(scratch: Path, kills: int, chance: random.Random, frames: int = 12) -> dict:
     import httpx
 
     temporary = scratch / "tmp"
