@@ -238,13 +238,16 @@ def whole_project(data: bytes) -> bool:
         return False
 
 
+STAGES = ("nothing", "an upload", "tracking", "an export", "what was taken home")
+
+
 class AppVisit(threading.Thread):
     """A visitor's way through the app, in its own thread until the app is killed under it; `brought` is what was taken home."""
 
     def __init__(self, base: str, upload: bytes, name: str):
         super().__init__(daemon=True)
         self.base, self.upload, self.name_of_it, self.brought, self.refused = base, upload, name, None, []
-        self.reached = "nothing"
+        self.reached = STAGES[0]
 
     def run(self) -> None:
         import httpx
@@ -268,18 +271,18 @@ class AppVisit(threading.Thread):
             if answer.status_code != 200:
                 self.refused.append(f"{path}: {answer.text[:200]}")
 
-        while True:
-            say("video", content=self.upload, params={"name": self.name_of_it})
+        while True:  # again and again, so that a late kill also meets an early stage
             self.reached = "an upload"
+            say("video", content=self.upload, params={"name": self.name_of_it})
             if error := done()["error"]:
                 self.refused.append(f"{self.name_of_it}: {error}")
                 return
             say("prompt", {"frame_idx": 0, "obj_id": 1, "box": [10, 10, 40, 40]})
-            say("track", {"from": 0})
             self.reached = "tracking"
+            say("track", {"from": 0})
             done()
-            say("export/project")
             self.reached = "an export"
+            say("export/project")
             if name := done().get("file"):
                 answer = client.get(f"{visit}/export/{name}")
                 self.brought = answer.content
@@ -294,6 +297,7 @@ def killed_apps(scratch: Path, kills: int, chance: random.Random, frames: int = 
     make_clip(scratch / "clip.mp4", frames)
     clip, home, count = (scratch / "clip.mp4").read_bytes(), None, Counter()
     faults, lost, left, doubled, half = [], [], [], 0, []
+    opened = taken = 0
 
     def begin():
         with socket.socket() as probe:
@@ -324,11 +328,16 @@ def killed_apps(scratch: Path, kills: int, chance: random.Random, frames: int = 
         takes_project = home is not None and number % 2 == 1
         visitor = AppVisit(base, home if takes_project else clip, "p.vidmem.zip" if takes_project else "clip.mp4")
         visitor.start()
-        time.sleep(chance.uniform(0.1, 9.0))
+        stage, until = chance.choice(STAGES), time.monotonic() + 60
+        while STAGES.index(visitor.reached) < STAGES.index(stage) and visitor.is_alive() and time.monotonic() < until:
+            time.sleep(0.01)
+        time.sleep(chance.uniform(0.0, 0.2))
         process.kill()
         process.wait()
         visitor.join(60)
         count[visitor.reached] += 1
+        opened += takes_project and visitor.reached not in STAGES[:2]
+        taken += visitor.brought is not None
         if visitor.refused:
             (lost if takes_project else faults).extend(visitor.refused)
         if visitor.brought is not None:
@@ -344,7 +353,7 @@ def killed_apps(scratch: Path, kills: int, chance: random.Random, frames: int = 
     process.terminate()
     process.wait(30)
     left.extend(path.name for path in temporary.glob("vidmem-app-*"))
-    return {"kills": kills, "killed_in": dict(count), "half_written": half, "doubled": doubled, "lost": lost, "left_behind": left, "faults": faults}  # fmt: skip
+    return {"kills": kills, "killed_in": dict(count), "taken_home": taken, "opened_again": opened, "half_written": half, "doubled": doubled, "lost": lost, "left_behind": left, "faults": faults}  # fmt: skip
 
 
 OF = {"track": killed_tracks, "batch": killed_batches, "app": killed_apps}
@@ -366,7 +375,7 @@ def main(argv: list[str] | None = None) -> int:
         value
         for result in said.values()
         for key, value in result.items()
-        if key not in ("kills", "of_drivers", "of_workers", "killed_in")
+        if key not in ("kills", "of_drivers", "of_workers", "killed_in", "taken_home", "opened_again")
     )
     print(
         json.dumps({"seed": args.seed, "kills": sum(result["kills"] for result in said.values()), "bad": bad, **said})
