@@ -1,4 +1,4 @@
-"""Nothing is sent anywhere, and nothing is kept where nobody asked for it: what engines would do by themselves is switched off."""
+"""What an engine does beside its work: it reports nothing, keeps nothing where nobody asked for it, and does not hang in a forked process."""
 
 import json
 import os
@@ -70,3 +70,39 @@ def test_ray_is_told_to_report_nothing(monkeypatch):
     with pytest.raises(Begun):
         RayCrew(None, 1, "local")
     assert seen == ["0"]
+
+
+FORK = """
+import os, time
+import numpy as np
+import vidmem
+image = np.zeros((64, 96, 3), np.uint8)
+
+def go():
+    session = tracker.session()
+    session.add(1, box=(8, 8, 24, 24))
+    session.step(image)
+
+tracker = vidmem.load("nano", runtime="onnx", threads=1)
+go()
+child = os.fork()
+if not child:
+    go()
+    os._exit(7)
+until = time.monotonic() + 60
+while time.monotonic() < until:
+    done, status = os.waitpid(child, os.WNOHANG)
+    if done:
+        raise SystemExit(0 if os.waitstatus_to_exitcode(status) == 7 else "the child broke")
+    time.sleep(0.05)
+os.kill(child, 9)
+raise SystemExit("the child hangs")
+"""
+
+
+@pytest.mark.skipif(
+    not hasattr(os, "fork") or not (ROOT / "models/nano/encode.onnx").is_file(), reason="no fork, or no nano weights"
+)
+def test_a_process_that_was_forked_after_a_step_can_step(tmp_path):
+    """As `multiprocessing` does by default on Linux before Python 3.14: with one thread there is none that the child lacks."""
+    run(FORK, tmp_path)
