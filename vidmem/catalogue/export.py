@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import tempfile
+from contextlib import contextmanager
 from importlib import metadata
 from pathlib import Path
 
@@ -11,11 +12,13 @@ from vidmem.catalogue.choose import FAMILY_OF, pick
 from vidmem.engines.manifest import NAME, Manifest
 from vidmem.errors import ModelError, OutputError, RuntimeMissing
 from vidmem.installed import cache_folder, file_hash
+from vidmem.names import shown
 from vidmem.networks.family import OPSET, Wish
 
 TARGETS = ("onnx", "openvino", "tensorrt")
 PRECISIONS = ("fp32", "fp16", "bf16")
 SIZE = 1024  # pixels a side of a network whose input has a size
+PROBE = 1 << 20  # bytes that a disk with room takes
 
 
 def export_model(
@@ -44,19 +47,54 @@ def export_model(
             "graphs for OpenVINO hold float32; choose bf16 when they are loaded: --runtime openvino --precision bf16"
         )
     try:
-        import onnx
-        import torch  # noqa: F401 - said before anything is written
+        import onnx  # noqa: F401  here, so that nothing is begun without them
+        import torch  # noqa: F401
     except ImportError as error:
         raise RuntimeMissing(f"an export needs torch and onnx: pip install 'vidmem[export]' ({error})") from error
-    out = Path(out)
-    if out.exists() and (not out.is_dir() or any(out.iterdir())) and not (out / NAME).is_file():
-        raise OutputError(f"{out} is there and holds no export; choose another folder")
+    out = Path(out).resolve()  # a link stays, and what it leads to is replaced
+    _check_replaceable(out)
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
         part = Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=out.parent))
     except OSError as error:
         raise OutputError(f"{out} cannot be written ({error.strerror}); choose another folder") from error
     try:
+        manifest = _write(family, model, part, to, weights, size, objects, slots, pointers, precision)
+        _check_replaceable(out)  # an export takes minutes, in which somebody may have put something there
+        old = part.with_name(f"{part.name}-old")
+        if out.exists():
+            out.rename(old)
+        part.rename(out)
+        shutil.rmtree(old, ignore_errors=True)
+    except OSError as error:
+        raise OutputError(
+            f"{out} cannot be written ({error.strerror or error}); free some space, or choose another folder"
+        ) from error
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+    return manifest
+
+
+def _check_replaceable(out: Path) -> None:
+    """Raises `OutputError` unless there is nothing at `out`, or an export of ours and no file besides."""
+    if not out.exists() or (out.is_dir() and not any(out.iterdir())):
+        return
+    try:
+        ours = {NAME, *Manifest.read(out).files}
+    except ModelError as error:
+        raise OutputError(f"{out} is there and holds no export; choose another folder") from error
+    foreign = sorted(path.name for path in out.iterdir() if path.name not in ours)
+    if foreign:
+        raise OutputError(
+            f"{out} holds {shown(foreign[0])}, which is no part of the export there, and stays; choose another folder, or move it away"
+        )
+
+
+def _write(family, model, part, to, weights, size, objects, slots, pointers, precision) -> Manifest:
+    """The files of an export and its manifest, into the empty folder `part`."""
+    import onnx
+
+    with _full_disk(part):
         wish = Wish(size or SIZE if family.sizes else 0, objects, slots, pointers, precision)
         made = family.export(model, weights, part, wish)
         for path in part.glob("*.onnx"):
@@ -71,12 +109,23 @@ def export_model(
             model, made.size, made.precision, OPSET, made.objects, made.slots, made.pointers, files, versions
         )
         manifest.write(part)
-        if out.exists():
-            shutil.rmtree(out)
-        part.rename(out)
-    finally:
-        shutil.rmtree(part, ignore_errors=True)
     return manifest
+
+
+@contextmanager
+def _full_disk(folder: Path):
+    """torch and OpenVINO tell of a disk that cannot be written in words of their own, as a `RuntimeError`. So the disk itself is asked."""
+    try:
+        yield
+    except RuntimeError:
+        try:
+            with tempfile.TemporaryFile(dir=folder) as probe:
+                probe.write(bytes(PROBE))
+        except OSError as error:
+            raise OutputError(
+                f"{folder.parent} cannot be written ({error.strerror}); free some space, or choose another folder"
+            ) from error
+        raise
 
 
 def _to_openvino(folder: Path) -> None:
