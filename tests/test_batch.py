@@ -17,6 +17,8 @@ from clips import encode as write_clip
 
 from vidmem.batch import LocalCrew, Settings, Worker, find_items, load_table, place, run
 from vidmem.batch.plan import Item
+from vidmem.batch.run import Report
+from vidmem.batch.work import failure
 from vidmem.cli.main import main
 from vidmem.errors import OutputError, PromptError, SourceError
 
@@ -451,11 +453,23 @@ def test_a_model_that_no_ray_actor_can_load_ends_the_run(tree):
 # The command
 
 
-def test_the_command_says_what_was_wrong_and_ends_with_1(tree, capsys):
+def test_the_exit_code_says_whose_fault_it_was():
+    failed = {"state": "failed"}
+    for records, code in (
+        ([{"state": "done"}], 0),
+        ([{**failed, "exit_code": 2}, {"state": "done"}], 2),
+        ([{**failed, "exit_code": 2}, {**failed, "exit_code": 1}], 1),
+        ([failed], 1),  # a worker that died
+    ):
+        assert Report({str(i): record for i, record in enumerate(records)}).exit_code == code
+    assert failure(PromptError("x"))["exit_code"] == 2 and failure(ZeroDivisionError())["exit_code"] == 1
+
+
+def test_the_command_says_what_was_wrong_and_ends_with_2(tree, capsys):
     folder, table, out = tree
     (folder / "a.mp4").write_bytes(b"")
     arguments = ["batch", str(folder), "--prompts", str(table), "--out", str(out), "--save", "vos", "--runtime", "onnx"]
-    assert main(arguments) == 1
+    assert main(arguments) == 2
     said = capsys.readouterr().out
     assert (
         "failed  a.mp4: " in said

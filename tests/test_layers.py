@@ -15,12 +15,14 @@ PACKAGE = ROOT / "vidmem"
 # From the ground up; a module may import what stands on a lower line, and its own package.
 LAYERS = [
     ["errors"],
+    ["render"],
     ["types", "names", "bounds", "installed"],
-    ["memory", "search", "render", "prompts", "download", "engines"],
+    ["memory", "search", "prompts", "download", "engines"],
     ["networks"],
     ["session", "video"],
     ["catalogue"],
     ["pipeline"],
+    ["directions"],
     ["evaluation", "compat", "batch", "__init__"],
     ["cli"],
     ["__main__"],
