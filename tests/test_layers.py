@@ -20,6 +20,7 @@ LAYERS = [
     ["checkpoints"],
     ["runtime"],
     ["session", "video"],
+    ["detect"],
     ["tracker"],
     ["pipeline"],
     ["evaluation", "machine", "compat", "bench", "batch", "__init__"],
