@@ -6,8 +6,8 @@ import argparse
 import dataclasses
 import sys
 
+from vidmem.cli.options import bank_options, make_tracker
 from vidmem.errors import RuntimeMissing, VidmemError
-from vidmem.options import bank_options, make_tracker
 
 from .limits import Limits, parse_auth
 

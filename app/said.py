@@ -7,7 +7,7 @@ import json
 import math
 from typing import Any
 
-from vidmem.options import literal
+from vidmem.cli.options import literal
 from vidmem.prompts import check_inside, make_prompt
 from vidmem.video import rle_decode
 

@@ -12,11 +12,11 @@ from fastapi import FastAPI, Request, WebSocket
 from fastapi.responses import FileResponse, JSONResponse
 from starlette.websockets import WebSocketState
 
+from vidmem.catalogue.tracker import MODELS, Tracker, pick
 from vidmem.errors import VidmemError
 from vidmem.memory import BANKS
 from vidmem.render import color
 from vidmem.search import SEARCHES
-from vidmem.tracker import MODELS, Tracker, pick
 
 from . import live
 from .export import KINDS, export

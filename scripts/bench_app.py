@@ -115,7 +115,7 @@ def main() -> None:
     parser.add_argument("--json", type=Path)
     args = parser.parse_args()
     sys.path.insert(0, str(ROOT))
-    from vidmem.machine import check_writable, write_figure
+    from vidmem.evaluation.machine import check_writable, write_figure
 
     check_writable(args.json)
     with socket.socket() as probe:

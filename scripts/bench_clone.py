@@ -26,7 +26,7 @@ def main(argv=None) -> None:
     parser.add_argument("--skip-tests", action="store_true")
     args = parser.parse_args(argv)
     sys.path.insert(0, str(ROOT))
-    from vidmem.machine import check_writable, write_figure
+    from vidmem.evaluation.machine import check_writable, write_figure
 
     check_writable(args.json)
 

@@ -23,9 +23,9 @@ SIZE = (480, 854)
 
 
 def open_tracker(runtime: str, precision: str, threads: int | None):
-    from vidmem.runtime.choose import Request, named
+    from vidmem.catalogue.choose import Request, named
+    from vidmem.catalogue.tracker import MODELS, Tracker
     from vidmem.search import Greedy
-    from vidmem.tracker import MODELS, Tracker
 
     return Tracker(
         named(Request("nano", runtime, precision, threads=threads), strict=False), MODELS["nano"].make_bank(), Greedy()
@@ -33,7 +33,7 @@ def open_tracker(runtime: str, precision: str, threads: int | None):
 
 
 def rates(images, repeats: int, frames: int, threads: int | None) -> list[dict]:
-    from vidmem.bench import bench
+    from vidmem.evaluation.bench import bench
     from vidmem.evaluation.gate import demo_clips, gate
 
     runs: dict[tuple, list[dict]] = {}
@@ -90,8 +90,8 @@ def growth(images, frames: int, threads: int | None, pairs: int = 600) -> dict:
 
 
 def main() -> None:
-    from vidmem.bench import load_images
-    from vidmem.machine import check_writable, write_figure
+    from vidmem.evaluation.bench import load_images
+    from vidmem.evaluation.machine import check_writable, write_figure
 
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--repeats", type=int, default=3)

@@ -50,7 +50,7 @@ def main(argv=None) -> None:
     args = parser.parse_args(argv)
 
     import vidmem
-    from vidmem.machine import check_writable, write_figure
+    from vidmem.evaluation.machine import check_writable, write_figure
     from vidmem.prompts import PromptAt
     from vidmem.video import open_sinks
 

@@ -20,7 +20,7 @@ from pathlib import Path
 
 import numpy as np
 
-from vidmem.options import literal
+from vidmem.cli.options import literal
 
 
 class Encoded:
@@ -42,8 +42,8 @@ class Encoded:
 
 def parse(pair: str, model: str):
     """BANK,name=value/SEARCH,name=value -> policy objects."""
+    from vidmem.catalogue.tracker import MODELS, pick
     from vidmem.search import SEARCHES
-    from vidmem.tracker import MODELS, pick
 
     (bank, *bank_numbers), (search, *search_numbers) = (side.split(",") for side in pair.split("/"))
     policy = pick(MODELS, "model", model).make_bank(None if bank == "own" else bank)
@@ -70,7 +70,7 @@ def follow(video, pairs: list[str], model: str, area: int | None, every: int) ->
     for pair in pairs:
         bank, search = parse(pair, model)
         audited = Audited(bank)
-        session = vidmem.tracker.Tracker(network, audited, search).session()
+        session = vidmem.catalogue.tracker.Tracker(network, audited, search).session()
         runs[pair] = {
             "session": session,
             "log": audited.log,
@@ -148,7 +148,7 @@ def summarize(videos: dict[str, dict], pairs: list[str]) -> list[dict]:
 def main() -> None:
     from vidmem.evaluation import find_sequences
     from vidmem.evaluation.longterm import stories
-    from vidmem.machine import check_writable, write_figure
+    from vidmem.evaluation.machine import check_writable, write_figure
     from vidmem.memory import BANKS
 
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)

@@ -54,7 +54,7 @@ def ours(
 ) -> tuple[list[float], list, dict]:
     """The runtime on the weights of `network`; exports them first, which is not timed. Also the milliseconds of each stage."""
     from vidmem.memory import BANKS
-    from vidmem.runtime.sam2 import Sam2Network
+    from vidmem.networks.sam2.eager import Sam2Network
     from vidmem.search import Greedy
     from vidmem.session import Session
 
@@ -64,8 +64,8 @@ def ours(
         else:
             import torch
 
-            from vidmem.runtime.choose import Request, named
-            from vidmem.runtime.export import export_model
+            from vidmem.catalogue.choose import Request, named
+            from vidmem.catalogue.export import export_model
 
             size = images[0].shape[0]
             torch.save({"model": network.state_dict()}, Path(folder) / "random.pt")
@@ -142,7 +142,7 @@ def one(who: str, size: int, objects: int, frames: int, threads: int, masks: str
     import torch
     from official import build
 
-    from vidmem.bench import load_images
+    from vidmem.evaluation.bench import load_images
 
     which, precision, bank = (*who.split(":"), "recent")[:3]
     torch.set_num_threads(threads)
@@ -179,9 +179,9 @@ def limits(size: int, threads: int) -> dict:
     import torch
     from torch.utils.flop_counter import FlopCounterMode
 
-    from vidmem.nn.sam2.config import CONFIGS
-    from vidmem.nn.sam2.export import MODULES, example
-    from vidmem.nn.sam2.model import Sam2
+    from vidmem.networks.sam2.config import CONFIGS
+    from vidmem.networks.sam2.export import MODULES, example
+    from vidmem.networks.sam2.model import Sam2
 
     torch.set_num_threads(threads)
     config, rates, operations = CONFIGS["sam2.1-tiny"].at(size), {}, {}
@@ -241,7 +241,7 @@ def memory(which: str, frames: int, size: int = 128) -> dict:
 
     if which == "vidmem":
         from vidmem.memory import Recent
-        from vidmem.runtime.sam2 import Sam2Network
+        from vidmem.networks.sam2.eager import Sam2Network
         from vidmem.search import Greedy
         from vidmem.session import Session
 
@@ -294,7 +294,7 @@ def main(argv=None) -> None:
         "--add", action="store_true", help="keep the other rows of the JSON file, taken on this machine"
     )
     args = parser.parse_args(argv)
-    from vidmem.machine import check_writable, write_figure
+    from vidmem.evaluation.machine import check_writable, write_figure
 
     check_writable(args.json)
     if args.memory:

@@ -24,8 +24,8 @@ CHANNELS, TOKENS = 256, 4096  # of SAM 2's features and memories at 1024 pixels
 
 def recall(policy, frames: int) -> dict:
     """A bank's life -> its time per read in microseconds, and what it held at most."""
-    from vidmem.runtime.base import GRID
-    from vidmem.runtime.fake import Colour
+    from vidmem.networks.base import GRID
+    from vidmem.networks.fake import Colour
     from vidmem.types import Cue, Entry, Usage, Verdict
 
     random = np.random.default_rng(0)
@@ -101,9 +101,9 @@ def on_sam2(size: int, frames: int, warm: int, threads: int) -> list[dict]:
     from bench_memory import Encoded, parse
 
     from vidmem.memory import BANKS
-    from vidmem.nn.sam2.config import CONFIGS
-    from vidmem.nn.sam2.model import Sam2
-    from vidmem.runtime.sam2 import Sam2Network
+    from vidmem.networks.sam2.config import CONFIGS
+    from vidmem.networks.sam2.eager import Sam2Network
+    from vidmem.networks.sam2.model import Sam2
     from vidmem.session import Session
 
     torch.set_num_threads(threads)
@@ -155,7 +155,7 @@ def main() -> None:
     parser.add_argument("--json", type=Path)
     args = parser.parse_args()
     os.environ["OMP_NUM_THREADS"] = "1"
-    from vidmem.machine import check_writable, write_figure
+    from vidmem.evaluation.machine import check_writable, write_figure
     from vidmem.memory import BANKS
 
     check_writable(args.json)

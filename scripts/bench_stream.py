@@ -40,7 +40,7 @@ def main(argv=None) -> None:
     args = parser.parse_args(argv)
 
     import vidmem
-    from vidmem.machine import check_writable, write_figure
+    from vidmem.evaluation.machine import check_writable, write_figure
 
     check_writable(args.json)
     box = json.loads((ROOT / "assets/demo.json").read_text())["box"]

@@ -29,9 +29,9 @@ def export_checkpoint(checkpoint: Path, out: Path, presence: float) -> dict:
     """Write a checkpoint's averaged weights and graphs -> its step and minutes."""
     import torch
 
-    from vidmem.nn.nano.export import export
-    from vidmem.nn.nano.model import Nano
-    from vidmem.weights import load_nano, save_nano
+    from vidmem.networks.nano.export import export
+    from vidmem.networks.nano.model import Nano
+    from vidmem.networks.nano.weights import load_nano, save_nano
 
     state = torch.load(checkpoint, weights_only=True, map_location="cpu")
     model = Nano()

@@ -75,7 +75,7 @@ def whole_files(folder: Path) -> list[Path]:
     from vidmem.video import rle_encode
 
     (folder / "rle/r.json").write_text(json.dumps(rle_encode(labels % 2 == 1)))
-    from vidmem.runtime.manifest import Manifest
+    from vidmem.engines.manifest import Manifest
 
     Manifest("sam2.1-tiny", 64, "fp32", 18, None, 7, 16, {"encode.onnx": "0" * 64}, {"torch": "2"}).write(
         folder / "manifest"
@@ -200,11 +200,11 @@ def read_mask(path: Path) -> None:
 def read_prompts(path: Path) -> None:
     import numpy as np
 
+    from vidmem.catalogue.tracker import Tracker
     from vidmem.memory import Recent
+    from vidmem.networks.fake import FakeNetwork
     from vidmem.prompts import load_prompts
-    from vidmem.runtime.fake import FakeNetwork
     from vidmem.search import Greedy
-    from vidmem.tracker import Tracker
 
     prompts = load_prompts(path)
     with Tracker(FakeNetwork(), Recent(), Greedy()).session() as session:
@@ -250,7 +250,7 @@ def read_rle(path: Path) -> None:
 
 
 def read_manifest(path: Path) -> None:
-    from vidmem.runtime.manifest import Manifest
+    from vidmem.engines.manifest import Manifest
 
     if path.name != "manifest.json":
         shutil.copy(path, path.with_name("manifest.json"))

@@ -32,11 +32,11 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import numpy as np
 
 import vidmem
+from vidmem.catalogue.tracker import MODELS, Tracker
 from vidmem.errors import ObjectError, PromptError, SessionClosed
 from vidmem.memory import BANKS
-from vidmem.runtime.fake import FakeNetwork
+from vidmem.networks.fake import FakeNetwork
 from vidmem.search import SEARCHES, Tree
-from vidmem.tracker import MODELS, Tracker
 from vidmem.types import Frame, FrameResult
 
 H, W = 60, 90

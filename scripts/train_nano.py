@@ -136,9 +136,9 @@ def train(rank: int, args) -> None:
     import numpy as np
     import torch
 
-    from vidmem.nn.nano.model import Nano
+    from vidmem.networks.nano.model import Nano
+    from vidmem.networks.nano.weights import load_nano
     from vidmem.training.loop import Step
-    from vidmem.weights import load_nano
 
     torch.set_num_threads(args.threads)
     torch.manual_seed(args.seed)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from vidmem.runtime.fake import Colour
+from vidmem.networks.fake import Colour
 from vidmem.types import Cue, Entry, Usage, Verdict
 
 BYTES = 12  # of a `Colour`

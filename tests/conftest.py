@@ -11,8 +11,8 @@ def weights(tmp_path_factory):
     """Random weights whose every part counts, as an official checkpoint."""
     torch = pytest.importorskip("torch")
     pytest.importorskip("onnx")
-    from vidmem.nn.sam2.config import CONFIGS
-    from vidmem.nn.sam2.model import Sam2
+    from vidmem.networks.sam2.config import CONFIGS
+    from vidmem.networks.sam2.model import Sam2
 
     torch.manual_seed(0)
     model = Sam2(CONFIGS[MODEL].at(SIZE))
@@ -27,7 +27,7 @@ def weights(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def folder(weights, tmp_path_factory):
-    from vidmem.runtime.export import export_model
+    from vidmem.catalogue.export import export_model
 
     out = tmp_path_factory.mktemp("export") / "open"
     export_model(MODEL, out, weights=weights, size=SIZE)
@@ -36,7 +36,7 @@ def folder(weights, tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def fixed(weights, tmp_path_factory):
-    from vidmem.runtime.export import export_model
+    from vidmem.catalogue.export import export_model
 
     out = tmp_path_factory.mktemp("export") / "fixed"
     export_model(MODEL, out, weights=weights, size=SIZE, objects=2, slots=4, pointers=5)

@@ -11,9 +11,9 @@ import pytest
 torch = pytest.importorskip("torch")
 pytest.importorskip("sam2", reason="the reference is not installed; `make test` installs requirements-reference.txt")
 
-from vidmem.nn.sam2.config import CONFIGS  # noqa: E402
-from vidmem.nn.sam2.model import Sam2  # noqa: E402
-from vidmem.runtime.sam2 import Sam2Network  # noqa: E402
+from vidmem.networks.sam2.config import CONFIGS  # noqa: E402
+from vidmem.networks.sam2.eager import Sam2Network  # noqa: E402
+from vidmem.networks.sam2.model import Sam2  # noqa: E402
 
 FILES = {"tiny": "t", "small": "s", "base-plus": "b+", "large": "l"}
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from vidmem.memory import Recent
-from vidmem.runtime.fake import FakeNetwork
+from vidmem.networks.fake import FakeNetwork
 from vidmem.search import Greedy
 from vidmem.session import Session
 from vidmem.types import Frame

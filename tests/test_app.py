@@ -21,10 +21,10 @@ from app.limits import Limits
 from app.page import build
 from app.turns import Turns
 from app.visits import Visits
+from vidmem.catalogue.tracker import Tracker
 from vidmem.memory import Recent
-from vidmem.runtime.fake import FakeNetwork
+from vidmem.networks.fake import FakeNetwork
 from vidmem.search import Greedy
-from vidmem.tracker import Tracker
 from vidmem.video import rle_decode, rle_encode
 
 SIZE, COUNT = (48, 64), 24

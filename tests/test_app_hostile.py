@@ -27,10 +27,10 @@ from app.page import build
 from app.said import arguments, configured
 from app.turns import Turns
 from app.visits import Visits
+from vidmem.catalogue.tracker import Tracker
 from vidmem.memory import BANKS, Recent
-from vidmem.runtime.fake import FakeNetwork
+from vidmem.networks.fake import FakeNetwork
 from vidmem.search import SEARCHES, Greedy, Tree
-from vidmem.tracker import Tracker
 
 
 def leb(x: int) -> str:

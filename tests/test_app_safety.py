@@ -16,10 +16,10 @@ from test_app import Visitor, client, clip, visitor, visits  # noqa: F401
 from app.__main__ import main
 from app.limits import Refused, check_host, parse_auth
 from app.page import build
+from vidmem.catalogue.tracker import Tracker
 from vidmem.memory import Recent
-from vidmem.runtime.fake import FakeNetwork
+from vidmem.networks.fake import FakeNetwork
 from vidmem.search import Greedy
-from vidmem.tracker import Tracker
 
 SECRET = "/etc/passwd"
 TRAVERSALS = [

@@ -21,7 +21,7 @@ from vidmem.memory import (
     Surprise,
 )  # fmt: skip
 from vidmem.memory.reconstructive import nonnegative_lasso
-from vidmem.runtime.fake import Colour
+from vidmem.networks.fake import Colour
 from vidmem.types import Cue, Usage
 
 

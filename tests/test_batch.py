@@ -16,7 +16,7 @@ from clips import encode as write_clip
 
 from vidmem.batch import LocalCrew, Settings, Worker, find_items, load_table, place, run
 from vidmem.batch.plan import Item
-from vidmem.cli import main
+from vidmem.cli.main import main
 from vidmem.errors import OutputError, PromptError, SourceError
 
 ROOT = Path(__file__).resolve().parents[1]

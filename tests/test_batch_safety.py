@@ -15,7 +15,7 @@ from test_batch import BOX, ROOT, Here, images, settings_for
 from vidmem.batch import LocalCrew, find_items, load_table, place, run
 from vidmem.batch.crews import _serve
 from vidmem.batch.plan import Item
-from vidmem.cli import main
+from vidmem.cli.main import main
 from vidmem.errors import OutputError
 from vidmem.video.ledger import LEDGER
 

@@ -19,10 +19,10 @@ import vidmem  # noqa: E402
 from app.limits import Limits  # noqa: E402
 from app.page import build  # noqa: E402
 from app.visits import Visits  # noqa: E402
+from vidmem.catalogue.tracker import Tracker  # noqa: E402
 from vidmem.memory import Recent  # noqa: E402
-from vidmem.runtime.fake import FakeNetwork  # noqa: E402
+from vidmem.networks.fake import FakeNetwork  # noqa: E402
 from vidmem.search import Greedy  # noqa: E402
-from vidmem.tracker import Tracker  # noqa: E402
 
 FLAGS = [
     "--no-sandbox",

@@ -12,11 +12,13 @@ import pytest
 torch = pytest.importorskip("torch")
 
 import vidmem  # noqa: E402
-from vidmem.checkpoints import checkpoint_path, checkpoint_url, fetch, file_hash, load_sam2, official_names  # noqa: E402
-from vidmem.cli import main  # noqa: E402
+from vidmem.cli.main import main  # noqa: E402
+from vidmem.download import fetch  # noqa: E402
 from vidmem.errors import ModelError  # noqa: E402
-from vidmem.nn.sam2.config import CONFIGS  # noqa: E402
-from vidmem.nn.sam2.model import Sam2  # noqa: E402
+from vidmem.installed import file_hash  # noqa: E402
+from vidmem.networks.sam2.checkpoints import checkpoint_path, checkpoint_url, load_sam2, official_names  # noqa: E402
+from vidmem.networks.sam2.config import CONFIGS  # noqa: E402
+from vidmem.networks.sam2.model import Sam2  # noqa: E402
 
 SIZE = 64
 
@@ -248,7 +250,7 @@ def test_no_network_or_no_file_says_what_to_do_by_hand(there, url, tmp_path):
 def test_the_command_line_fetches_lists_and_refuses(url, tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("VIDMEM_CACHE", str(tmp_path))
     assert checkpoint_url("sam2.1-base-plus").endswith("/092824/sam2.1_hiera_base_plus.pt")
-    monkeypatch.setattr("vidmem.checkpoints.checkpoint_url", lambda name: url)
+    monkeypatch.setattr("vidmem.networks.sam2.checkpoints.checkpoint_url", lambda name: url)
     assert main(["models", "get", "sam2.1-tiny"]) == 0
     assert checkpoint_path("sam2.1-tiny").read_bytes() == CONTENT
     assert file_hash(checkpoint_path("sam2.1-tiny")) in capsys.readouterr().out

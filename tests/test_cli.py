@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from vidmem.cli import main
+from vidmem.cli.main import main
 from vidmem.session import Session
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -135,7 +135,7 @@ def test_doctor_tries_every_runtime_and_says_what_works(capsys):
 
 
 def test_doctor_fails_when_nothing_works(capsys, monkeypatch):
-    monkeypatch.setattr("vidmem.tracker.load", lambda *a, **k: 1 / 0)
+    monkeypatch.setattr("vidmem.catalogue.tracker.load", lambda *a, **k: 1 / 0)
     assert main(["doctor"]) == 1
     assert capsys.readouterr().out.splitlines()[-1] == "no runtime works: pip install onnxruntime"
 

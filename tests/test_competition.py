@@ -3,7 +3,7 @@
 import numpy as np
 
 from vidmem.memory import Recent
-from vidmem.runtime.fake import FakeNetwork
+from vidmem.networks.fake import FakeNetwork
 from vidmem.search import Greedy
 from vidmem.session import Session
 from vidmem.session.competition import compete

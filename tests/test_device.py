@@ -14,15 +14,15 @@ torch = pytest.importorskip("torch")
 
 from tests.conftest import MODEL, SIZE  # noqa: E402
 from tests.exported import follow, same  # noqa: E402
-from vidmem.cli import main  # noqa: E402
+from vidmem.catalogue.tracker import Tracker, load  # noqa: E402
+from vidmem.cli.main import main  # noqa: E402
+from vidmem.engines.base import DeviceEngine, HostEngine  # noqa: E402
+from vidmem.engines.cache import EngineCache  # noqa: E402
+from vidmem.engines.manifest import Manifest  # noqa: E402
 from vidmem.errors import ModelError, RuntimeMissing  # noqa: E402
 from vidmem.memory import BANKS, Recent  # noqa: E402
-from vidmem.runtime.engine import DeviceEngine, HostEngine  # noqa: E402
-from vidmem.runtime.engine_cache import EngineCache  # noqa: E402
-from vidmem.runtime.manifest import Manifest  # noqa: E402
-from vidmem.runtime.sam2_graphs import Sam2Graphs  # noqa: E402
+from vidmem.networks.sam2.graphs import Sam2Graphs  # noqa: E402
 from vidmem.search import Greedy  # noqa: E402
-from vidmem.tracker import Tracker, load  # noqa: E402
 
 
 class ModuleEngine(DeviceEngine):
@@ -31,8 +31,8 @@ class ModuleEngine(DeviceEngine):
     name = "modules"
 
     def __init__(self, weights):
-        from vidmem.checkpoints import load_sam2
-        from vidmem.nn.sam2.export import MODULES
+        from vidmem.networks.sam2.checkpoints import load_sam2
+        from vidmem.networks.sam2.export import MODULES
 
         super().__init__("cpu")
         model = load_sam2(MODEL, weights, SIZE)
@@ -60,7 +60,7 @@ def test_memories_stay_on_the_device_and_say_the_same(bank, weights, fixed, imag
 
 def test_bound_arrays_say_what_copied_ones_say(weights, fixed, images):
     """ONNX Runtime with IO binding, as on a GPU, on the CPU; and on its results as they are handed from graph to graph."""
-    from vidmem.runtime.onnx import OnnxDeviceEngine
+    from vidmem.engines.onnx import OnnxDeviceEngine
 
     manifest, bank = Manifest.read(fixed), Recent(slots=3, pointers=3, prompts=2)
     bound = Tracker(Sam2Graphs(fixed, OnnxDeviceEngine(fixed, "cpu"), manifest), bank, Greedy())
@@ -86,7 +86,7 @@ def test_host_and_device_arrays_are_handled_alike():
 
 # CUDA graphs -------------------------------------------------------------------------------------------------------
 def test_what_is_called_again_is_recorded_and_what_is_not_used_is_forgotten():
-    from vidmem.runtime.recorded import AFTER, MOST, Recorded
+    from vidmem.networks.sam2.recorded import AFTER, MOST, Recorded
 
     made, ran = [], []
 
@@ -114,7 +114,7 @@ def test_what_is_called_again_is_recorded_and_what_is_not_used_is_forgotten():
 
 
 def test_on_a_cpu_nothing_is_recorded():
-    from vidmem.runtime.recorded import Recorded
+    from vidmem.networks.sam2.recorded import Recorded
 
     ran = []
     recorded = Recorded(lambda x: ran.append(1) or x)
@@ -124,7 +124,7 @@ def test_on_a_cpu_nothing_is_recorded():
 
 
 def test_onnx_runtimes_tensorrt_gets_a_profile_for_points(fixed, tmp_path, monkeypatch):
-    from vidmem.runtime.onnx import tensorrt_options
+    from vidmem.engines.onnx import tensorrt_options
 
     monkeypatch.setenv("VIDMEM_CACHE", str(tmp_path))
     options = tensorrt_options(fixed / "decode.onnx")
@@ -210,7 +210,7 @@ def test_tensorrt_without_a_gpu_is_an_error_and_never_a_cpu(fixed, weights, caps
         pytest.skip("there is a GPU")
     with pytest.raises((RuntimeMissing, ModelError), match="tensorrt"):
         load(MODEL, runtime="tensorrt", weights=fixed)
-    with pytest.raises(ModelError, match="takes a SAM 2 export"):
+    with pytest.raises(ModelError, match="does not run on tensorrt; expected one of onnx"):
         load("nano", runtime="tensorrt")
     assert main(["doctor", "--tensorrt", str(fixed), "--weights", str(weights)]) in (1, 2)
     assert "tensorrt" in capsys.readouterr().err
@@ -221,7 +221,7 @@ def test_tensorrt_without_a_gpu_is_an_error_and_never_a_cpu(fixed, weights, caps
 
 
 def test_the_key_names_everything_an_engine_depends_on(fixed):
-    from vidmem.runtime.tensorrt import engine_key
+    from vidmem.engines.tensorrt import engine_key
 
     manifest, machine = (
         Manifest.read(fixed),
@@ -244,7 +244,7 @@ def test_the_key_names_everything_an_engine_depends_on(fixed):
 
 def test_engines_for_the_lean_runtime_are_bound_to_a_major_version_only(tmp_path, monkeypatch):
     """Stand-ins for NVIDIA's modules: which is taken, and what a machine without a builder says."""
-    from vidmem.runtime.tensorrt import TensorRtEngine, find_tensorrt, machine_version
+    from vidmem.engines.tensorrt import TensorRtEngine, find_tensorrt, machine_version
 
     with pytest.raises(RuntimeMissing, match="pip install tensorrt"):
         find_tensorrt(("no_such_tensorrt",))

@@ -8,7 +8,7 @@ import pytest
 
 from vidmem.download import fetch
 from vidmem.errors import ModelError
-from vidmem.weights import file_hash
+from vidmem.installed import file_hash
 
 OLD, NEW = b"o" * 300_000, b"n" * 300_000
 

@@ -14,10 +14,10 @@ pytest.importorskip("onnxruntime")
 import vidmem  # noqa: E402
 from tests.conftest import MODEL, SIZE  # noqa: E402
 from tests.exported import engine, follow, same  # noqa: E402
+from vidmem.catalogue.export import export_model  # noqa: E402
+from vidmem.engines.manifest import Manifest  # noqa: E402
 from vidmem.errors import ModelError, OutputError  # noqa: E402
 from vidmem.memory import BANKS, Recent  # noqa: E402
-from vidmem.runtime.export import export_model  # noqa: E402
-from vidmem.runtime.manifest import Manifest  # noqa: E402
 from vidmem.search import Greedy  # noqa: E402
 
 

@@ -6,14 +6,14 @@ import numpy as np
 import pytest
 
 import vidmem
-from vidmem.bench import bench, boxes, load_images, spread
-from vidmem.cli import main
+from vidmem.catalogue import choose
+from vidmem.catalogue.verdict import Verdict, gate_key, read_verdict, write_verdict
+from vidmem.cli.main import main
 from vidmem.errors import ModelError
+from vidmem.evaluation.bench import bench, boxes, load_images, spread
 from vidmem.evaluation.gate import Clip, error, gate, mask_iou
 from vidmem.memory import Recent
-from vidmem.runtime import choose
-from vidmem.runtime.fake import FakeNetwork
-from vidmem.runtime.verdict import Verdict, gate_key, read_verdict, write_verdict
+from vidmem.networks.fake import FakeNetwork
 from vidmem.search import Greedy
 from vidmem.types import Frame
 
@@ -147,8 +147,8 @@ def test_half_precision_is_refused_until_it_has_passed():
 @pytest.mark.parametrize(
     "wrong, message",
     [
-        ({"runtime": "openvino", "device": "cuda"}, "runs on the CPU: use runtime='pytorch'"),
-        ({"runtime": "onnx", "precision": "bf16"}, "with the openvino runtime only"),
+        ({"runtime": "openvino", "device": "cuda"}, "runs on the CPU: use runtime='onnx' or 'pytorch'"),
+        ({"runtime": "onnx", "precision": "bf16"}, "with the onnx runtime; expected 'fp32'"),
         ({"runtime": "nothing"}, "choose from: auto, onnx, openvino"),
     ],
 )
@@ -176,7 +176,7 @@ def test_spread_and_boxes():
 
 
 def test_bench_counts_every_stage_of_the_frames_after_the_warm_up():
-    tracker = vidmem.tracker.Tracker(FakeNetwork(), Recent(), Greedy())
+    tracker = vidmem.catalogue.tracker.Tracker(FakeNetwork(), Recent(), Greedy())
     figure = bench(tracker, load_images(None, (48, 64), 5), objects=3, frames=7, warm=4)
     assert set(figure["ms"]) == {"encode", "attend", "decode", "memorize", "network", "step"}
     assert (

@@ -14,8 +14,8 @@ from scenes import new_session, scene
 from vidmem.errors import ObjectError, OutputError, PromptError, SourceError
 from vidmem.memory import BANKS, Recent
 from vidmem.names import cell, check_name, shown
+from vidmem.networks.fake import FakeNetwork
 from vidmem.prompts import MOST_POINTS, load_mask, load_prompts
-from vidmem.runtime.fake import FakeNetwork
 from vidmem.search import MotionAware, Tree
 from vidmem.session.status import StatusRule
 from vidmem.types import Frame

@@ -12,11 +12,12 @@ import pytest
 torch = pytest.importorskip("torch")
 
 import vidmem  # noqa: E402
-from vidmem.checkpoints import load_sam2  # noqa: E402
+from vidmem.engines.manifest import Manifest  # noqa: E402
 from vidmem.errors import ModelError  # noqa: E402
-from vidmem.nn.nano.model import NanoConfig  # noqa: E402
-from vidmem.runtime.manifest import Manifest  # noqa: E402
-from vidmem.weights import load_nano, models_folder  # noqa: E402
+from vidmem.installed import models_folder  # noqa: E402
+from vidmem.networks.nano.model import NanoConfig  # noqa: E402
+from vidmem.networks.nano.weights import load_nano  # noqa: E402
+from vidmem.networks.sam2.checkpoints import load_sam2  # noqa: E402
 
 
 def safetensors(header, data: bytes = b"") -> bytes:

@@ -7,36 +7,46 @@ from pathlib import Path
 
 import pytest
 
+from vidmem.catalogue.tracker import MODELS
+
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "vidmem"
 
 # From the ground up; a module may import what stands on a lower line, and its own package.
 LAYERS = [
     ["errors"],
-    ["types", "names", "bounds"],
-    ["nn", "memory", "search", "render", "prompts"],
-    ["weights"],
-    ["download"],
-    ["checkpoints"],
-    ["runtime"],
+    ["types", "names", "bounds", "installed"],
+    ["memory", "search", "render", "prompts", "download", "engines"],
+    ["networks"],
     ["session", "video"],
     ["detect"],
-    ["tracker"],
+    ["catalogue"],
     ["pipeline"],
-    ["evaluation", "machine", "compat", "bench", "batch", "__init__"],
-    ["options"],
-    ["engine_commands", "batch_command"],
+    ["evaluation", "compat", "batch", "__init__"],
     ["cli"],
     ["__main__"],
 ]
 HEIGHT = {name: height for height, names in enumerate(LAYERS) for name in names}
-STRANGERS = {"memory", "search", "nn", "runtime"}  # they meet only in Session.step
-MEETINGS = {("runtime", "nn")}  # a runtime computes a network
+STRANGERS = {"memory", "search", "networks", "engines"}  # they meet only in Session.step
+MEETINGS = {("networks", "engines")}  # a network over an engine's graphs
+CARDS = {"card.py", "family.py"}  # a card names the bank that suits its network
+HOST = {
+    "card.py",
+    "network.py",
+    "host.py",
+    "graphs.py",
+    "config.py",
+    "eager.py",
+    "recorded.py",
+    "weights.py",
+    "checkpoints.py",
+}
+"""Files of a family that run without torch, or import it when they are used."""
 FILES = sorted(PACKAGE.rglob("*.py"))
 
 
 def part(module: str) -> str:
-    """vidmem.runtime.onnx -> runtime; vidmem -> __init__."""
+    """vidmem.engines.onnx -> engines; vidmem -> __init__."""
     names = module.split(".")
     return names[1] if len(names) > 1 else "__init__"
 
@@ -79,14 +89,36 @@ def test_imports_point_down(path):
         assert part(module) != "training", f"{here} imports {module}; only scripts and tests may"
         assert HEIGHT[part(module)] < HEIGHT[here], f"{here} imports {module}, which is not below it"
         if here in STRANGERS and part(module) in STRANGERS:
+            if path.name in CARDS:
+                continue
             assert (here, part(module)) in MEETINGS, f"{here} and {part(module)} must not know each other"
+
+
+def test_an_engine_knows_no_network_and_no_model():
+    for path in FILES:
+        if own(path) == "engines":
+            words = {node.value for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Constant)}
+            assert not words & MODELS.keys(), path
+
+
+def test_a_model_is_named_by_its_own_family_alone():
+    """No `if model == "nano"` anywhere: what differs stands on a card."""
+    for path in [*FILES, *(ROOT / "app").rglob("*.py")]:
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Compare) and own_family(path) is None:
+                values = {n.value for n in ast.walk(node) if isinstance(n, ast.Constant)}
+                assert not {v for v in values if isinstance(v, str)} & MODELS.keys(), f"{path}:{node.lineno}"
+
+
+def own_family(path: Path) -> str | None:
+    return path.parent.name if path.parent.parent.name == "networks" else None
 
 
 def test_training_stays_off_the_runtime_path():
     for path in FILES:
         if own(path) == "training":
             reached = {part(m) for m in imports(path) if m.split(".")[0] == "vidmem"}
-            assert not reached & {"cli", "pipeline", "session", "runtime", "tracker", "__init__"}, path
+            assert not reached & {"cli", "pipeline", "session", "catalogue", "__init__"}, path
 
 
 def test_the_library_imports_nothing_from_the_checkout_around_it():
@@ -96,14 +128,14 @@ def test_the_library_imports_nothing_from_the_checkout_around_it():
 
 def test_torch_is_imported_inside_functions_except_where_networks_are_written():
     for path in FILES:
-        if own(path) in ("nn", "training"):
+        if own(path) == "training" or (path.parent.parent.name == "networks" and path.name not in HOST):
             continue
         top = {n.name if isinstance(i, ast.Import) else i.module or "" for i in ast.parse(path.read_text()).body
                if isinstance(i, (ast.Import, ast.ImportFrom)) for n in i.names}  # fmt: skip
         assert not {name.split(".")[0] for name in top} & {"torch", "onnxruntime", "safetensors"}, path
 
 
-@pytest.mark.parametrize("module", ["vidmem", "vidmem.cli", "vidmem.runtime.fake"])
+@pytest.mark.parametrize("module", ["vidmem", "vidmem.cli.main", "vidmem.networks.fake"])
 def test_importing_loads_no_engine_and_no_codec(module):
     heavy = {"torch", "cv2", "av", "PIL", "tqdm", "onnxruntime", "safetensors", "supervision"}
     code = f"import sys, {module}; print(*sorted({heavy!r} & sys.modules.keys()))"

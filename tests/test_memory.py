@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from tests.banks import entry, fill, frames, live, recalled
+from vidmem.catalogue.tracker import MODELS
 from vidmem.memory import BANKS, Recent
-from vidmem.tracker import MODELS
 from vidmem.types import Cue, Verdict
 
 POLICIES = {

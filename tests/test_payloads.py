@@ -5,18 +5,18 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
+from vidmem.catalogue.tracker import MODELS  # noqa: E402
+from vidmem.installed import models_folder  # noqa: E402
 from vidmem.memory import BANKS  # noqa: E402
-from vidmem.nn.sam2.common import rotate  # noqa: E402
-from vidmem.nn.sam2.config import CONFIGS  # noqa: E402
-from vidmem.nn.sam2.model import Sam2  # noqa: E402
-from vidmem.runtime.base import Ask  # noqa: E402
-from vidmem.runtime.nano import TEMPERATURE, NanoNetwork  # noqa: E402
-from vidmem.runtime.sam2 import Sam2Network  # noqa: E402
+from vidmem.networks.base import Ask  # noqa: E402
+from vidmem.networks.nano.network import TEMPERATURE, NanoNetwork  # noqa: E402
+from vidmem.networks.sam2.common import rotate  # noqa: E402
+from vidmem.networks.sam2.config import CONFIGS  # noqa: E402
+from vidmem.networks.sam2.eager import Sam2Network  # noqa: E402
+from vidmem.networks.sam2.model import Sam2  # noqa: E402
 from vidmem.search import SEARCHES, Tree  # noqa: E402
 from vidmem.session import Session  # noqa: E402
-from vidmem.tracker import MODELS  # noqa: E402
 from vidmem.types import Chosen, Entry, Pointer, Prompt, ReadPlan, Recall, Verdict  # noqa: E402
-from vidmem.weights import models_folder  # noqa: E402
 
 SIZE = 128
 
@@ -25,11 +25,11 @@ SIZE = 128
 def network(request):
     if request.param == "onnx":
         pytest.importorskip("onnxruntime")
-        from vidmem.runtime.onnx import OnnxEngine
+        from vidmem.engines.onnx import OnnxEngine
 
         return NanoNetwork(OnnxEngine(models_folder() / "nano", 1), area=SIZE * SIZE)
     if request.param == "pytorch":
-        from vidmem.runtime.pytorch import PytorchEngine
+        from vidmem.engines.pytorch import PytorchEngine
 
         return NanoNetwork(PytorchEngine(models_folder() / "nano" / "nano.safetensors", "cpu", 1), area=SIZE * SIZE)
     return sam2()
@@ -152,7 +152,7 @@ def test_usage_is_a_share_of_attention(network):
 
 
 def test_the_memory_that_a_frame_made_of_itself_gets_most_attention():
-    from vidmem.runtime.pytorch import PytorchEngine
+    from vidmem.engines.pytorch import PytorchEngine
 
     network = NanoNetwork(PytorchEngine(models_folder() / "nano" / "nano.safetensors", "cpu", 1), area=SIZE * SIZE)
     _, entries = memories(network, 4)

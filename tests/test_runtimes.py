@@ -8,7 +8,7 @@ import pytest
 
 import vidmem
 from vidmem.errors import ModelError, PromptError
-from vidmem.runtime.base import Ask
+from vidmem.networks.base import Ask
 from vidmem.types import Chosen, Entry, Prompt, ReadPlan, Recall, Verdict
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -10,7 +10,7 @@ torch = pytest.importorskip("torch")
 from official import begin, build, follow, network, pictures, script  # noqa: E402
 
 from vidmem.memory import Recent  # noqa: E402
-from vidmem.nn.sam2.common import sine_grid  # noqa: E402
+from vidmem.networks.sam2.common import sine_grid  # noqa: E402
 from vidmem.search import Greedy  # noqa: E402
 from vidmem.session import Session  # noqa: E402
 from vidmem.types import Frame  # noqa: E402

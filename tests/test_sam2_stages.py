@@ -9,7 +9,7 @@ torch = pytest.importorskip("torch")
 import torch.nn.functional as F  # noqa: E402
 from official import CONFIGS, build  # noqa: E402
 
-from vidmem.nn.sam2.model import NO_OBJECT, single_answer  # noqa: E402
+from vidmem.networks.sam2.model import NO_OBJECT, single_answer  # noqa: E402
 
 SIZE = 256
 NEAR = {"rtol": 0, "atol": 1e-4}

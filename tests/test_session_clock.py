@@ -5,7 +5,7 @@ import pytest
 
 from vidmem.errors import ObjectError
 from vidmem.memory import BANKS
-from vidmem.runtime.fake import FakeNetwork
+from vidmem.networks.fake import FakeNetwork
 from vidmem.search import Greedy
 from vidmem.session import Session
 from vidmem.types import Frame

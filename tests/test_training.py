@@ -13,8 +13,8 @@ cv2 = pytest.importorskip("cv2")
 from clips import encode  # noqa: E402
 
 from vidmem.errors import SourceError  # noqa: E402
-from vidmem.nn.nano.model import Nano, NanoConfig  # noqa: E402
-from vidmem.nn.nano.prompts import prompt_maps  # noqa: E402
+from vidmem.networks.nano.model import Nano, NanoConfig  # noqa: E402
+from vidmem.networks.nano.prompts import prompt_maps  # noqa: E402
 from vidmem.training.clips import OTHER, TARGET, ClipConfig, ClipGenerator  # noqa: E402
 from vidmem.training.data import find_reels, outlined_reels, rasterize, read_labels  # noqa: E402
 from vidmem.training.loop import Step, compete, correction, joined, mask_loss, random_prompt  # noqa: E402
@@ -313,7 +313,7 @@ def test_training_goes_on_from_its_checkpoint_and_keeps_the_state_before_the_coo
     script, data, tmp_path, monkeypatch
 ):
     monkeypatch.setattr(script, "imagenet", lambda path: {})
-    monkeypatch.setattr("vidmem.nn.nano.backbone.Backbone.load_imagenet", lambda self, tensors: None)
+    monkeypatch.setattr("vidmem.networks.nano.backbone.Backbone.load_imagenet", lambda self, tensors: None)
     run = ["--data", str(data), "--cache", str(tmp_path / "cache"), "--run", str(tmp_path / "run"), "--processes", "1", "--workers", "0",
            "--shapes", "64x64x1x3", "--minutes", "0.04", "--cooldown", "0.03"]  # fmt: skip
     script.main(run)

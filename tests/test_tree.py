@@ -5,8 +5,8 @@ import pytest
 
 from tests.scenes import click, scene
 from vidmem.memory import Confident, Recent
-from vidmem.runtime.base import Memory
-from vidmem.runtime.fake import Colour, FakeNetwork
+from vidmem.networks.base import Memory
+from vidmem.networks.fake import Colour, FakeNetwork
 from vidmem.search import Greedy, Tree, View
 from vidmem.session import Session
 from vidmem.types import Candidates

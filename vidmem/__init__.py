@@ -11,10 +11,10 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from vidmem.catalogue.tracker import Tracker, load
     from vidmem.errors import VidmemError
     from vidmem.pipeline import Report, track
     from vidmem.session import Session
-    from vidmem.tracker import Tracker, load
     from vidmem.types import Frame, FrameResult, Prompt, Status
     from vidmem.video import open_video
 
@@ -38,7 +38,7 @@ _HOME = {
     "errors": ("VidmemError",),
     "pipeline": ("Report", "track"),
     "session": ("Session",),
-    "tracker": ("Tracker", "load"),
+    "catalogue.tracker": ("Tracker", "load"),
     "types": ("Frame", "FrameResult", "Prompt", "Status"),
     "video": ("open_video",),
 }

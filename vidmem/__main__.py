@@ -1,5 +1,5 @@
 import sys
 
-from vidmem.cli import main
+from vidmem.cli.main import main
 
 sys.exit(main())

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from vidmem.errors import ModelError, OutputError
-from vidmem.weights import file_hash
+from vidmem.installed import file_hash
 
 BLOCK = 1 << 20  # bytes read at a time
 MOST_BYTES = 32 << 30  # of any file

@@ -63,6 +63,12 @@ class Prompt:
     mask: np.ndarray | None = None
     """(H, W) bool at source size."""
 
+    @property
+    def is_answer(self) -> bool:
+        """A mask alone is what the person wants to see on that frame (SAM 2's `use_mask_input_as_output_without_sam`); with
+        points or a box beside it, it is a hint."""
+        return self.mask is not None and self.points is None and self.box is None
+
 
 class Status(StrEnum):
     """What the session believes about an object on a frame."""

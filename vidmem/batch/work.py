@@ -17,10 +17,10 @@ from typing import Any
 from vidmem.batch.places import place
 from vidmem.batch.plan import Item
 from vidmem.errors import VidmemError
+from vidmem.installed import file_hash
 from vidmem.names import regular, shown
 from vidmem.video import Ledger, Sink
 from vidmem.video.ledger import DONE
-from vidmem.weights import file_hash
 
 FAILED = ".failed"  # a folder of records of what could not be done
 
@@ -55,7 +55,7 @@ class Worker:
     """Holds the model; does items one after another. What goes wrong with an item is its result, never an exception."""
 
     def __init__(self, settings: Settings):
-        from vidmem.tracker import Tracker, load
+        from vidmem.catalogue.tracker import Tracker, load
 
         _one_thread_each(settings.load.get("threads") or 1)
         tracker = load(**settings.load)

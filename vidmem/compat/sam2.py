@@ -16,11 +16,11 @@ from typing import Any
 
 import numpy as np
 
-from vidmem.checkpoints import load_sam2
 from vidmem.compat.archive import Archive
 from vidmem.errors import ModelError, SourceError
-from vidmem.runtime.base import Ask
-from vidmem.runtime.sam2 import Sam2Network
+from vidmem.networks.base import Ask
+from vidmem.networks.sam2.checkpoints import load_sam2
+from vidmem.networks.sam2.eager import Sam2Network
 from vidmem.types import Candidates, Chosen, Entry, Prompt, ReadPlan, Verdict
 from vidmem.video import open_video
 
@@ -337,7 +337,7 @@ class SAM2VideoPredictor:
         """Logits (N, 1, H, W) of the objects on a frame (None: of all); `NO_OBJECT` where an object has none."""
         import torch
 
-        from vidmem.nn.sam2.model import NO_OBJECT
+        from vidmem.networks.sam2.model import NO_OBJECT
 
         objects, side = state["objects"] if objects is None else objects, self.image_size // 4
         low = np.full((len(objects), 1, side, side), NO_OBJECT, np.float32)

@@ -14,10 +14,10 @@ from typing import NamedTuple
 
 import numpy as np
 
+from vidmem.catalogue.verdict import Verdict
 from vidmem.errors import SourceError
+from vidmem.networks.base import Network
 from vidmem.render import mask_boxes
-from vidmem.runtime.base import Network
-from vidmem.runtime.verdict import Verdict
 from vidmem.session import Session
 from vidmem.types import Frame
 

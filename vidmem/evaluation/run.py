@@ -7,8 +7,8 @@ from collections import deque
 from dataclasses import dataclass
 from pathlib import Path
 
+from vidmem.catalogue.tracker import Tracker
 from vidmem.evaluation.davis import Sequence, SequenceScore, first_prompts, load_labels, score_sequence
-from vidmem.tracker import Tracker
 from vidmem.video import Ledger, PngSink, open_video
 
 

@@ -10,8 +10,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from vidmem.memory import MemoryBank
+from vidmem.networks.base import Ask, Network
 from vidmem.render import mask_boxes
-from vidmem.runtime.base import Ask, Network
 from vidmem.search import Choice, View
 from vidmem.session.competition import compete
 from vidmem.session.distractors import agreement

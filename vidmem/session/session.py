@@ -11,9 +11,9 @@ import numpy as np
 
 from vidmem.errors import ObjectError, PromptError, SessionClosed
 from vidmem.memory import MemoryBank
+from vidmem.networks.base import Network
+from vidmem.networks.timed import Timed
 from vidmem.prompts import check_id, check_inside, make_prompt, merge
-from vidmem.runtime.base import Network
-from vidmem.runtime.timed import Timed
 from vidmem.search import Search
 from vidmem.session.cuts import CutRule
 from vidmem.session.frame_step import Now, frame_step

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from vidmem.memory import MemoryBank
+from vidmem.networks.base import Ask
 from vidmem.prompts import merge
 from vidmem.render import mask_boxes
-from vidmem.runtime.base import Ask
 from vidmem.search import Search
 from vidmem.session.status import StatusState
 from vidmem.types import Candidates, Chosen, FrameResult, Prompt, Status, resize_logits

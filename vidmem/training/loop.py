@@ -12,9 +12,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from vidmem.nn.nano.memory import as_tokens, coarse_keys
-from vidmem.nn.nano.model import Nano
-from vidmem.nn.nano.prompts import prompt_maps
+from vidmem.networks.nano.memory import as_tokens, coarse_keys
+from vidmem.networks.nano.model import Nano
+from vidmem.networks.nano.prompts import prompt_maps
 from vidmem.training.clips import OTHER, TARGET
 from vidmem.training.data import IGNORE
 

@@ -1,0 +1,106 @@
+"""`vidmem export`: a model's four graphs, with a manifest, in one folder."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from importlib import metadata
+from pathlib import Path
+
+from vidmem.catalogue.choose import FAMILY_OF, pick
+from vidmem.engines.manifest import NAME, Manifest
+from vidmem.errors import ModelError, OutputError, RuntimeMissing
+from vidmem.installed import cache_folder, file_hash
+from vidmem.networks.family import OPSET, Wish
+
+TARGETS = ("onnx", "openvino", "tensorrt")
+PRECISIONS = ("fp32", "fp16", "bf16")
+SIZE = 1024  # pixels a side of a network whose input has a size
+
+
+def export_model(
+    model: str, out: Path, *, to: str = "onnx", weights: Path | None = None, size: int | None = None, objects: int | None = None,
+    slots: int = 7, pointers: int = 16, precision: str = "fp32",
+) -> Manifest:  # fmt: skip
+    """Write `encode`, `attend`, `decode` and `memorize` of a model to the folder `out`, whole or not at all.
+
+    to: `onnx`; `openvino` adds its own files, which load faster; `tensorrt` is ONNX with fixed shapes, from which the engines
+    are built where they run. weights, size, for SAM 2: as `vidmem.load` takes them. objects: rows of fixed graphs, which also have
+    `slots` whole memories and `pointers` pointers with a mask; None: open. precision: of the products, written into the
+    graph (`fp16` and `bf16` for TensorRT; on CPUs leave `fp32` and let OpenVINO use bf16). Raises `ModelError` for what does
+    not fit, `OutputError` for a folder that is in use, `RuntimeMissing` without torch or onnx.
+    """
+    family = pick(FAMILY_OF, "model", model)
+    if to not in TARGETS or precision not in PRECISIONS:
+        raise ModelError(
+            f"to={to!r}, precision={precision!r}; expected one of {', '.join(TARGETS)} and one of {', '.join(PRECISIONS)}"
+        )
+    if objects is not None and objects < 1:
+        raise ModelError(f"objects={objects}; expected 1 or more, or none for graphs that take any number")
+    if to == "tensorrt" and objects is None:
+        objects = 1
+    if to == "openvino" and precision != "fp32":
+        raise ModelError(
+            "graphs for OpenVINO hold float32; choose bf16 when they are loaded: --runtime openvino --precision bf16"
+        )
+    try:
+        import onnx
+        import torch  # noqa: F401 - said before anything is written
+    except ImportError as error:
+        raise RuntimeMissing(f"an export needs torch and onnx: pip install 'vidmem[export]' ({error})") from error
+    out = Path(out)
+    if out.exists() and (not out.is_dir() or any(out.iterdir())) and not (out / NAME).is_file():
+        raise OutputError(f"{out} is there and holds no export; choose another folder")
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        part = Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=out.parent))
+    except OSError as error:
+        raise OutputError(f"{out} cannot be written ({error.strerror}); choose another folder") from error
+    try:
+        wish = Wish(size or SIZE if family.sizes else 0, objects, slots, pointers, precision)
+        made = family.export(model, weights, part, wish)
+        for path in part.glob("*.onnx"):
+            onnx.checker.check_model(str(path))
+        if to == "openvino":
+            _to_openvino(part)
+        files = {path.name: file_hash(path) for path in sorted(part.iterdir())}
+        versions = {
+            name: metadata.version(name) for name in ("torch", "onnx", *(["openvino"] if to == "openvino" else []))
+        }
+        manifest = Manifest(
+            model, made.size, made.precision, OPSET, made.objects, made.slots, made.pointers, files, versions
+        )
+        manifest.write(part)
+        if out.exists():
+            shutil.rmtree(out)
+        part.rename(out)
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+    return manifest
+
+
+def _to_openvino(folder: Path) -> None:
+    try:
+        import openvino
+    except ImportError as error:
+        raise RuntimeMissing("an export for OpenVINO needs it: pip install openvino") from error
+    for path in sorted(folder.glob("*.onnx")):
+        openvino.save_model(
+            openvino.Core().read_model(str(path)), str(path.with_suffix(".xml")), compress_to_fp16=False
+        )
+
+
+def exported(model: str, weights: Path | None, size: int | None) -> Path:
+    """The folder with open graphs of these weights in the cache; exports them when they are not there yet."""
+    family = pick(FAMILY_OF, "model", model)
+    path = family.path(model) if weights is None else Path(weights)
+    size = size or SIZE
+    if not path.is_file():
+        family.on_torch(model, weights, size, "cpu", "fp32", None)  # says what is missing
+    folder = cache_folder() / "exports" / f"{model}-{size}-{file_hash(path)[:16]}"
+    try:
+        Manifest.read(folder).check(folder)
+    except ModelError:
+        shutil.rmtree(folder, ignore_errors=True)
+        export_model(model, folder, weights=weights, size=size)
+    return folder

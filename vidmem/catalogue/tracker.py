@@ -1,0 +1,103 @@
+"""`vidmem.load`: a network with the bank and the search that suit it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from vidmem.catalogue.choose import FAMILY_OF, RUNTIMES, Request, open_network, pick
+from vidmem.errors import ModelError
+from vidmem.memory import BANKS, MemoryBank, Policy
+from vidmem.networks.base import Network
+from vidmem.networks.family import Family
+from vidmem.search import SEARCHES, Search
+from vidmem.session import Session
+from vidmem.session.status import StatusRule
+
+MOST_THREADS = 1024
+
+
+@dataclass(frozen=True)
+class Tracker:
+    """A loaded network; makes any number of sessions, one a video, which share nothing but the network."""
+
+    network: Network
+    bank: Callable[[], MemoryBank]
+    search: Callable[[], Search]
+    why: str = ""
+    """Which runtime was taken, and why, where `auto` chose it."""
+
+    def session(
+        self,
+        bank: Callable[[], MemoryBank] | None = None,
+        search: Callable[[], Search] | None = None,
+        status: StatusRule = StatusRule(),
+        max_objects: int | None = None,
+        reverse: bool = False,
+    ) -> Session:
+        """A session for one stream. bank, search: policy objects such as `vidmem.memory.Recent(slots=7)`; None: the model's
+        own. max_objects: refuse more objects than this instead of slowing down; None: no limit. reverse: frames come with
+        falling indices."""
+        return Session(self.network, bank or self.bank, search or self.search, status, max_objects, reverse)
+
+
+@dataclass(frozen=True)
+class Model:
+    """One line of `vidmem models`."""
+
+    name: str
+    family: Family
+
+    @property
+    def about(self) -> str:
+        return self.family.models[self.name]
+
+    @property
+    def embedded(self) -> bool:
+        """Its weights come with vidmem."""
+        return self.family.embedded
+
+    def make_bank(self, name: str | None = None) -> Policy:
+        """The bank of that name with numbers that suit the model; None: the model's own. Raises `ModelError` for a name that
+        there is not."""
+        if name is not None:
+            pick(BANKS, "bank", name)
+        return self.family.bank(name)
+
+
+MODELS = {name: Model(name, family) for name, family in FAMILY_OF.items()}
+
+
+def load(
+    model: str = "nano",
+    *,
+    runtime: str = "auto",
+    bank: str | None = None,
+    search: str = "greedy",
+    device: str = "cpu",
+    threads: int | None = None,
+    weights: str | Path | None = None,
+    image_size: int | None = None,
+    precision: str | None = None,
+) -> Tracker:
+    """Load a model.
+
+    model: a name from `vidmem models`. runtime: `onnx`, `openvino`, `pytorch`, or `auto`: the fastest that passed its gate
+    here (`vidmem gate`), and where none was tried, onnx for nano and pytorch for SAM 2. bank, search: names; None: the
+    model's own. device: `cpu`, or `cuda` for pytorch and onnx. threads: of the network; None: every core. weights: other weights of
+    the same model (nano: a folder; SAM 2: a .pt or .safetensors file, or a folder that `vidmem export` wrote; None: what
+    `vidmem models get` fetched). image_size: pixels a side of SAM 2's input, a multiple of 32; None: 1024, as trained.
+    precision: `fp32`, or `bf16` with openvino and with SAM 2 on pytorch; None: fp32, or what `auto` finds best. Raises
+    `ModelError` for a name or weights that do not exist or fit, or a precision that has not passed its gate here, and
+    `RuntimeMissing` when the engine is not installed.
+    """
+    card = pick(MODELS, "model", model)
+    if runtime not in RUNTIMES:
+        raise ModelError(f"there is no runtime {runtime!r}; choose from: {', '.join(RUNTIMES)}")
+    if threads is not None and not 1 <= threads <= MOST_THREADS:
+        raise ModelError(f"threads={threads}; expected 1 or more, at most {MOST_THREADS}, or none for every core")
+    make_bank, make_search = card.make_bank(bank), pick(SEARCHES, "search", search)()
+    asked = Request(model, runtime, precision, device, threads, None if weights is None else Path(weights), image_size)
+    network, why = open_network(asked)
+    return Tracker(network, make_bank, make_search, why)

@@ -1,0 +1,115 @@
+"""`vidmem batch`: its options, and what it prints."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from vidmem.cli.options import bank_options, make_tracker
+from vidmem.errors import OutputError, PromptError
+
+INTERRUPTED = 130
+MOST = 256  # workers, or streams of each
+
+
+def batch(args) -> int:
+    from tqdm import tqdm
+
+    from vidmem.batch import LocalCrew, RayCrew, Settings, find_items, load_table, place, run
+    from vidmem.batch.places import Folder
+    from vidmem.video import SINKS
+
+    save = tuple(name for name in args.save.split(",") if name)
+    unknown = [name for name in save if name not in SINKS]
+    if unknown or not save:
+        raise OutputError(f"cannot save {unknown[0] if unknown else 'nothing'!r}; choose from: {', '.join(SINKS)}")
+    for name in ("workers", "streams"):
+        if not 1 <= getattr(args, name) <= MOST:
+            raise PromptError(f"--{name} is {getattr(args, name)}; expected from 1 to {MOST}")
+    if not args.stall > 0:
+        raise PromptError(f"--stall is {args.stall:g}; expected seconds, more than 0")
+    source, out = place(args.folder), place(args.out)
+    if source.same(out):
+        raise OutputError(f"--out is the folder of the videos, {args.folder}; choose another, or one inside it")
+    said = load_table(args.prompts)
+    mine = (out.path,) if isinstance(out, Folder) else ()
+    items = find_items(source.files((*mine, args.prompts)), said)
+    args.threads = args.threads or 1
+    tracker = make_tracker(args)  # here too, so that a wrong option is said once, and now
+    names = ("model", "runtime", "device", "threads", "weights", "image_size", "precision")
+    where = [
+        place.path if isinstance(place, Folder) else given for place, given in ((source, args.folder), (out, args.out))
+    ]
+    settings = Settings(
+        str(where[0]),
+        str(where[1]),
+        {name: getattr(args, name) for name in names},
+        tracker.bank,
+        tracker.search,
+        save,
+        args.max_size,
+    )
+    del tracker
+    crew = (
+        (lambda: RayCrew(settings, args.workers, args.ray, args.streams))
+        if args.ray
+        else (lambda: LocalCrew(settings, args.workers, args.streams, args.stall))
+    )
+    with tqdm(
+        total=sum(item.size for item in items) or 1, unit="B", unit_scale=True, disable=None, dynamic_ncols=True
+    ) as bar:
+
+        def progress(done: int, total: int, report) -> None:
+            bar.set_postfix_str(
+                ", ".join(f"{count} {state}" for state, count in sorted(report.states.items())), refresh=False
+            )
+            bar.update(done - bar.n)
+
+        report = run(items, settings, out, crew, retry_failed=args.retry_failed, progress=progress)
+    print(report.table())
+    print(f"report: {args.out}/report.json, report.csv")
+    if report.interrupted:
+        print("interrupted; the same command goes on where this one stopped", file=sys.stderr)
+        return INTERRUPTED
+    return 1 if report.states["failed"] else 0
+
+
+def add_batch_command(commands, common) -> None:
+    p = commands.add_parser("batch", parents=[common], help="follow objects through every video below a folder")
+    p.add_argument("folder", help="a tree of videos and folders of images; with fsspec also s3://... and the like")
+    p.add_argument(
+        "--prompts",
+        type=Path,
+        required=True,
+        help="CSV or JSON with boxes, clicks or masks of each video, or a folder of masks of first frames",
+    )
+    p.add_argument(
+        "--out", required=True, help="folder for the results, one folder a video; what is done there is not done again"
+    )
+    p.add_argument("--workers", type=int, default=1, help="processes, of one thread each (default: 1)")
+    p.add_argument(
+        "--streams",
+        type=int,
+        default=1,
+        help="videos at a time in each process, which share its model (default: 1; more on a GPU)",
+    )
+    p.add_argument(
+        "--save",
+        default="overlay,png,rle,csv",
+        help="any of overlay, png, rle, csv, sav, vos, mot, webm, rgba (default: %(default)s)",
+    )
+    p.add_argument("--max-size", type=int, help="shrink frames to this longer side, pixels")
+    p.add_argument("--retry-failed", action="store_true", help="try again what failed before")
+    p.add_argument(
+        "--stall",
+        type=float,
+        default=600,
+        help="seconds without a frame after which a local worker counts as dead (default: %(default)s)",
+    )
+    p.add_argument(
+        "--ray",
+        metavar="ADDRESS",
+        help="actors of a Ray cluster instead of processes here; local: a cluster of this machine alone",
+    )
+    bank_options(p)
+    p.set_defaults(run=batch)

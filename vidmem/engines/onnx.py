@@ -1,0 +1,107 @@
+"""Exported graphs on ONNX Runtime: on the CPU with numpy and no torch; on a GPU with IO binding, so that memories stay there."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+
+from vidmem.engines.base import DeviceEngine, HostEngine, cores, graph_files
+from vidmem.errors import ModelError, RuntimeMissing
+from vidmem.installed import cache_folder, file_hash
+
+PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider", "tensorrt": "TensorrtExecutionProvider"}
+MOST_POINTS = 64  # of one prompt, corrections included: the only open axis of a graph with fixed shapes
+
+
+def tensorrt_options(path: Path) -> dict[str, str]:
+    """Of ONNX Runtime's TensorRT provider: engines and timings kept, and a profile for the axis of points of `decode`."""
+    folder = str(cache_folder() / "engines" / f"onnxruntime-{file_hash(path)[:16]}")
+    options = {
+        "trt_engine_cache_enable": "1", "trt_engine_cache_path": folder, "trt_timing_cache_enable": "1",
+        "trt_timing_cache_path": folder, "trt_layer_norm_fp32_fallback": "1",
+    }  # fmt: skip
+    if path.stem == "decode":
+        rows = json.loads((path.parent / "manifest.json").read_text())["objects"]
+        for name, count in (("min", 1), ("opt", 3), ("max", MOST_POINTS)):
+            options[f"trt_profile_{name}_shapes"] = f"points:{rows}x{count}x2,labels:{rows}x{count}"
+    return options
+
+
+def open_sessions(folder: Path, threads: int | None, provider: str = "cpu") -> dict:
+    """The four graphs as sessions on exactly that provider. ONNX Runtime falls back to the CPU with a warning at most; here
+    that is a `ModelError`, as is a graph that is missing or cannot be read. Raises `RuntimeMissing` without onnxruntime."""
+    try:
+        import onnxruntime as ort
+    except ImportError as error:
+        raise RuntimeMissing("the onnx runtime needs onnxruntime: pip install onnxruntime") from error
+    wanted = PROVIDERS[provider]
+    if wanted not in ort.get_available_providers():
+        raise ModelError(
+            f"device {provider!r} was asked for, but this onnxruntime {ort.__version__} has only {', '.join(ort.get_available_providers())}; "
+            "pip uninstall onnxruntime, then pip install onnxruntime-gpu (they overwrite each other)"
+        )
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = threads or cores()
+    # Decoding and writing run beside the network; threads that spin while they wait would take their cores.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    options.log_severity_level = 3
+    sessions = {}
+    for name, path in graph_files(folder).items():
+        try:
+            how = [(wanted, tensorrt_options(path)), PROVIDERS["cuda"]] if provider == "tensorrt" else [wanted]
+            sessions[name] = ort.InferenceSession(str(path), options, providers=how)
+        except Exception as error:  # onnxruntime raises many kinds, none of them documented
+            raise ModelError(f"{path} cannot be loaded: {' '.join(str(error).split())[:500]}") from error
+        if sessions[name].get_providers()[0] != wanted:
+            raise ModelError(
+                f"{path} was to run on {wanted}, and ONNX Runtime chose {sessions[name].get_providers()[0]}; see its log"
+            )
+    return sessions
+
+
+class OnnxEngine(HostEngine):
+    """Implements `vidmem.engines.base.Engine` on the CPU; arrays are numpy. folder: holds the four `.onnx` files. Raises as
+    `open_sessions`."""
+
+    name = "onnx"
+
+    def __init__(self, folder: Path, threads: int | None = None):
+        self.overlaps = (threads or cores()) > 1
+        self._sessions = open_sessions(folder, threads)
+        self._inputs = {name: [node.name for node in session.get_inputs()] for name, session in self._sessions.items()}
+
+    def run(self, graph: str, *arrays) -> tuple:
+        return tuple(self._sessions[graph].run(None, dict(zip(self._inputs[graph], arrays, strict=True))))
+
+
+class OnnxDeviceEngine(DeviceEngine):
+    """The same on `device` (`cuda`; `cpu` for tests): inputs and outputs are torch tensors, bound by address and never copied.
+    tensorrt: through ONNX Runtime's TensorRT provider, for an export with fixed shapes."""
+
+    name = "onnx"
+
+    def __init__(self, folder: Path, device: str = "cuda", tensorrt: bool = False):
+        try:
+            super().__init__(device)
+        except ImportError as error:
+            raise RuntimeMissing(
+                "the onnx runtime on a GPU keeps memories there as torch tensors: pip install torch"
+            ) from error
+        self._sessions = open_sessions(folder, None, "tensorrt" if tensorrt else self.device.type)
+        self.name = "onnx-tensorrt" if tensorrt else "onnx"
+
+    def run(self, graph: str, *arrays) -> tuple:
+        session, torch = self._sessions[graph], self._torch
+        binding, kind, number = session.io_binding(), self.device.type, self.device.index or 0
+        held = [array.contiguous() for array in arrays]  # by address, so they must live until the run is over
+        for node, array in zip(session.get_inputs(), held, strict=True):
+            element = np.dtype(str(array.dtype).removeprefix("torch."))
+            binding.bind_input(node.name, kind, number, element, tuple(array.shape), array.data_ptr())
+        for node in session.get_outputs():
+            binding.bind_output(node.name, kind, number)
+        if kind == "cuda":
+            torch.cuda.current_stream().synchronize()  # what is still being written into the inputs
+        session.run_with_iobinding(binding)
+        return tuple(torch.from_dlpack(value) for value in binding.get_outputs())

@@ -1,0 +1,71 @@
+"""`nano`, the embedded model, as a card."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from vidmem.engines.base import GRAPHS, Engine
+from vidmem.engines.manifest import Manifest
+from vidmem.errors import ModelError, RuntimeMissing
+from vidmem.installed import file_hash, models_folder
+from vidmem.memory import BANKS, Policy
+from vidmem.networks.family import Family, Wish
+
+NUMBERS = {"slots": 3, "prompts": 3, "pointers": 0, "absent": False}
+"""What every bank starts from: there are no pointers, an empty mask as its newest memory would blind the local read, and plain
+reads of more memories than it was trained with cost time and find nothing."""
+BANK_NUMBERS = {
+    "confident": {"iou": 0.5},
+    "recent": {"stride": 5},
+    "diverse": {"slots": 5, "iou": 0.8},
+    **{name: {"slots": 5} for name in ("anchors", "motion", "keyset", "consolidated", "lagged", "spaced")},
+    **{name: {"slots": 6} for name in ("reconstructive", "surprise", "hierarchical")},
+}
+"""What a bank needs besides: places for its older memories, and predicted IoUs as `nano` gives them (seldom above 0.9)."""
+WEIGHTS = "nano.safetensors"
+
+
+class NanoFamily(Family):
+    models = {"nano": "embedded model, 3.6 M parameters, trained by this project; runs on a CPU"}
+    embedded = True
+    engines = {"onnx": ("fp32",), "openvino": ("fp32", "bf16"), "pytorch": ("fp32",)}
+    open_axes = {"attend": {1: 1, 2: 1}}  # memory tokens
+
+    def bank(self, name: str | None = None) -> Policy:
+        name = name or "confident"
+        return BANKS[name](**NUMBERS | BANK_NUMBERS.get(name, {}))
+
+    def path(self, model: str) -> Path:
+        return models_folder() / model
+
+    def fingerprint(self, model: str, weights: Path | None, size: int | None) -> list[str]:
+        files = [(weights or self.path(model)) / f"{name}.onnx" for name in GRAPHS]
+        missing = [path for path in files if not path.is_file()]
+        if missing:
+            raise ModelError(f"{missing[0]} is missing; expected four graphs. Run scripts/export_nano.py")
+        return [file_hash(path) for path in files]
+
+    def on_torch(self, model, weights, size, device, precision, threads):
+        try:
+            from vidmem.engines.pytorch import PytorchEngine
+            from vidmem.networks.nano.export import functions
+            from vidmem.networks.nano.network import NanoNetwork
+            from vidmem.networks.nano.weights import load_nano
+        except ImportError as error:
+            raise RuntimeMissing("the pytorch runtime needs torch: pip install torch safetensors") from error
+        engine = PytorchEngine(device, threads)
+        return NanoNetwork(engine.open(load_nano((weights or self.path(model)) / WEIGHTS), functions))
+
+    def on_graphs(self, engine: Engine, folder: Path, manifest: Manifest | None):
+        from vidmem.networks.nano.network import NanoNetwork
+
+        return NanoNetwork(engine)
+
+    def export(self, model: str, weights: Path | None, folder: Path, wish: Wish) -> Wish:
+        from vidmem.networks.nano.export import export
+        from vidmem.networks.nano.weights import load_nano
+
+        if wish.objects is not None or wish.precision != "fp32":
+            raise ModelError("nano's graphs take any number of objects, in fp32; leave --objects and --precision")
+        export(load_nano((weights or self.path(model)) / WEIGHTS), folder)
+        return Wish(slots=wish.slots, pointers=wish.pointers)

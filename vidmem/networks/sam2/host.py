@@ -1,0 +1,174 @@
+"""What the official code of SAM 2 decides with branches in its modules, decided on the host from prompts and plans, whoever
+computes: which rows go together, what is asked of the decoder, and what a mask that is the answer means. Rows that have the
+same number of tokens are one batch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from vidmem.errors import ModelError
+from vidmem.networks.base import Ask, pooled
+from vidmem.types import Candidates, ReadPlan, Usage
+
+CLAMP = 32.0  # of a mask that is handed back to the decoder with a correction, as in the official predictor
+SURE = 10.0  # mask logit of a mask that a person gave
+NO_OBJECT = -1024.0  # mask logit everywhere on a frame where the object is believed absent
+
+
+class Features(NamedTuple):
+    """One encoded frame; arrays of whoever computes."""
+
+    feature: Any  # (1, 256, h, w)
+    skip4: Any  # (1, 32, 4h, 4w)
+    skip8: Any  # (1, 64, 2h, 2w)
+
+
+class Read(NamedTuple):
+    """What one row read."""
+
+    conditioned: Any  # (1, 256, h, w)
+    used: list[Usage]  # of each recall, where the plan asked to watch
+
+
+class Question(NamedTuple):
+    """One row's input to the decoder."""
+
+    image: Any  # (1, 256, h, w)
+    points: np.ndarray  # (P, 2) input pixels, the places without a point included
+    labels: np.ndarray  # (P,)
+    mask: Any | None  # (1, 1, 4h, 4w) logits
+    several: bool  # three alternatives are asked for, not one answer
+
+
+class Sam2Host:
+    """The part of `vidmem.networks.base.Network` that does not depend on who computes; see `Sam2Network` and `Sam2Graphs`.
+
+    A subclass has `put` and `host` for the border, `_encode`, `_read`, `_decode`, `_mask_prompt`, `without_memory`,
+    `_blank_pointers` (rows, 3, 256) and `no_pointer` (256,), both wherever its pointers are.
+    """
+
+    competes = False  # as published: masks of different objects may overlap
+
+    def __init__(self, name: str, size: int, memories: int, post: bool):
+        self.name, self.size, self.memories, self.post = name, size, memories, post
+
+    def encode(self, image: np.ndarray) -> Features:
+        from PIL import Image
+
+        if image.shape[:2] != (self.size, self.size):  # the official loader's filter, for the same pixels
+            image = np.asarray(Image.fromarray(image).resize((self.size, self.size), Image.Resampling.BICUBIC))
+        return Features(*self._encode(self.put(np.array(image[None]))))
+
+    def describe(self, features: Features) -> np.ndarray:
+        return pooled(self.host(features.feature)[0].transpose(1, 2, 0))
+
+    def attend(self, features: Features, plans: Sequence[ReadPlan]) -> list:
+        """-> for each row its `Read`, or None where there is nothing to read."""
+        rows: list = [None] * len(plans)
+        groups: dict[tuple, list[int]] = {}
+        for row, plan in enumerate(plans):
+            if plan.recalls:
+                tokens = sum(recall.entry.payload.tokens for recall in plan.recalls)
+                groups.setdefault((tokens, len(plan.pointers), plan.watch), []).append(row)
+        for members in groups.values():
+            self._check_codes([plans[row] for row in members])
+            out, used = self._read(features, [plans[row] for row in members])
+            for i, row in enumerate(members):
+                rows[row] = Read(out[i : i + 1], used[i] if used else [])
+        return rows
+
+    def _check_codes(self, plans: list[ReadPlan]) -> None:
+        if max(int(recall.tcode) for plan in plans for recall in plan.recalls) > self.memories - 2:
+            most = f"{self.memories - 1} tracked frames, and the bank recalls more: use slots={self.memories} at most"
+            raise ModelError(f"{self.name} has temporal codes for {most}")
+
+    def usage(self, features: Features, conditioned: list, plans: Sequence[ReadPlan]) -> list[list[Usage]]:
+        return [[] if read is None else read.used for read in conditioned]
+
+    def decode(self, features: Features, conditioned: list, asks: Sequence[Ask | None]) -> Candidates:
+        side = self.size // 4
+        logits, iou = np.full((len(asks), 3, side, side), -CLAMP, np.float32), np.zeros((len(asks), 3), np.float32)
+        presence = np.full(len(asks), -CLAMP, np.float32)
+        pointers = self._blank_pointers(len(asks))
+        maps = [read and read.conditioned for read in conditioned]
+        questions = {row: self._question(features, maps[row], ask) for row, ask in enumerate(asks)}
+        groups: dict[tuple[int, bool], list[int]] = {}
+        for row, question in questions.items():
+            if question is not None:
+                groups.setdefault((len(question.labels), question.several), []).append(row)
+        for rows in groups.values():
+            answer = self._answer(features, [questions[row] for row in rows])
+            logits[rows], iou[rows], pointers[rows], presence[rows] = answer
+        for row, ask in enumerate(asks):
+            if ask is not None and ask.prompt.is_answer:
+                mask = self._large(ask.prompt.mask)
+                present = bool(mask.any())
+                logits[row], iou[row], presence[row] = self._small(mask), (1, 0, 0), 10.0 if present else -10.0
+                if not present:
+                    pointers[row] = self.no_pointer
+        return Candidates(logits, iou, presence, pointers)
+
+    def _question(self, features: Features, conditioned, ask: Ask | None) -> Question | None:
+        empty = np.zeros((0, 2), np.float32), np.zeros(0, np.int64)
+        if ask is None:
+            points, labels = _padded(*empty)
+            return None if conditioned is None else Question(conditioned, points, labels, None, True)
+        if ask.prompt.is_answer:  # a pass for the pointer alone
+            return Question(features.feature, *_padded(*empty), self._mask_prompt(self._large(ask.prompt.mask)), False)
+        image = self.without_memory(features.feature) if ask.fresh or conditioned is None else conditioned
+        points, labels = self._points(ask)
+        mask = None
+        if ask.prompt.mask is not None:
+            mask = self.put(self._small(self._large(ask.prompt.mask))[None, None])
+        elif ask.mask_logits is not None:
+            mask = self.put(ask.mask_logits.clip(-CLAMP, CLAMP)[None, None])
+        return Question(image, *_padded(points, labels), mask, len(labels) <= 1)
+
+    def _points(self, ask: Ask) -> tuple[np.ndarray, np.ndarray]:
+        """A box is its two corners, before the clicks."""
+        points, labels = [], []
+        if ask.prompt.box is not None:
+            points, labels = list(ask.prompt.box.reshape(2, 2)), [2, 3]
+        if ask.prompt.points is not None:
+            points, labels = points + list(ask.prompt.points), labels + ask.prompt.labels.tolist()
+        scale = np.array([ask.size[1], ask.size[0]], np.float32)
+        return np.array(points, np.float32).reshape(-1, 2) / scale * self.size, np.array(labels, np.int64)
+
+    def _answer(self, features: Features, questions: list[Question]) -> tuple:
+        """Questions with equally many points -> mask logits (R, 3, 4h, 4w), IoU (R, 3), pointers (R, 3, 256), object logit.
+
+        A single answer fills all three places, and its IoU only the first, so that it is the one chosen.
+        """
+        side, several = self.size // 4, questions[0].several
+        blank = self.put(np.zeros((1, 1, side, side), np.float32))
+        logits, iou, pointers, presence = self._decode(
+            features, [q.image for q in questions], np.stack([q.points for q in questions]), np.stack([q.labels for q in questions]),
+            [blank if q.mask is None else q.mask for q in questions], np.array([q.mask is not None for q in questions]), several,
+        )  # fmt: skip
+        if not several:
+            logits, iou = np.repeat(logits, 3, 1), np.concatenate([iou, np.zeros((len(iou), 2), np.float32)], 1)
+        return np.where((presence > 0)[:, None, None, None], logits, np.float32(NO_OBJECT)), iou, pointers, presence
+
+    def _large(self, mask: np.ndarray) -> np.ndarray:
+        """(H, W) bool -> (S, S) bool at the network's size."""
+        return mask if mask.shape == (self.size, self.size) else self._resize(mask, self.size) >= 0.5
+
+    def _small(self, mask: np.ndarray) -> np.ndarray:
+        """(S, S) bool -> (S/4, S/4) float32 logits of a mask that is certain."""
+        return self._resize(mask, self.size // 4) * 2 * SURE - SURE
+
+    def _resize(self, mask: np.ndarray, side: int) -> np.ndarray:
+        """Bilinear, with a filter where it shrinks, as torch's `antialias=True`, which follows Pillow."""
+        from PIL import Image
+
+        return np.asarray(Image.fromarray(mask.astype(np.float32)).resize((side, side), Image.Resampling.BILINEAR))
+
+
+def _padded(points: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """With the place without a point that SAM appends; a row without any point has two of them."""
+    more = 1 if len(labels) else 2
+    return np.concatenate([points, np.zeros((more, 2), np.float32)]), np.concatenate([labels, np.full(more, -1)])

@@ -1,0 +1,56 @@
+"""Times the four functions of any network; the loop that calls them stays free of clocks."""
+
+from __future__ import annotations
+
+import time
+
+from vidmem.networks.ahead import Ahead
+from vidmem.networks.base import Network
+
+
+class Timed:
+    """A `Network` that passes every call on and adds its milliseconds to `timings`; what was encoded ahead costs what it is waited for."""
+
+    def __init__(self, network: Network):
+        self.network, self.name, self.runtime, self.competes = (
+            Ahead(network),
+            network.name,
+            network.runtime,
+            network.competes,
+        )
+        self.timings: dict[str, float] = {}
+
+    def _timed(self, stage, *args):
+        began = time.perf_counter()
+        result = getattr(self.network, stage)(*args)
+        self.timings[stage] = self.timings.get(stage, 0.0) + 1000 * (time.perf_counter() - began)
+        return result
+
+    def encode(self, image):
+        return self._timed("encode", image)
+
+    def attend(self, features, plans):
+        return self._timed("attend", features, plans)
+
+    def usage(self, features, conditioned, plans):
+        return self._timed("usage", features, conditioned, plans)
+
+    def describe(self, features):
+        return self._timed("describe", features)
+
+    def decode(self, features, conditioned, asks):
+        return self._timed("decode", features, conditioned, asks)
+
+    def memorize(self, features, candidates, chosen):
+        return self._timed("memorize", features, candidates, chosen)
+
+    def expect(self, image):
+        self.network.expect(image)
+
+    def close(self):
+        self.network.close()
+
+    def take(self) -> dict[str, float]:
+        """The milliseconds since the last call, by stage."""
+        timings, self.timings = self.timings, {}
+        return timings

@@ -1,1 +1,0 @@
-"""The networks as pure torch modules; they hold no state of any video."""
