@@ -8,10 +8,11 @@ from collections import Counter, deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
+from vidmem.detect import Concept, Watcher
 from vidmem.errors import PromptError
 from vidmem.prompts import PromptAt
 from vidmem.session import Session
-from vidmem.types import Frame, Status
+from vidmem.types import Event, Frame, Status
 from vidmem.video import WriteBehind, prefetch
 
 
@@ -31,14 +32,22 @@ class Report:
     """What of the source could not be read and was skipped."""
     step_ms: deque[float] = field(default_factory=lambda: deque(maxlen=10_000))
     """The last 10,000 frames' milliseconds in `Session.step`."""
+    events: deque[tuple[int, Event]] = field(default_factory=lambda: deque(maxlen=10_000))
+    """What was found: frame index and event, the last 10,000."""
+    sought: list[str] = field(default_factory=list)
+    """Texts of which nothing was found."""
 
     @property
     def fps(self) -> float:
         return self.frames / self.seconds if self.seconds else 0.0
 
     def summary(self) -> str:
-        """A line for each object and one for the job."""
-        lines = []
+        """A line for each object and each find, and one for the job."""
+        lines = [
+            f"frame {frame_idx}: {event.kind.replace('_', ' ')}{f' object {event.obj_id}' if event.obj_id else ''}, {event.why}"
+            for frame_idx, event in self.events
+        ]
+        lines += [f"{text!r}: nothing here was credible; the nearest way is a click or a box" for text in self.sought]
         for obj_id, counts in sorted(self.statuses.items()):
             lines.append(f"object {obj_id}: " + ", ".join(f"{counts[s]} frames {s.value}" for s in Status if counts[s]))
         return "\n".join([*lines, f"{self.frames} frames in {self.seconds:.1f} s: {self.fps:.1f} fps"])
@@ -46,7 +55,7 @@ class Report:
 
 def track(
     source,
-    session: Session,
+    session: Session | Watcher,
     prompts: Iterable[PromptAt] = (),
     sinks: Iterable = (),
     *,
@@ -55,39 +64,46 @@ def track(
 ) -> Report:
     """Run a whole source through a session into sinks, and close the sinks whatever happens.
 
-    source: what `open_video` gives, or any iterable of `Frame`. prompts: each waits for its frame. sinks: see
-    `vidmem.video`. progress: a bar on standard error; None: only on a terminal. report: a `Report` to fill, for callers
+    source: what `open_video` gives, or any iterable of `Frame`. session: a `Watcher` around one where prompts hold texts. prompts: each
+    waits for its frame; a text is looked for from the first. sinks: see `vidmem.video`. progress: a bar on standard error; None: only on a terminal. report: a `Report` to fill, for callers
     that want to look while it runs.
 
     With a search that lags, frames wait in memory for their answer: `lag` of them, or with `lag=None` all of the video.
 
     Ctrl-C ends the job cleanly and sets `Report.interrupted`. Errors of the source or a sink are raised after every sink
-    was closed, so the files hold all frames until then. Raises `PromptError` at the end if a prompt's frame never came.
+    was closed, so the files hold all frames until then. Raises `PromptError` for a text that is not understood or that nobody
+    looks for, and at the end if a prompt's frame never came.
     """
     from tqdm import tqdm
 
-    report = report or Report()
+    report, steps = report or Report(), session
+    watcher, session = (session, session.session) if isinstance(session, Watcher) else (None, session)
     began = time.perf_counter()
     visible = sys.stderr.isatty() if progress is None else progress
     bar = tqdm(total=getattr(source, "frame_count", None), unit="frame", disable=not visible, dynamic_ncols=True)
     try:
         with bar, WriteBehind(list(sinks)) as writer:
             for p in prompts:
+                if p.text is not None:
+                    _seek(watcher, p)
+                    continue
                 session.add(p.obj_id, points=p.points, labels=p.labels, box=p.box, mask=p.mask, frame_idx=p.frame_idx)
             frames, waiting = prefetch(source), deque()
             try:
                 for frame, following in _with_next(frames, live=getattr(source, "frame_count", None) is None):
                     if following is not None:
                         session.expect(following)
-                    session.step(frame)
+                    steps.step(frame)
                     waiting.append(frame)
-                    _write(session.settled(), waiting, writer, report)
+                    _write(steps.settled(), waiting, writer, report)
                     bar.update()
             except KeyboardInterrupt:
                 report.interrupted = True
             finally:
                 frames.close()
-                _write(session.settled(end=True), waiting, writer, report)
+                _write(steps.settled(end=True), waiting, writer, report)
+                if watcher:
+                    report.sought += [concept.text for concept, obj_ids in watcher.concepts.items() if not obj_ids]
     finally:
         report.seconds = time.perf_counter() - began
         report.problems += getattr(source, "problems", [])
@@ -99,6 +115,15 @@ def track(
             f"{'' if session.frame_idx is None else f' (the last is {session.frame_idx})'}; give a frame that exists"
         )
     return report
+
+
+def _seek(watcher: Watcher | None, prompt: PromptAt) -> None:
+    if watcher is None:
+        raise PromptError(
+            f"object {prompt.obj_id} is the text {prompt.text!r}, and this session has no detector; give track() a Watcher(session, detector), "
+            "or a click, box or mask"
+        )
+    watcher.add(Concept(prompt.obj_id, prompt.text, watcher.detector.prepare(prompt.text).limit))
 
 
 def _with_next(frames: Iterable[Frame], live: bool) -> Iterator[tuple[Frame, Frame | None]]:
@@ -133,3 +158,4 @@ def _count(report: Report, result) -> None:
     for obj_id, status in zip(result.obj_ids.tolist(), result.status):
         report.statuses.setdefault(obj_id, Counter())[status] += 1
     report.step_ms.append(result.timings["total"])
+    report.events += [(result.frame_idx, event) for event in result.events]

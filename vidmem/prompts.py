@@ -151,10 +151,12 @@ class PromptAt:
     labels: object = None
     box: object = None
     mask: object = None
+    text: str | None = None
+    """Instead of a place: what to look for, from the first frame on; see `vidmem.detect`."""
 
     def scaled(self, scale: float) -> PromptAt:
         """The same prompt on frames that were scaled by this factor (`--max-size`)."""
-        if scale == 1:
+        if scale == 1 or self.text is not None:
             return self
         import cv2
 
@@ -231,7 +233,8 @@ def read_json(path: Path, expected: str):
 
 def load_prompts(path: str | Path) -> list[PromptAt]:
     """Read a prompts file: a JSON list of {"obj_id", "frame" (default: the first), and "points" with "labels", "box" or
-    "mask" (an image file beside the JSON, or below)}; coordinates in source pixels. Raises `PromptError` that names the item."""
+    "mask" (an image file beside the JSON, or below)}, or {"obj_id", "text"}; coordinates in source pixels. Raises `PromptError` that
+    names the item."""
     path = Path(path)
     items = read_json(path, "a JSON list of prompts")
     if not isinstance(items, list) or not items:
@@ -243,7 +246,7 @@ def load_prompts(path: str | Path) -> list[PromptAt]:
 
 def parse_prompts(items: list, source: str, folder: Path) -> list[PromptAt]:
     """What a prompts file holds, from anywhere. source: what errors call it; folder: where the masks' names begin."""
-    known, prompts, held = {"obj_id", "frame", "points", "labels", "box", "mask"}, [], 0
+    known, prompts, held = {"obj_id", "frame", "points", "labels", "box", "mask", "text"}, [], 0
     for number, item in enumerate(items):
         where = f"{source}, item {number}"
         if not isinstance(item, dict) or "obj_id" not in item or item.keys() - known:
@@ -255,6 +258,9 @@ def parse_prompts(items: list, source: str, folder: Path) -> list[PromptAt]:
             raise PromptError(f"{where} has frame {_short(frame_idx)}; expected an index from 0")
         if type(item["obj_id"]) is not int:
             raise PromptError(f"{where} has obj_id {_short(item['obj_id'])}; expected an integer from 1 to 65535")
+        if "text" in item:
+            prompts.append(_text_prompt(item, where))
+            continue
         mask = item.get("mask")
         if mask is not None:
             if not isinstance(mask, str):
@@ -279,3 +285,15 @@ def parse_prompts(items: list, source: str, folder: Path) -> list[PromptAt]:
             PromptAt(item["obj_id"], frame_idx, item.get("points"), item.get("labels"), item.get("box"), mask)
         )
     return prompts
+
+
+def _text_prompt(item: dict, where: str) -> PromptAt:
+    """What is looked for has no place and no frame."""
+    text, others = item["text"], sorted(item.keys() - {"obj_id", "text"})
+    if not isinstance(text, str) or not text.strip():
+        raise PromptError(f"{where} has text {_short(text)}; expected a few words, such as 'black dog'")
+    if others:
+        raise PromptError(
+            f"{where} has text and {others[0]}; a text is looked for from the first frame on, so give it alone"
+        )
+    return PromptAt(check_id(item["obj_id"]), text=text)

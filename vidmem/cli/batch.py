@@ -48,6 +48,8 @@ def batch(args) -> int:
         tracker.search,
         save,
         args.max_size,
+        args.detector,
+        str(args.detector_weights) if args.detector_weights else None,
     )
     del tracker
     crew = (
@@ -81,7 +83,7 @@ def add_batch_command(commands, common) -> None:
         "--prompts",
         type=Path,
         required=True,
-        help="CSV or JSON with boxes, clicks or masks of each video, or a folder of masks of first frames",
+        help="CSV or JSON with boxes, clicks, masks or texts of each video, or a folder of masks of first frames",
     )
     p.add_argument(
         "--out", required=True, help="folder for the results, one folder a video; what is done there is not done again"

@@ -10,7 +10,7 @@ from vidmem.cli.batch import add_batch_command
 from vidmem.cli.doctor import doctor
 from vidmem.cli.engines import add_engine_commands
 from vidmem.cli.models import models
-from vidmem.cli.options import bank_options, make_tracker, numbers
+from vidmem.cli.options import bank_options, make_tracker, numbers, watched
 from vidmem.errors import PromptError, VidmemError
 
 INTERRUPTED = 130  # what shells report for Ctrl-C
@@ -24,14 +24,22 @@ class Parser(argparse.ArgumentParser):
 
 
 def simple_prompts(args) -> list:
-    """`--click`, `--box`, `--mask` (one object, 1; a label map: each of its objects) or `--prompts`."""
-    from vidmem.prompts import PromptAt, load_mask, load_prompts
+    """`--click`, `--box`, `--mask` (one object, 1; a label map: each of its objects) and `--text` (the next ids), or `--prompts`."""
+    from vidmem.prompts import PromptAt, load_prompts
 
-    simple = args.click or args.not_click or args.box or args.mask
-    if bool(simple) == bool(args.prompts):
-        raise PromptError("say what to track: --click, --box or --mask, or --prompts FILE (not both)")
+    placed = args.click or args.not_click or args.box or args.mask
+    if bool(placed or args.text) == bool(args.prompts):
+        raise PromptError("say what to track: --click, --box, --mask or --text, or --prompts FILE (not both)")
     if args.prompts:
         return load_prompts(args.prompts)
+    first = _placed(args) if placed else []
+    last = max((p.obj_id for p in first), default=0)
+    return first + [PromptAt(last + i, text=text) for i, text in enumerate(args.text or [], 1)]
+
+
+def _placed(args) -> list:
+    from vidmem.prompts import PromptAt, load_mask
+
     clicks = [(p, 1) for p in args.click or []] + [(p, 0) for p in args.not_click or []]
     points, labels = ([p for p, _ in clicks] or None), ([label for _, label in clicks] or None)
     if not args.mask:
@@ -54,7 +62,7 @@ def track(args) -> int:
         scaled = [prompt.scaled(video.scale) for prompt in prompts]
         try:
             with tracker.session() as session:
-                vidmem.track(video, session, scaled, sinks, report=report)
+                vidmem.track(video, watched(session, scaled, args), scaled, sinks, report=report)
         finally:
             for problem in report.problems:
                 print(f"warning: {problem}", file=sys.stderr)
@@ -68,14 +76,21 @@ def track(args) -> int:
 
 
 def evaluate(args) -> int:
+    from vidmem.detect import open_detector
     from vidmem.evaluation import find_sequences
+    from vidmem.evaluation.expressions import load_expressions
     from vidmem.evaluation.machine import check_writable, write_figure
     from vidmem.evaluation.run import evaluate as run
 
     check_writable(args.json)
+    texts, detector = {}, None
+    if args.prompt == "text":
+        texts = load_expressions(args.texts or args.data)
+        detector = open_detector(args.detector, args.detector_weights, args.threads)
     tracker, rows = make_tracker(args), []
     for sequence in find_sequences(args.data):
-        row = run(sequence, tracker, args.prompt, args.masks / sequence.name if args.masks else None)
+        out = args.masks / sequence.name if args.masks else None
+        row = run(sequence, tracker, args.prompt, out, texts.get(sequence.name), detector)
         rows.append({"name": row.name, "frames": row.frames, "j": row.score.j, "f": row.score.f,
                      "j_and_f": row.score.j_and_f, "fps": round(row.fps, 1)})  # fmt: skip
         print(
@@ -126,6 +141,9 @@ def build_parser() -> argparse.ArgumentParser:
     p.add_argument("--not-click", type=numbers(2, "x,y"), action="append", help="x,y beside the object; again for more")
     p.add_argument("--box", type=numbers(4, "x0,y0,x1,y1"), help="box around the object on the first frame")
     p.add_argument("--mask", type=Path, help="image: the object on the first frame, or a label map of several")
+    p.add_argument(
+        "--text", action="append", help="what to look for, such as 'black dog'; again for more; see docs/words.md"
+    )
     p.add_argument("--prompts", type=Path, help="JSON for many objects and frames; see the README")
     p.add_argument("--save", default="overlay,png,rle,csv", help="what to write (default: %(default)s)")
     p.add_argument("--start", type=int, default=0, help="index of the first frame")
@@ -139,7 +157,10 @@ def build_parser() -> argparse.ArgumentParser:
     add_batch_command(commands, common)
     p = commands.add_parser("eval", parents=[common], help="score J, F and J&F over DATA/*/frames and DATA/*/masks")
     p.add_argument("data", type=Path)
-    p.add_argument("--prompt", choices=("mask", "box", "click"), default="mask")
+    p.add_argument("--prompt", choices=("mask", "box", "click", "text"), default="mask")
+    p.add_argument(
+        "--texts", type=Path, help="with --prompt text: names of objects (default: DATA/meta_expressions.json)"
+    )
     p.add_argument("--json", type=Path, help="write the scores to this file")
     p.add_argument("--masks", type=Path, help="write the label maps below this folder")
     bank_options(p)
