@@ -34,7 +34,7 @@ class WatchRule:
 
     every: int = number(5, 1)
     """Frames between looks while something is sought."""
-    soon: int = number(2, 1)
+    soon: int = number(1, 1)
     """Frames between looks while a chain waits for its votes."""
     idle_every: int = number(30, 0)
     """Frames between looks while everything is followed; 0: none."""
