@@ -138,6 +138,14 @@ def test_what_a_person_had_already_is_adopted_and_not_followed_twice():
     assert watcher.session.obj_ids == [1]
 
 
+def test_two_concepts_that_mean_one_thing_follow_it_once():
+    watcher = watch(
+        script(range(9), lambda t: find(1, t), lambda t: find(2, t, on=1)), Concept(1, "red"), Concept(2, "square")
+    )
+    assert run(watcher, range(4)) == {2: [("found", 1, 1), ("found", 2, 1)]}
+    assert watcher.session.obj_ids == [1]
+
+
 def test_an_id_that_is_taken_is_not_written_over():
     watcher = watch(script(range(9), lambda t: find(1, t, on=2)), Concept(1, "green"))
     watcher.session.add(1, box=box(3, 0))

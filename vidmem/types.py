@@ -74,6 +74,8 @@ class Status(StrEnum):
     """What the session believes about an object on a frame."""
 
     TRACKED = "tracking"
+    AMBIGUOUS = "ambiguous"
+    """It is seen, and so is another object of the session in the same place: one of the two is wrong."""
     OCCLUDED = "occluded"
     LOST = "lost"
 
@@ -321,6 +323,8 @@ class FrameResult:
     """(N, h, w) float32 at the network's mask size."""
     timings: dict[str, float] = field(default_factory=dict)
     """Milliseconds per stage."""
+    rivals: tuple[int | None, ...] = ()
+    """(N,) `obj_id` of the other object where the status is ambiguous, else None."""
     search: tuple[dict[str, float], ...] = ()
     """(N,) what each object's search did: `hypotheses` alive, `switches` of the best branch so far, and its own."""
     cut: bool = False

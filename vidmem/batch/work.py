@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
 import os
@@ -59,13 +60,12 @@ class Worker:
     """Holds the model; does items one after another. What goes wrong with an item is its result, never an exception."""
 
     def __init__(self, settings: Settings):
-        from vidmem.catalogue.tracker import Tracker, load
+        from vidmem.catalogue.tracker import load
 
         _one_thread_each(settings.load.get("threads") or 1)
         tracker = load(**settings.load)
-        self.tracker = Tracker(
-            tracker.network, settings.bank or tracker.bank, settings.search or tracker.search, tracker.why
-        )
+        bank, search = settings.bank or tracker.bank, settings.search or tracker.search
+        self.tracker = dataclasses.replace(tracker, bank=bank, search=search)
         self.settings, self._opened = settings, None
         self.source, self.out = place(settings.source), place(settings.out)
 

@@ -27,6 +27,8 @@ class Tracker:
     search: Callable[[], Search]
     why: str = ""
     """Which runtime was taken, and why, where `auto` chose it."""
+    clean: bool | None = None
+    """Stray parts of masks are dropped; None: where the network's objects compete, so not on SAM 2."""
 
     def session(
         self,
@@ -35,11 +37,15 @@ class Tracker:
         status: StatusRule = StatusRule(),
         max_objects: int | None = None,
         reverse: bool = False,
+        clean: bool | None = None,
     ) -> Session:
         """A session for one stream. bank, search: policy objects such as `vidmem.memory.Recent(slots=7)`; None: the model's
         own. max_objects: refuse more objects than this instead of slowing down; None: no limit. reverse: frames come with
-        falling indices."""
-        return Session(self.network, bank or self.bank, search or self.search, status, max_objects, reverse)
+        falling indices. clean: as the tracker's, which None leaves it to."""
+        return Session(
+            self.network, bank or self.bank, search or self.search, status, max_objects, reverse,
+            clean=self.clean if clean is None else clean,
+        )  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -80,6 +86,7 @@ def load(
     weights: str | Path | None = None,
     image_size: int | None = None,
     precision: str | None = None,
+    clean: bool | None = None,
 ) -> Tracker:
     """Load a model.
 
@@ -88,7 +95,8 @@ def load(
     model's own. device: `cpu`, or `cuda` for pytorch and onnx. threads: of the network; None: every core. weights: other weights of
     the same model (nano: a folder; SAM 2: a .pt or .safetensors file, or a folder that `vidmem export` wrote; None: what
     `vidmem models get` fetched). image_size: pixels a side of SAM 2's input, a multiple of 32; None: 1024, as trained.
-    precision: `fp32`, or `bf16` with openvino and with SAM 2 on pytorch; None: fp32, or what `auto` finds best. Raises
+    precision: `fp32`, or `bf16` with openvino and with SAM 2 on pytorch; None: fp32, or what `auto` finds best. clean: drop stray parts of masks
+    (`vidmem.session.cleaning`); None: on nano yes, on SAM 2, which is equal to the original, no. Raises
     `ModelError` for a name or weights that do not exist or fit, or a precision that has not passed its gate here, and
     `RuntimeMissing` when the engine is not installed.
     """
@@ -100,4 +108,4 @@ def load(
     make_bank, make_search = card.make_bank(bank), pick(SEARCHES, "search", search)()
     asked = Request(model, runtime, precision, device, threads, None if weights is None else Path(weights), image_size)
     network, why = open_network(asked)
-    return Tracker(network, make_bank, make_search, why)
+    return Tracker(network, make_bank, make_search, why, clean)

@@ -49,6 +49,11 @@ def bank_options(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--detector", default="words", help=f"what looks for texts, one of: {', '.join(DETECTORS)}")
     parser.add_argument("--detector-weights", type=Path, metavar="FOLDER", help="of the detector (default: its own)")
+    parser.add_argument(
+        "--clean",
+        action=argparse.BooleanOptionalAction,
+        help="drop stray parts of masks and fill small holes (default: on nano, not on SAM 2, which is equal to the original)",
+    )
     for kind, table in (("bank", BANKS), ("search", SEARCHES)):
         for name in dict.fromkeys(f.name for policy in table.values() for f in dataclasses.fields(policy)):
             parser.add_argument(
@@ -83,15 +88,14 @@ def literal(text: str):
 
 
 def make_tracker(args):
-    from vidmem.catalogue.tracker import Tracker, load
+    from vidmem.catalogue.tracker import load
 
     tracker = load(
         args.model, runtime=args.runtime, bank=args.bank, search=args.search, device=args.device, threads=args.threads,
-        weights=args.weights, image_size=args.image_size, precision=args.precision,
+        weights=args.weights, image_size=args.image_size, precision=args.precision, clean=args.clean,
     )  # fmt: skip
-    return Tracker(
-        tracker.network, changed(args, "bank", tracker.bank), changed(args, "search", tracker.search), tracker.why
-    )
+    bank, search = changed(args, "bank", tracker.bank), changed(args, "search", tracker.search)
+    return dataclasses.replace(tracker, bank=bank, search=search)
 
 
 def watched(session, prompts, args):

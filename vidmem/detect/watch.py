@@ -176,13 +176,16 @@ class Watcher:
     # A look -----------------------------------------------------------------------------------------------------------
     def _look(self, frame: Frame, result: FrameResult) -> list[Event]:
         self._urgent, self._since, self._looks = False, 0, self._looks + 1
-        tracks = tuple(map(Seen, result.obj_ids.tolist(), result.boxes, result.masks, result.status))
+        tracks = _seen(result)
         asked = [p for p in self._pursuits.values() if not p.over]
         finds = self.detector.detect(frame, [(p.concept, p.prepared) for p in asked], View(tracks, tuple(self._past)))
         events = []
         for pursuit in asked:
             own = [f for f in finds if f.concept == pursuit.concept.id and f.score >= self.rule.score]
-            events += self._weigh(pursuit, own, tracks)
+            happened = self._weigh(pursuit, own, tracks)
+            if happened:  # what one concept began, the next one sees
+                tracks = _seen(self.session.result())
+            events += happened
         return events
 
     def _weigh(self, pursuit: Pursuit, finds: Sequence[Find], tracks: Sequence[Seen]) -> list[Event]:
@@ -284,6 +287,10 @@ class Watcher:
     def _with_events(self, result: FrameResult) -> FrameResult:
         events = self._events.get(result.frame_idx)
         return replace(result, events=events) if events else result
+
+
+def _seen(result: FrameResult) -> tuple[Seen, ...]:
+    return tuple(map(Seen, result.obj_ids.tolist(), result.boxes, result.masks, result.status))
 
 
 def _event(kind: str, pursuit: Pursuit, chain: Chain, obj_id: int | None) -> Event:

@@ -39,9 +39,12 @@ class Session:
         max_objects: int | None = None,
         reverse: bool = False,
         cuts: CutRule | None = CutRule(),
+        clean: bool | None = None,
     ):
         """reverse: frames come with falling indices, as in a finite file that is followed from its end to its beginning; banks then
-        count time as minus the index, and mirror what they recall. cuts: what counts as a cut between scenes; None: nothing does."""
+        count time as minus the index, and mirror what they recall. cuts: what counts as a cut between scenes; None: nothing does. clean: drop stray
+        parts of masks and fill small holes (`vidmem.session.cleaning`); None: where the network's objects compete, so not on SAM 2,
+        whose masks are the original's."""
         self._network, self._make_bank, self._make_search = Timed(network), bank, search
         self._status, self._max_objects, self._reverse, self._cuts, self._lag = (
             status,
@@ -50,6 +53,7 @@ class Session:
             cuts,
             search().lag,
         )
+        self._clean = network.competes if clean is None else clean
         self._state, self._undo = Snapshot(), []
         self._shown: FrameResult | None = None  # of the current frame, while nothing changed it
         self._closed = False
@@ -290,7 +294,9 @@ class Session:
         )
 
     def _follow(self, prompts: dict[int, Prompt | None]) -> None:
-        self._state.tracks.update(frame_step(self._network, self._state.now, self._state.tracks, prompts, self._lag))
+        self._state.tracks.update(
+            frame_step(self._network, self._state.now, self._state.tracks, prompts, self._lag, self._clean)
+        )
         self._shown = None
 
     def _result(self, began: float) -> FrameResult:
