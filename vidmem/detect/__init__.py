@@ -11,7 +11,16 @@ def _words(weights, threads):
     return WordDetector(weights, threads)
 
 
-DETECTORS = {"words": _words}
+def _zero_shot(kind: str):
+    def make(weights, threads):
+        from vidmem.detect.zeroshot import ZeroShotDetector
+
+        return ZeroShotDetector(kind, weights, threads)
+
+    return make
+
+
+DETECTORS = {"words": _words, **{kind: _zero_shot(kind) for kind in ("owlv2", "grounding-dino", "omdet-turbo", "clipseg")}}
 """Name -> what makes the detector of a folder of weights (None: its own) and a number of threads (None: every core)."""
 
 
