@@ -20,6 +20,7 @@ LAYERS = [
     ["memory", "search", "prompts", "download", "engines"],
     ["networks"],
     ["session", "video"],
+    ["detect"],
     ["catalogue"],
     ["pipeline"],
     ["directions"],
