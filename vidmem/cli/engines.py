@@ -15,7 +15,7 @@ def export(args) -> int:
 
     manifest = export_model(
         args.model, args.out, to=args.to, weights=args.weights, size=args.size, objects=args.objects, slots=args.slots,
-        pointers=args.pointers, precision=args.precision,
+        pointers=args.pointers, precision=args.precision, frame_size=tuple(map(int, args.frame_size[::-1])),
     )  # fmt: skip
     for name in manifest.files:
         print(f"{args.out / name} ({(args.out / name).stat().st_size / 1e6:.1f} MB)")
@@ -134,6 +134,10 @@ def add_engine_commands(commands, common) -> None:
     p.add_argument("--weights", type=Path, help="as for track")
     p.add_argument("--size", type=int, default=1024, help="pixels a side of SAM 2's input (default: %(default)s)")
     p.add_argument("--objects", type=int, help="fixed shapes for so many objects (default: open; tensorrt: 1)")
+    p.add_argument(
+        "--frame-size", type=numbers(2, "width,height"), default=[854, 480],
+        help="frames that fixed shapes of nano are for: those of another shape are refused (default: 854,480)",
+    )  # fmt: skip
     p.add_argument("--slots", type=int, default=7, help="spatial memories of fixed shapes (default: %(default)s)")
     p.add_argument("--pointers", type=int, default=16, help="object pointers of fixed shapes (default: %(default)s)")
     p.add_argument(

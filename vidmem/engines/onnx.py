@@ -7,12 +7,11 @@ from pathlib import Path
 
 import numpy as np
 
-from vidmem.engines.base import DeviceEngine, HostEngine, cores, graph_files
+from vidmem.engines.base import MOST_POINTS, DeviceEngine, HostEngine, cores, graph_files
 from vidmem.errors import ModelError, RuntimeMissing
 from vidmem.installed import cache_folder, file_hash
 
 PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider", "tensorrt": "TensorrtExecutionProvider"}
-MOST_POINTS = 64  # of one prompt, corrections included: the only open axis of a graph with fixed shapes
 
 
 def tensorrt_options(path: Path) -> dict[str, str]:
