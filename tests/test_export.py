@@ -161,6 +161,10 @@ def test_damaged_and_foreign_exports_are_refused(folder, tmp_path):
     (copy / "decode.onnx").unlink()
     with pytest.raises(ModelError, match="decode.onnx is missing"):
         engine("onnx", copy)
+    said = json.loads((copy / "manifest.json").read_text())
+    (copy / "manifest.json").write_text(json.dumps(said | {"shape": "256x448"}))
+    with pytest.raises(ModelError, match="has the shape 256x448; expected two numbers"):
+        engine("onnx", copy)
     (copy / "manifest.json").write_text(json.dumps({"format": 0}))
     with pytest.raises(ModelError, match="another version"):
         engine("onnx", copy)

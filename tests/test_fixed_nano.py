@@ -79,7 +79,7 @@ def test_frames_of_another_shape_are_refused(fixed):
 def test_the_manifest_says_which_shape_was_made(fixed, tmp_path):
     manifest = Manifest.read(fixed)
     assert (manifest.objects, manifest.slots, manifest.precision) == (2, 7, "fp32")
-    assert tuple(manifest.shape) == (256, 448)
+    assert manifest.shape == (256, 448)
     with pytest.raises(ModelError, match="slots=1; expected 2 or more"):
         export_model("nano", tmp_path / "one", to="tensorrt", slots=1)
     with pytest.raises(ModelError, match="frame_size="):

@@ -11,6 +11,7 @@ from vidmem.cli.doctor import doctor
 from vidmem.cli.engines import add_engine_commands
 from vidmem.cli.models import models
 from vidmem.cli.options import bank_options, make_tracker, numbers
+from vidmem.engines import ENGINES
 from vidmem.errors import PromptError, VidmemError
 
 INTERRUPTED = 130  # what shells report for Ctrl-C
@@ -158,7 +159,7 @@ def build_parser() -> argparse.ArgumentParser:
     p.add_argument(
         "--runtime",
         default="tensorrt",
-        choices=("tensorrt", "onnx-tensorrt"),
+        choices=[name for name, card in ENGINES.items() if card.fixed],
         help="with --tensorrt (default: %(default)s)",
     )
     p.set_defaults(run=doctor)

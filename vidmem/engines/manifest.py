@@ -53,7 +53,10 @@ class Manifest:
                 check_name(name, f"a file in {path}")
             except UserError as error:
                 raise ModelError(str(error)) from None
-        return cls(**given)
+        shape = given["shape"]
+        if shape is not None and (not isinstance(shape, list) or [type(side) for side in shape] != [int, int]):
+            raise ModelError(f"{path} has the shape {str(shape)[:80]}; expected two numbers; export the model again")
+        return cls(**given | {"shape": shape and tuple(shape)})
 
     def check(self, folder: Path) -> None:
         """Raises `ModelError` for a file that is missing or differs from what was exported."""

@@ -101,7 +101,7 @@ class NanoNetwork:
         import cv2
 
         height, width = input_size(*image.shape[:2], self.area)
-        if self.fixed and (height, width) != tuple(self.fixed.shape or ()):
+        if self.fixed and (height, width) != self.fixed.shape:
             came, made = f"{image.shape[1]}x{image.shape[0]}", "x".join(map(str, (self.fixed.shape or ())[::-1]))
             raise ModelError(
                 f"a frame of {came} needs an input of {width}x{height}, and this export takes {made} alone; export again with "
