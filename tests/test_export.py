@@ -43,7 +43,7 @@ def test_fixed_shapes_leave_out_the_oldest_rather_than_stop(fixed, images):
     tracker = engine("onnx", fixed)
     results = follow(tracker, images, Recent())
     assert len(results) == len(images) + 1 and all(np.isfinite(r.mask_logits).all() for r in results)
-    assert Manifest.read(fixed).tokens == 4 * (SIZE // 16) ** 2
+    assert Manifest.read(fixed).slots == 4 < 7, "which is what the bank recalls"
 
 
 def test_a_sample_of_queries_finds_the_tokens_that_all_of_them_find(weights, folder, images):
@@ -94,11 +94,42 @@ def test_half_precision_is_written_into_the_graph(kind, weights, tmp_path):
     types = {tensor.name: tensor.data_type for tensor in graph.initializer}
     typed = onnx.shape_inference.infer_shapes(onnx.load(tmp_path / "half/attend.onnx")).graph.value_info
     types |= {value.name: value.type.tensor_type.elem_type for value in typed}
-    kinds = [types[name] for name in products if name in types]
-    assert kinds and kinds.count(wanted) > 0.9 * len(kinds)
+    assert {types[name] for name in products} == {wanted}, "products of two terms are spelled out as sums"
     for name in ("encode", "attend", "decode", "memorize"):
-        outputs = onnx.load(tmp_path / f"half/{name}.onnx").graph.output
-        assert {o.type.tensor_type.elem_type for o in outputs} == {onnx.TensorProto.FLOAT}, name
+        path = tmp_path / f"half/{name}.onnx"
+        onnx.checker.check_model(str(path), full_check=True)  # the types of every node's inputs agree
+        graph = onnx.load(path).graph
+        assert {o.type.tensor_type.elem_type for o in graph.output} == {onnx.TensorProto.FLOAT}, name
+        first = next(node for node in graph.node if node.input and node.input[0] == graph.input[0].name)
+        assert name != "encode" or first.op_type == "Cast", "TensorRT takes bytes only where they are cast at once"
+
+
+def test_half_precision_leaves_sums_softmax_and_normalisation_in_float32(weights, tmp_path):
+    """Layer normalisation with a half input and a float scale is what TensorRT refuses."""
+    import onnx
+
+    export_model(MODEL, tmp_path / "half", to="tensorrt", weights=weights, size=64, precision="fp16")
+    seen = set()
+    for name in ("encode", "attend", "decode", "memorize"):
+        model = onnx.shape_inference.infer_shapes(onnx.load(tmp_path / f"half/{name}.onnx"))
+        types = {tensor.name: tensor.data_type for tensor in model.graph.initializer}
+        types |= {value.name: value.type.tensor_type.elem_type for value in model.graph.value_info}
+        for node in model.graph.node:
+            if node.op_type in ("LayerNormalization", "Softmax", "Add", "Erf"):
+                kinds = {types.get(i, onnx.TensorProto.FLOAT) for i in node.input} - {onnx.TensorProto.INT64}
+                assert kinds <= {onnx.TensorProto.FLOAT}, (name, node.name)
+                seen.add(node.op_type)
+    assert {"LayerNormalization", "Softmax"} <= seen
+
+
+def test_half_precision_answers_as_float32_does(weights, fixed, tmp_path, images):
+    """ONNX Runtime has float16 on the CPU, slowly; random weights, so a tenth of the greatest logit is close."""
+    export_model(MODEL, tmp_path / "half", weights=weights, size=SIZE, objects=2, slots=4, pointers=5, precision="fp16")
+    both = [
+        follow(engine("onnx", where), images[:3], Recent(slots=3, pointers=3)) for where in (tmp_path / "half", fixed)
+    ]
+    same(*both, tolerance=0.1)
+    assert any(np.abs(a.mask_logits - b.mask_logits).max() > 1e-4 for a, b in zip(*both)), "float16 was written into it"
 
 
 def test_nano_is_exported_too(tmp_path):
@@ -129,6 +160,10 @@ def test_damaged_and_foreign_exports_are_refused(folder, tmp_path):
         engine("onnx", copy)
     (copy / "decode.onnx").unlink()
     with pytest.raises(ModelError, match="decode.onnx is missing"):
+        engine("onnx", copy)
+    said = json.loads((copy / "manifest.json").read_text())
+    (copy / "manifest.json").write_text(json.dumps(said | {"shape": "256x448"}))
+    with pytest.raises(ModelError, match="has the shape 256x448; expected two numbers"):
         engine("onnx", copy)
     (copy / "manifest.json").write_text(json.dumps({"format": 0}))
     with pytest.raises(ModelError, match="another version"):

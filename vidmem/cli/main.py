@@ -15,6 +15,7 @@ from vidmem.cli.looks import look_options, make_look
 from vidmem.cli.models import banks, models
 from vidmem.cli.options import bank_options, joined, make_tracker, numbers, save_names, watched
 from vidmem.cli.pick import add_pick_command
+from vidmem.engines import ENGINES
 from vidmem.errors import PromptError, VidmemError
 
 INTERRUPTED = 130  # what shells report for Ctrl-C
@@ -279,7 +280,7 @@ def build_parser() -> argparse.ArgumentParser:
     p.add_argument(
         "--runtime",
         default="tensorrt",
-        choices=("tensorrt", "onnx-tensorrt"),
+        choices=[name for name, card in ENGINES.items() if card.fixed],
         help="with --tensorrt (default: %(default)s)",
     )
     p.set_defaults(run=doctor)
