@@ -1,5 +1,6 @@
 """Folders of videos: prompts by name, one line for whatever is wrong, nothing done twice, nothing lost when a process dies."""
 
+import contextlib
 import json
 import os
 import shutil
@@ -409,6 +410,45 @@ def test_ray_does_the_same_and_survives_the_death_of_an_actor(tree):
     assert {v["video"]: v["state"] for v in json.loads((out / "report.json").read_text())["videos"]} == {
         item.name: "done" for item in items
     }
+
+
+def test_a_ray_actor_that_hangs_is_replaced(tree):
+    pytest.importorskip("ray")
+    from vidmem.batch import RayCrew
+
+    folder, table, out = tree
+    settings, frozen = settings_for(folder, out), []
+    items = find_items(place(folder).files(), load_table(table))
+
+    class Freezing(RayCrew):
+        def give(self, spot, item):
+            super().give(spot, item)
+            if not frozen:
+                until = time.monotonic() + 60
+                while not (begun := list(out.glob(".work/*"))) and time.monotonic() < until:
+                    time.sleep(0.002)
+                frozen.append(int(begun[0].name.split("-")[0]))
+                os.kill(frozen[0], signal.SIGSTOP)
+
+    try:
+        report = run(items, settings, place(out), lambda: Freezing(settings, 1, "local", stall=3))
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(frozen[0], signal.SIGKILL)
+    assert dict(report.states) == {"done": 3}
+    assert frozen[0] not in {record["worker"] for record in report.records.values()}, "another did it"
+
+
+def test_a_model_that_no_ray_actor_can_load_ends_the_run(tree):
+    pytest.importorskip("ray")
+    from vidmem.batch import RayCrew
+    from vidmem.errors import ModelError
+
+    folder, table, out = tree
+    settings = replace(settings_for(folder, out), load={"model": "nano", "weights": out / "none"})
+    items = find_items(place(folder).files(), load_table(table))
+    with pytest.raises(ModelError, match="none"):
+        run(items, settings, place(out), lambda: RayCrew(settings, 1, "local"))
 
 
 # The command

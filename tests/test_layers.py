@@ -15,11 +15,13 @@ PACKAGE = ROOT / "vidmem"
 # From the ground up; a module may import what stands on a lower line, and its own package.
 LAYERS = [
     ["errors"],
+    ["names"],
     ["render"],
-    ["types", "names", "bounds", "installed"],
+    ["types", "bounds", "installed"],
     ["memory", "search", "prompts", "download", "engines"],
     ["networks"],
     ["session", "video"],
+    ["detect"],
     ["catalogue"],
     ["pipeline"],
     ["directions"],

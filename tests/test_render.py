@@ -175,7 +175,8 @@ def test_labels_can_be_left_off(drawn):
 
 
 def test_an_object_has_the_name_and_colour_that_a_person_gave_it(drawn):
-    look = Look().of([PromptAt(1, label="dog", color=(255, 136, 0)), PromptAt(2)])
+    look = Look().of([PromptAt(1, label="dog", color=(255, 136, 0)), PromptAt(2), PromptAt(3, text=" black\x1b cat ")])
+    assert look.name(3) == "black\\x1b cat"  # called what was looked for, harmless on a terminal
     assert look.name(1) == "dog" and look.name(2) == "2" and look.color(2) == color(2)
     assert look.about(1) == {"label": "dog", "color": "#ff8800"} and look.about(2) == {}
     assert (drawn(look)[60, 40] == (255, 136, 0)).all()

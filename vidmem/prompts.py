@@ -157,15 +157,17 @@ class PromptAt:
     """What the object is called in what is written; None: its number."""
     color: tuple[int, int, int] | None = None
     """RGB, 0..255; None: one that goes with its number."""
+    text: str | None = None
+    """Instead of a place: what to look for, from the first frame on; see `vidmem.detect`."""
 
     def __repr__(self) -> str:
-        given = [name for name in ("points", "box", "mask") if getattr(self, name) is not None]
+        given = [name for name in ("points", "box", "mask", "text") if getattr(self, name) is not None]
         when = "the first frame" if self.frame_idx is None else f"frame {self.frame_idx}"
         return f"PromptAt(object {self.label or self.obj_id}, {when}: {', '.join(given) or 'nothing'})"
 
     def scaled(self, scale: float) -> PromptAt:
         """The same prompt on frames that were scaled by this factor (`--max-size`)."""
-        if scale == 1:
+        if scale == 1 or self.text is not None:
             return self
         import cv2
 
@@ -242,8 +244,8 @@ def read_json(path: Path, expected: str):
 
 def load_prompts(path: str | Path) -> list[PromptAt]:
     """Read a prompts file: a JSON list of {"obj_id", "frame" (default: the first), and "points" with "labels", "box" or
-    "mask" (an image file beside the JSON, or below), and if you like "label" and "color" of the object}; coordinates in source
-    pixels. Raises `PromptError` that names the item."""
+    "mask" (an image file beside the JSON, or below), or {"obj_id", "text"}, and if you like "label" and "color" of the object};
+    coordinates in source pixels. Raises `PromptError` that names the item."""
     path = Path(path)
     items = read_json(path, "a JSON list of prompts")
     if not isinstance(items, list) or not items:
@@ -255,7 +257,7 @@ def load_prompts(path: str | Path) -> list[PromptAt]:
 
 def parse_prompts(items: list, source: str, folder: Path) -> list[PromptAt]:
     """What a prompts file holds, from anywhere. source: what errors call it; folder: where the masks' names begin."""
-    known = {"obj_id", "frame", "points", "labels", "box", "mask", "label", "color"}
+    known = {"obj_id", "frame", "points", "labels", "box", "mask", "text", "label", "color"}
     prompts, held = [], 0
     for number, item in enumerate(items):
         where = f"{source}, item {number}"
@@ -268,6 +270,14 @@ def parse_prompts(items: list, source: str, folder: Path) -> list[PromptAt]:
             raise PromptError(f"{where} has frame {_short(frame_idx)}; expected an index from 0")
         if type(item["obj_id"]) is not int:
             raise PromptError(f"{where} has obj_id {_short(item['obj_id'])}; expected an integer from 1 to 65535")
+        try:
+            color = None if item.get("color") is None else parse_color(item["color"])
+            label = check_label(item.get("label"))
+        except PromptError as error:
+            raise PromptError(f"{where}: {error}") from None
+        if "text" in item:
+            prompts.append(_text_prompt(item, where, label, color))
+            continue
         mask = item.get("mask")
         if mask is not None:
             if not isinstance(mask, str):
@@ -287,10 +297,9 @@ def parse_prompts(items: list, source: str, folder: Path) -> list[PromptAt]:
         points, labels, box = (item.get(key) for key in ("points", "labels", "box"))
         try:
             make_prompt(points, labels, box, mask)
-            look = check_label(item.get("label")), None if item.get("color") is None else parse_color(item["color"])
         except PromptError as error:
             raise PromptError(f"{where}: {error}") from None
-        prompts.append(PromptAt(item["obj_id"], frame_idx, points, labels, box, mask, *look))
+        prompts.append(PromptAt(item["obj_id"], frame_idx, points, labels, box, mask, label=label, color=color))
     return prompts
 
 
@@ -301,3 +310,15 @@ def check_label(label) -> str | None:
     if not isinstance(label, str) or not label.strip() or len(label) > LONGEST_LABEL:
         raise PromptError(f"label is {_short(label)}; expected a name of 1 to {LONGEST_LABEL} characters")
     return shown(label.strip())
+
+
+def _text_prompt(item: dict, where: str, label: str | None, color) -> PromptAt:
+    """What is looked for has no place and no frame."""
+    text, others = item["text"], sorted(item.keys() - {"obj_id", "text", "label", "color"})
+    if not isinstance(text, str) or not text.strip():
+        raise PromptError(f"{where} has text {_short(text)}; expected a few words, such as 'black dog'")
+    if others:
+        raise PromptError(
+            f"{where} has text and {others[0]}; a text is looked for from the first frame on, so give it alone"
+        )
+    return PromptAt(check_id(item["obj_id"]), text=text, label=label, color=color)

@@ -295,6 +295,21 @@ def resize_logits(mask_logits: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     return cv2.resize(np.asarray(mask_logits, np.float32), (size[1], size[0]), interpolation=cv2.INTER_LINEAR)
 
 
+class Event(NamedTuple):
+    """Something that a watcher did or saw on a frame (see `vidmem.detect.watch`)."""
+
+    kind: str
+    """`found`: an object began; `refound`: a lost one is followed again; `candidate`: it fits, but nobody but a person may say so;
+    `given_up`: nothing fits, or nothing more is allowed."""
+    concept: int
+    obj_id: int | None
+    """The object; None where none was touched."""
+    score: float
+    box: tuple[float, ...] | None
+    """x0, y0, x1, y1 in source pixels."""
+    why: str
+
+
 @dataclass(frozen=True, eq=False, repr=False)
 class FrameResult:
     """What one `Session.step` says: N objects in ascending order of `obj_id`; N may be 0. Arrays cannot be written to, for the session
@@ -326,6 +341,8 @@ class FrameResult:
     """(N,) what each object's search did: `hypotheses` alive, `switches` of the best branch so far, and its own."""
     cut: bool = False
     """Event: the frame is the first of another scene (see `vidmem.session.cuts`)."""
+    events: tuple[Event, ...] = ()
+    """What a watcher did on this frame."""
 
     def __post_init__(self):
         for array in (self.obj_ids, self.masks, self.boxes, self.scores, self.object_logits, self.mask_logits):

@@ -42,15 +42,16 @@ class Settings:
     max_size: int | None = None
     look: Look = field(default_factory=Look)
     sound: bool = True
+    detector: str = "words"
+    detector_weights: str | None = None
 
     def of(self, item: Item) -> str:
         """A hash of all that decides what the results of an item look like, but for the video itself."""
         said = {k: v for k, v in asdict(self).items() if k not in ("source", "out", "bank", "search", "load")}
-        if (self.look, self.sound) == (
-            Look(),
-            True,
-        ):  # as before there was a choice: what was done then is not done again
-            del said["look"], said["sound"]
+        if (self.look, self.sound) == (Look(), True):
+            del said["look"], said["sound"]  # so that what was done before there was a choice is not done again
+        if not any("text" in p for p in item.prompts):  # a detector that nobody asks changes nothing
+            said = {k: v for k, v in said.items() if not k.startswith("detector")}
         load = {k: str(v) for k, v in self.load.items() if k not in ("threads", "device") and v is not None}
         masks = [Path(item.base) / p["mask"] for p in item.prompts if isinstance(p.get("mask"), str)] + (
             [Path(item.mask)] if item.mask else []
@@ -70,7 +71,7 @@ class Worker:
         tracker = load(**settings.load)
         bank, search = settings.bank or tracker.bank, settings.search or tracker.search
         self.tracker = dataclasses.replace(tracker, bank=bank, search=search)
-        self.settings = settings
+        self.settings, self._opened = settings, None
         self.source, self.out = place(settings.source), place(settings.out)
 
     def do(self, item: Item, alive: Callable[[], None] = lambda: None) -> dict:
@@ -97,6 +98,7 @@ class Worker:
         return record
 
     def _track(self, item: Item, work: Path, alive: Callable[[], None]) -> dict:
+        from vidmem.detect import Watcher
         from vidmem.pipeline import track
         from vidmem.video import open_sinks, open_video
 
@@ -111,16 +113,27 @@ class Worker:
             )
             sinks = [*files, Pulse(alive)]
             with self.tracker.session() as session:
+                follower = Watcher(session, self._detector()) if any(p.text for p in prompts) else session
                 report = track(
-                    Watched(video, alive), session, [p.scaled(video.scale) for p in prompts], sinks, progress=False
+                    Watched(video, alive), follower, [p.scaled(video.scale) for p in prompts], sinks, progress=False
                 )
         if report.interrupted:
             raise KeyboardInterrupt
         return {
             "frames": report.frames, "objects": len(report.statuses), "fps": round(report.fps, 2), "warnings": report.problems,
+            "not_found": report.sought,
             "statuses": {str(o): {s.value: n for s, n in counts.items()} for o, counts in report.statuses.items()},
             "sha256": content_hash(path, alive), "runtime": self.tracker.network.runtime,
         }  # fmt: skip
+
+    def _detector(self):
+        """Opened when the first text comes; it keeps nothing of a video."""
+        from vidmem.detect import open_detector
+
+        if self._opened is None:
+            threads = self.settings.load.get("threads")
+            self._opened = open_detector(self.settings.detector, self.settings.detector_weights, threads)
+        return self._opened
 
 
 @contextmanager

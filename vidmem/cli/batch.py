@@ -47,6 +47,8 @@ def batch(args) -> int:
         args.max_size,
         make_look(args),
         args.sound,
+        args.detector,
+        str(args.detector_weights) if args.detector_weights else None,
     )
     del tracker
     crew = (
@@ -90,7 +92,7 @@ exit code: 0; 2 when videos or prompts failed; 1 when vidmem did; 130 after Ctrl
         type=Path,
         metavar="FILE",
         required=True,
-        help="CSV or JSON with boxes, clicks or masks of each video, or a folder of masks of first frames",
+        help="CSV or JSON with boxes, clicks, masks or texts of each video, or a folder of masks of first frames",
     )
     p.add_argument(
         "--out",

@@ -15,7 +15,7 @@ def export(args) -> int:
 
     manifest = export_model(
         args.model, args.out, to=args.to, weights=args.weights, size=args.size, objects=args.objects, slots=args.slots,
-        pointers=args.pointers, precision=args.precision,
+        pointers=args.pointers, precision=args.precision, frame_size=tuple(map(int, args.frame_size[::-1])), sms=tuple(args.sm),
     )  # fmt: skip
     for name in manifest.files:
         print(f"{args.out / name} ({(args.out / name).stat().st_size / 1e6:.1f} MB)")
@@ -77,9 +77,9 @@ def gate(args) -> int:
     return int(bool(refused))
 
 
-def doctor_tensorrt(folder: Path, weights: Path, runtime: str, say=print) -> int:
-    """Build, gate and time the engines of an export on the GPU here: a report to paste. runtime: tensorrt or onnx-tensorrt; weights: what was exported, for the
-    reference. -> 0 when the gate was passed. It has not been run yet: where this was written there was no GPU."""
+def doctor_tensorrt(folder: Path, weights: Path | None, runtime: str, say=print) -> int:
+    """Build, gate and time the engines of an export on the GPU here: a report to paste. runtime: one that takes fixed shapes; weights:
+    what was exported, for the reference. -> 0 when the gate was passed. It has not been run yet: where this was written there was no GPU."""
     from vidmem.catalogue.choose import Request, named
     from vidmem.catalogue.tracker import MODELS, SEARCHES, Tracker
     from vidmem.catalogue.verdict import gate_key, write_verdict
@@ -91,10 +91,14 @@ def doctor_tensorrt(folder: Path, weights: Path, runtime: str, say=print) -> int
     from vidmem.evaluation.machine import describe
 
     manifest, here = Manifest.read(folder), describe()
+    if weights is None and not MODELS[manifest.model].embedded:
+        raise ModelError("--tensorrt DIR needs --weights FILE too: what was exported, to compare with")
     say(json.dumps({"machine": here, "export": dataclasses.asdict(manifest)}, indent=1))
     asked = Request(manifest.model, runtime, weights=folder)
     candidate = named(asked, strict=False)
-    reference = named(Request(manifest.model, "pytorch", device="cuda", weights=weights, image_size=manifest.size))
+    reference = named(
+        Request(manifest.model, "pytorch", device="cuda", weights=weights, image_size=manifest.size or None)
+    )
     bank, search = MODELS[manifest.model].make_bank(), SEARCHES["greedy"]()
     verdict = run_gate(candidate, reference, bank, search, demo_clips(), manifest.precision)
     write_verdict(gate_key(asked.graphs(), runtime, manifest.precision), verdict)
@@ -129,13 +133,23 @@ def add_engine_commands(commands, common) -> None:
     """The three subparsers."""
     p = commands.add_parser("export", parents=[common], help="write a model's four graphs for another engine")
     p.add_argument("model", metavar="MODEL", help="its name, from `vidmem models`")
-    p.add_argument("--to", metavar="NAME", default="onnx", help="onnx, openvino or tensorrt (default: %(default)s)")
+    p.add_argument(
+        "--to", metavar="NAME", default="onnx", help="onnx, openvino, tensorrt or tensorrt-rtx (default: %(default)s)"
+    )
+    p.add_argument(
+        "--sm", type=int, nargs="+", default=[], metavar="89",
+        help="with tensorrt-rtx: compute capabilities of the GPUs to build engines for, 75, 80, 86, 89 or 120",
+    )  # fmt: skip
     p.add_argument("--out", metavar="FOLDER", type=Path, required=True, help="folder for the graphs and their manifest")
     p.add_argument("--weights", metavar="PATH", type=Path, help="as for track")
     p.add_argument(
         "--size", metavar="PIXELS", type=int, default=1024, help="pixels a side of SAM 2's input (default: %(default)s)"
     )
     p.add_argument("--objects", type=int, help="fixed shapes for so many objects (default: open; tensorrt: 1)")
+    p.add_argument(
+        "--frame-size", type=numbers(2, "width,height"), default=[854, 480],
+        help="frames that fixed shapes of nano are for: those of another shape are refused (default: 854,480)",
+    )  # fmt: skip
     p.add_argument("--slots", type=int, default=7, help="spatial memories of fixed shapes (default: %(default)s)")
     p.add_argument(
         "--pointers", metavar="N", type=int, default=16, help="object pointers of fixed shapes (default: %(default)s)"

@@ -13,8 +13,9 @@ from vidmem.cli.doctor import doctor
 from vidmem.cli.engines import add_engine_commands
 from vidmem.cli.looks import look_options, make_look
 from vidmem.cli.models import banks, models
-from vidmem.cli.options import bank_options, joined, make_tracker, numbers, save_names
+from vidmem.cli.options import bank_options, joined, make_tracker, numbers, save_names, watched
 from vidmem.cli.pick import add_pick_command
+from vidmem.engines import ENGINES
 from vidmem.errors import PromptError, VidmemError
 
 INTERRUPTED = 130  # what shells report for Ctrl-C
@@ -61,14 +62,22 @@ class Parser(argparse.ArgumentParser):
 
 
 def simple_prompts(args) -> list:
-    """`--click`, `--box`, `--mask` (one object, 1; a label map: each of its objects) or `--prompts`."""
-    from vidmem.prompts import PromptAt, load_mask, load_prompts
+    """`--click`, `--box`, `--mask` (one object, 1; a label map: each of its objects) and `--text` (the next ids), or `--prompts`."""
+    from vidmem.prompts import PromptAt, load_prompts
 
-    simple = args.click or args.not_click or args.box or args.mask
-    if bool(simple) == bool(args.prompts):
-        raise PromptError("say what to track: --click, --box or --mask, or --prompts FILE (not both)")
+    placed = args.click or args.not_click or args.box or args.mask
+    if bool(placed or args.text) == bool(args.prompts):
+        raise PromptError("say what to track: --click, --box, --mask or --text, or --prompts FILE (not both)")
     if args.prompts:
         return load_prompts(args.prompts)
+    first = _placed(args) if placed else []
+    last = max((p.obj_id for p in first), default=0)
+    return first + [PromptAt(last + i, text=text) for i, text in enumerate(args.text or [], 1)]
+
+
+def _placed(args) -> list:
+    from vidmem.prompts import PromptAt, load_mask
+
     clicks = [(p, 1) for p in args.click or []] + [(p, 0) for p in args.not_click or []]
     points, labels = ([p for p, _ in clicks] or None), ([label for _, label in clicks] or None)
     if not args.mask:
@@ -82,7 +91,7 @@ def check_said(args) -> None:
     """Raises `PromptError` for what `simple_prompts` would take and nobody can mean."""
     if args.not_click and not (args.click or args.box or args.mask or args.prompts):
         raise PromptError("--not-click says what is not the object; give --click or --box too")
-    if args.at is not None and args.prompts:
+    if args.at is not None and not (args.click or args.box or args.mask):
         raise PromptError('--at is for --click, --box and --mask; in --prompts FILE say "frame" for each')
     if args.at is not None and args.at < 0:
         raise PromptError(f"--at is {args.at}; expected the index of a frame, from 0")
@@ -98,8 +107,8 @@ def track(args) -> int:
 
     check_said(args)
     prompts, names = simple_prompts(args), save_names(args.save)
-    if args.at is not None:
-        prompts = [dataclasses.replace(prompt, frame_idx=args.at) for prompt in prompts]
+    if args.at is not None:  # a text is looked for everywhere
+        prompts = [p if p.text is not None else dataclasses.replace(p, frame_idx=args.at) for p in prompts]
     report = vidmem.Report()
     with vidmem.open_video(args.source, start=args.start, end=args.end, max_size=args.max_size) as video:
         scaled = [prompt.scaled(video.scale) for prompt in prompts]
@@ -110,10 +119,12 @@ def track(args) -> int:
         sinks = open_sinks(names, args.out, video.frame_rate, Ledger(args.out), args.source, look, sound)
         try:
             if args.reverse or args.both_ways:
+                if any(p.text for p in scaled):
+                    raise PromptError("--text looks forward from the first frame; leave --reverse and --both-ways")
                 track_back(video, tracker, scaled, sinks, args.both_ways, report=report)
             else:
                 with tracker.session() as session:
-                    vidmem.track(video, session, scaled, sinks, report=report)
+                    vidmem.track(video, watched(session, scaled, args), scaled, sinks, report=report)
         finally:
             for problem in report.problems:
                 print(f"warning: {problem}", file=sys.stderr)
@@ -129,14 +140,21 @@ def track(args) -> int:
 
 
 def evaluate(args) -> int:
+    from vidmem.detect import open_detector
     from vidmem.evaluation import find_sequences
+    from vidmem.evaluation.expressions import load_expressions
     from vidmem.evaluation.machine import check_writable, write_figure
     from vidmem.evaluation.run import evaluate as run
 
     check_writable(args.json)
+    texts, detector = {}, None
+    if args.prompt == "text":
+        texts = load_expressions(args.texts or args.data)
+        detector = open_detector(args.detector, args.detector_weights, args.threads)
     tracker, rows = make_tracker(args), []
     for sequence in find_sequences(args.data):
-        row = run(sequence, tracker, args.prompt, args.masks / sequence.name if args.masks else None)
+        out = args.masks / sequence.name if args.masks else None
+        row = run(sequence, tracker, args.prompt, out, texts.get(sequence.name), detector)
         rows.append({"name": row.name, "frames": row.frames, "j": row.score.j, "f": row.score.f,
                      "j_and_f": row.score.j_and_f, "fps": round(row.fps, 1)})  # fmt: skip
         print(
@@ -199,6 +217,9 @@ def build_parser() -> argparse.ArgumentParser:
     )
     p.add_argument("--box", type=numbers(4, "x0,y0,x1,y1"), metavar="X0,Y0,X1,Y1", help="around the object")
     p.add_argument("--mask", type=Path, metavar="PNG", help="image: the object, or a label map of several")
+    p.add_argument(
+        "--text", action="append", metavar="WORDS", help="what to look for, such as 'black dog'; again for more"
+    )
     p.add_argument("--prompts", type=Path, metavar="JSON", help="many objects, frames, names and colours; form below")
     p.add_argument("--at", type=int, metavar="N", help="frame of --click, --box or --mask (default: the first tracked)")
     p = command.add_argument_group("which frames")
@@ -226,9 +247,15 @@ def build_parser() -> argparse.ArgumentParser:
     p.add_argument("data", type=Path, metavar="DATA", help="folder of sequences, or one sequence")
     p.add_argument(
         "--prompt",
-        choices=("mask", "box", "click"),
+        choices=("mask", "box", "click", "text"),
         default="mask",
         help="what each object's first frame is given (default: mask)",
+    )
+    p.add_argument(
+        "--texts",
+        type=Path,
+        metavar="FILE",
+        help="with --prompt text: names of objects (default: DATA/meta_expressions.json)",
     )
     p.add_argument("--json", type=Path, metavar="FILE", help="write the scores to this file")
     p.add_argument("--masks", type=Path, metavar="FOLDER", help="write the label maps below this folder")
@@ -254,7 +281,7 @@ def build_parser() -> argparse.ArgumentParser:
     p.add_argument(
         "--runtime",
         default="tensorrt",
-        choices=("tensorrt", "onnx-tensorrt"),
+        choices=[name for name, card in ENGINES.items() if card.fixed],
         help="with --tensorrt (default: %(default)s)",
     )
     p.set_defaults(run=doctor)

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
 from vidmem.errors import PromptError
+from vidmem.names import shown
 from vidmem.render.colors import color
 from vidmem.render.effects import EFFECTS
 
@@ -38,9 +39,9 @@ class Look:
             raise PromptError(f"there is no effect {self.effect!r}; choose from: {', '.join(EFFECTS)}")
 
     def of(self, prompts: Iterable) -> Look:
-        """With the names and colours that prompts (`PromptAt`) give their objects."""
+        """With the names and colours that prompts (`PromptAt`) give their objects; what was looked for by a text is called that."""
         prompts = list(prompts)
-        names = {p.obj_id: p.label for p in prompts if p.label is not None}
+        names = {p.obj_id: p.label or shown(p.text.strip()) for p in prompts if p.label or p.text}
         colors = {p.obj_id: p.color for p in prompts if p.color is not None}
         return replace(self, names={**self.names, **names}, colors={**self.colors, **colors})
 
