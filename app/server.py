@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import errno
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
 from fastapi import FastAPI, Request, WebSocket
 from fastapi.responses import FileResponse, JSONResponse
+from starlette.requests import ClientDisconnect
 from starlette.websockets import WebSocketState
 
 from vidmem.catalogue.tracker import MODELS, Tracker, pick
@@ -25,6 +27,7 @@ from .limits import PAUSE_SECONDS, SAID_BYTES, SAID_SECONDS, Limits, Refused
 from .project import Project
 from .said import PROMPT, choice, configured, most_of, parse, printable, whole
 from .visits import Visit, Visits
+from .words import Words
 
 STATIC = Path(__file__).parent / "static"
 FILES = {
@@ -32,6 +35,7 @@ FILES = {
     "draw.js": "text/javascript",
     "live.js": "text/javascript",
     "memory.js": "text/javascript",
+    "words.js": "text/javascript",
     "app.css": "text/css",
 }  # all there is; no path is ever joined from outside
 CHANGES, CHANGED_BYTES = 200, 1 << 20  # frames of results in one answer, and letters of their masks
@@ -72,6 +76,8 @@ async def received(request: Request, most: int, seconds: float, too_much: str) -
                 piece = await anext(pieces)
         except StopAsyncIteration:
             return
+        except ClientDisconnect:  # nobody is there to be answered, and it is nothing for a log
+            raise Refused(f"the request was broken off after {size} bytes; send it again") from None
         except TimeoutError:
             raise Refused(
                 f"the request did not come whole: {size} bytes in at most {seconds} s; try a faster connection, or a smaller file",
@@ -134,6 +140,7 @@ def make_app(
             visits.close
         )  # here, for a signal that ends uvicorn ends the process before anything after it
 
+    words = Words()
     app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None, lifespan=lifespan)
     app.add_middleware(Guard, auth=auth, hosts=hosts)
     page = {"limits": dataclasses.asdict(limits), "policies": policies(model), "exports": KINDS, "colors": [color(i) for i in range(1, limits.objects + 1)],
@@ -142,6 +149,12 @@ def make_app(
     @app.exception_handler(VidmemError)
     async def refused(request: Request, error: VidmemError):
         return JSONResponse({"error": str(error)}, getattr(error, "status", 400))
+
+    @app.exception_handler(OSError)
+    async def full(request: Request, error: OSError):
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG):
+            raise error
+        return JSONResponse({"error": f"this server has no room left ({error.strerror}); try again later"}, 507)
 
     @app.exception_handler(Exception)
     async def broken(request: Request, error: Exception):
@@ -216,6 +229,12 @@ def make_app(
         frame_idx, obj_id = whole(said, "frame_idx"), whole(said, "obj_id")
         await visit.edit(instead, visit, project.say, frame_idx, obj_id, {key: said.get(key) for key in PROMPT})
         return {}
+
+    @app.post("/api/visits/{token}/text")
+    async def text(token: str, request: Request):
+        said = await body(request)
+        visit, project = project_of(token)
+        return await visit.edit(words.find, project, whole(said, "frame_idx"), said.get("text"))
 
     @app.post("/api/visits/{token}/look/{frame_idx}")
     async def look(token: str, frame_idx: int):

@@ -203,3 +203,75 @@ def test_a_checkpoint_is_exported_once_into_the_cache(weights, tmp_path, monkeyp
         when = (made / "manifest.json").stat().st_mtime_ns
         assert when == locals().get("before", when)
         before = when
+
+
+@pytest.fixture
+def quick(monkeypatch):
+    """Exports that write one small file: what becomes of folders is the same."""
+    from vidmem.catalogue import export
+
+    def write(model, part, to, weights, size, objects, *rest):
+        (part / "encode.onnx").write_text(f"graph of {size}")
+        manifest = Manifest("nano", size, "fp32", 17, None, 7, 16, {"encode.onnx": "0" * 64}, {})
+        manifest.write(part)
+        return manifest
+
+    monkeypatch.setattr(export, "_write", write)
+    return monkeypatch
+
+
+def test_an_export_replaces_an_export_and_nothing_else(quick, tmp_path):
+    out, link = tmp_path / "o", tmp_path / "link"
+    export_model("nano", out, size=1)
+    link.symlink_to(out)
+    export_model("nano", link, size=2)
+    assert link.is_symlink() and (out / "encode.onnx").read_text() == "graph of 2", "what the link leads to is replaced"
+    (out / "notes.txt").write_text("mine")
+    with pytest.raises(OutputError, match="holds notes.txt, which is no part of the export there, and stays"):
+        export_model("nano", out, size=3)
+    assert (out / "notes.txt").read_text() == "mine" and (out / "encode.onnx").read_text() == "graph of 2"
+    (out / "notes.txt").unlink()
+    (out / "manifest.json").write_text("{}")
+    with pytest.raises(OutputError, match="holds no export"):
+        export_model("nano", out, size=3)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["link", "o"], "nothing is left beside it"
+
+
+def test_what_came_into_the_folder_while_an_export_was_made_stays(quick, tmp_path):
+    from vidmem.catalogue import export
+
+    made, out = export._write, tmp_path / "o"
+    export_model("nano", out, size=1)
+    quick.setattr(export, "_write", lambda *given: ((out / "late.txt").write_text("mine"), made(*given))[1])
+    with pytest.raises(OutputError, match=r"late\.txt"):
+        export_model("nano", out, size=2)
+    assert (out / "late.txt").read_text() == "mine" and (out / "encode.onnx").read_text() == "graph of 1"
+
+
+@pytest.fixture
+def no_room():
+    """The system takes no file of more than 300 kB, as a disk that is nearly full."""
+    resource = pytest.importorskip("resource")
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (300_000, limits[1]))
+    yield
+    resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+
+
+def test_a_disk_without_room_for_an_export_is_said_and_keeps_nothing(no_room, tmp_path):
+    from vidmem.catalogue.export import _full_disk
+
+    with pytest.raises(OutputError, match="o cannot be written .*free some space"):
+        export_model("nano", tmp_path / "o")
+    with pytest.raises(OutputError, match="cannot be written"), _full_disk(tmp_path / "part"):
+        (tmp_path / "part").mkdir()
+        raise RuntimeError("Could not open file")  # as OpenVINO says it
+    (tmp_path / "part").rmdir()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_engines_own_error_is_not_taken_for_a_full_disk(tmp_path):
+    from vidmem.catalogue.export import _full_disk
+
+    with pytest.raises(RuntimeError, match="no such operator"), _full_disk(tmp_path):
+        raise RuntimeError("no such operator")

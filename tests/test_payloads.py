@@ -21,6 +21,15 @@ from vidmem.types import Chosen, Entry, Pointer, Prompt, ReadPlan, Recall, Verdi
 SIZE = 128
 
 
+def on_torch() -> NanoNetwork:
+    from vidmem.engines.pytorch import PytorchEngine
+    from vidmem.networks.nano.export import functions
+    from vidmem.networks.nano.weights import load_nano
+
+    model = load_nano(models_folder() / "nano" / "nano.safetensors")
+    return NanoNetwork(PytorchEngine("cpu", 1).open(model, functions), area=SIZE * SIZE)
+
+
 @pytest.fixture(scope="module", params=["onnx", "pytorch", "sam2"])
 def network(request):
     if request.param == "onnx":
@@ -29,9 +38,7 @@ def network(request):
 
         return NanoNetwork(OnnxEngine(models_folder() / "nano", 1), area=SIZE * SIZE)
     if request.param == "pytorch":
-        from vidmem.engines.pytorch import PytorchEngine
-
-        return NanoNetwork(PytorchEngine(models_folder() / "nano" / "nano.safetensors", "cpu", 1), area=SIZE * SIZE)
+        return on_torch()
     return sam2()
 
 
@@ -152,9 +159,7 @@ def test_usage_is_a_share_of_attention(network):
 
 
 def test_the_memory_that_a_frame_made_of_itself_gets_most_attention():
-    from vidmem.engines.pytorch import PytorchEngine
-
-    network = NanoNetwork(PytorchEngine(models_folder() / "nano" / "nano.safetensors", "cpu", 1), area=SIZE * SIZE)
+    network = on_torch()
     _, entries = memories(network, 4)
     features = network.encode(picture(2))
     watched = plan(entries, watch=True)

@@ -39,6 +39,15 @@ def test_a_prompt_that_finds_a_lost_object_settles_it_and_one_that_does_not_chan
     assert run(rule, "10000", prompts=[4]) == "tolll"
 
 
+def test_ambiguous_needs_a_rival_on_consecutive_frames_and_gives_way_to_being_unseen():
+    state, said = StatusState(StatusRule(1, 3, 1, ambiguous_after=2)), ""
+    for letter in "1RRR1RR00":  # R: seen, and claimed by object 7 too
+        state = state.advance(letter != "0", rival=7 if letter == "R" else None)
+        said += state.status.value[0]
+        assert state.rival == (7 if state.status is Status.AMBIGUOUS else None)
+    assert said == "ttaattaoo"
+
+
 def test_states_are_shared_safely_because_they_never_change():
     state = StatusState()
     later = state.advance(False)

@@ -13,8 +13,10 @@ from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
+from vidmem.errors import FrameError
 
-@dataclass(frozen=True, eq=False)
+
+@dataclass(frozen=True, eq=False, repr=False)
 class Frame:
     """One decoded frame."""
 
@@ -29,18 +31,18 @@ class Frame:
         image = self.image
         if not isinstance(image, np.ndarray) or image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
             came = f"{getattr(image, 'dtype', type(image).__name__)} {getattr(image, 'shape', '')}"
-            raise ValueError(f"a frame's image is {came}; expected uint8 (H, W, 3) in RGB order")
+            raise FrameError(f"a frame's image is {came}; expected uint8 (H, W, 3) in RGB order")
         if not image.size:
-            raise ValueError(
+            raise FrameError(
                 f"a frame's image is {image.shape[1]}x{image.shape[0]}, without a pixel; expected at least 1x1"
             )
         if isinstance(self.index, bool) or not isinstance(self.index, (int, np.integer)):
-            raise ValueError(f"a frame's index is {self.index!r}; expected its place in decode order, an integer")
+            raise FrameError(f"a frame's index is {self.index!r}; expected its place in decode order, an integer")
         pts = self.pts_seconds
         if pts is not None and (
             isinstance(pts, bool) or not isinstance(pts, (int, float, np.number)) or not np.isfinite(pts)
         ):
-            raise ValueError(
+            raise FrameError(
                 f"a frame's pts_seconds is {pts!r}; expected seconds, or None where the source has no clock"
             )
 
@@ -49,8 +51,12 @@ class Frame:
         """(H, W) in pixels."""
         return self.image.shape[:2]
 
+    def __repr__(self) -> str:
+        at = "" if self.pts_seconds is None else f" at {self.pts_seconds:.3f} s"
+        return f"Frame({self.index}{at}, {self.size[1]}x{self.size[0]})"
 
-@dataclass(frozen=True, eq=False)
+
+@dataclass(frozen=True, eq=False, repr=False)
 class Prompt:
     """What a person says about one object on one frame. At least one of the three is given."""
 
@@ -69,11 +75,19 @@ class Prompt:
         points or a box beside it, it is a hint."""
         return self.mask is not None and self.points is None and self.box is None
 
+    def __repr__(self) -> str:
+        clicks = "" if self.points is None else f"{len(self.points)} clicks"
+        box = "" if self.box is None else f"box {', '.join(f'{v:g}' for v in self.box)}"
+        mask = "" if self.mask is None else f"mask of {int(self.mask.sum())} pixels"
+        return f"Prompt({'; '.join(filter(None, (clicks, box, mask)))})"
+
 
 class Status(StrEnum):
     """What the session believes about an object on a frame."""
 
     TRACKED = "tracking"
+    AMBIGUOUS = "ambiguous"
+    """It is seen, and so is another object of the session in the same place: one of the two is wrong."""
     OCCLUDED = "occluded"
     LOST = "lost"
 
@@ -281,7 +295,22 @@ def resize_logits(mask_logits: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     return cv2.resize(np.asarray(mask_logits, np.float32), (size[1], size[0]), interpolation=cv2.INTER_LINEAR)
 
 
-@dataclass(frozen=True, eq=False)
+class Event(NamedTuple):
+    """Something that a watcher did or saw on a frame (see `vidmem.detect.watch`)."""
+
+    kind: str
+    """`found`: an object began; `refound`: a lost one is followed again; `candidate`: it fits, but nobody but a person may say so;
+    `given_up`: nothing fits, or nothing more is allowed."""
+    concept: int
+    obj_id: int | None
+    """The object; None where none was touched."""
+    score: float
+    box: tuple[float, ...] | None
+    """x0, y0, x1, y1 in source pixels."""
+    why: str
+
+
+@dataclass(frozen=True, eq=False, repr=False)
 class FrameResult:
     """What one `Session.step` says: N objects in ascending order of `obj_id`; N may be 0. Arrays cannot be written to, for the session
     shows the same result again; copy what you want to change."""
@@ -306,10 +335,14 @@ class FrameResult:
     """(N, h, w) float32 at the network's mask size."""
     timings: dict[str, float] = field(default_factory=dict)
     """Milliseconds per stage."""
+    rivals: tuple[int | None, ...] = ()
+    """(N,) `obj_id` of the other object where the status is ambiguous, else None."""
     search: tuple[dict[str, float], ...] = ()
     """(N,) what each object's search did: `hypotheses` alive, `switches` of the best branch so far, and its own."""
     cut: bool = False
     """Event: the frame is the first of another scene (see `vidmem.session.cuts`)."""
+    events: tuple[Event, ...] = ()
+    """What a watcher did on this frame."""
 
     def __post_init__(self):
         for array in (self.obj_ids, self.masks, self.boxes, self.scores, self.object_logits, self.mask_logits):
@@ -331,6 +364,26 @@ class FrameResult:
             logits[~self.masks] = -np.inf
             labels[disputed] = self.obj_ids[logits.argmax(0)][disputed]
         return labels
+
+    def __repr__(self) -> str:
+        said = [f"{o} {s.value} {100 * p:.0f}%" for o, s, p in zip(self.obj_ids, self.status, self.scores)]
+        return f"FrameResult({self.frame_idx}, {self.size[1]}x{self.size[0]}: {', '.join(said) or 'no objects'})"
+
+    def plot(self, frame=None, **look):
+        """-> `PIL.Image` of the objects, which notebooks show: over `frame` (`Frame` or (H, W, 3) uint8 RGB), or on black.
+
+        look: of `vidmem.render.Look`, such as opacity=0.3, labels=False, effect="blur". Raises `FrameError` for a frame of another size.
+        """
+        from vidmem.render.show import plot
+
+        return plot(
+            self, np.zeros((*self.size, 3), np.uint8) if frame is None else getattr(frame, "image", frame), look
+        )
+
+    def _repr_html_(self) -> str:
+        from vidmem.render.show import html
+
+        return html(self)
 
     def to_supervision(self):
         """`supervision.Detections` with `tracker_id` = `obj_id`; objects without a mask are left out.

@@ -2,6 +2,7 @@
 import { bars, encode, marks, tinted } from "./draw.js";
 import { camera } from "./live.js";
 import { controls, gather, list, thumbnails } from "./memory.js";
+import { words } from "./words.js";
 
 const POLL = 120; // milliseconds between questions while something is going on
 
@@ -117,10 +118,9 @@ export async function start(root) {
     for (const layer of layers(view.at)) pen.drawImage(layer, 0, 0);
     if (view.brush) { pen.globalAlpha = 0.6; pen.drawImage(view.brush, 0, 0); pen.globalAlpha = 1; }
     marks(pen, state.prompts.filter((p) => p.frame_idx === view.at), scale);
-    if (view.drag && view.drag.box) {
-      const [x0, y0, x1, y1] = view.drag.box;
-      pen.strokeStyle = "#fff";
-      pen.strokeRect(Math.min(x0, x1), Math.min(y0, y1), Math.abs(x1 - x0), Math.abs(y1 - y0));
+    const [x0, y0, x1, y1] = (view.drag && view.drag.box) || view.offered || [];
+    if (y1 !== undefined) {
+      pen.strokeStyle = "#fff"; pen.strokeRect(Math.min(x0, x1), Math.min(y0, y1), Math.abs(x1 - x0), Math.abs(y1 - y0));
     }
     $("at").textContent = "frame " + view.at + " / " + (state.video.count - 1) + "  " + (view.at / state.video.fps).toFixed(2) + " s";
     $("scrub").value = view.at;
@@ -204,6 +204,7 @@ export async function start(root) {
     root.dataset.answer = Math.round(performance.now() - began);
   });
 
+  words($, { state, view, mine, attempt, paint, prompt, refresh, busy: () => live });
   const toggleLive = attempt(async () => {
     if (live) { live.stop(""); return; }
     view.playing = false;
@@ -238,7 +239,8 @@ export async function start(root) {
   });
 
   const remove = attempt(async (id) => {
-    if (live) { live.say({ remove: id }); if (view.chosen === id) view.chosen = null; return; } await mine("objects/" + id, { remove: true }); if (view.chosen === id) view.chosen = null; masks.clear(); await refresh(); });
+    if (view.chosen === id) view.chosen = null;
+    if (live) return live.say({ remove: id }); await mine("objects/" + id, { remove: true }); masks.clear(); await refresh(); });
   const undo = attempt(async (again) => { const said = await mine("undo" + (again ? "?again=true" : "")); masks.clear(); await refresh(); await go(said.frame_idx); });
   const track = attempt(async () => { await mine("track", { from: view.at }); await follow(); await memory(); });
   const take = attempt(async () => {
@@ -339,8 +341,7 @@ export async function start(root) {
     root.querySelectorAll("[data-tool]").forEach((button) => button.classList.toggle("on", button.dataset.tool === name));
     stage.style.cursor = name === "pan" ? "grab" : "crosshair";
   }
-  const fit = () => { Object.assign(view, { zoom: 1, x: 0, y: 0 }); paint(); };
-  const another = () => { view.chosen = null; objects(); tell("the next click makes a new object"); };
+  const fit = () => { Object.assign(view, { zoom: 1, x: 0, y: 0 }); paint(); }, another = () => { view.chosen = null; objects(); tell("the next click makes a new object"); };
   const keys = {
     arrowleft: (e) => go(view.at - (e.shiftKey ? 10 : 1)), arrowright: (e) => go(view.at + (e.shiftKey ? 10 : 1)), home: () => go(0), end: () => go(1e9),
     t: track, l: nextLost, n: another, p: () => tool("point"), b: () => tool("box"), m: () => tool("brush"), h: () => tool("pan"), 0: fit,

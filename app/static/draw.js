@@ -1,6 +1,6 @@
 // Masks and bars as pixels. Nothing here knows the server.
 
-const STATUS = { tracking: [46, 158, 91], occluded: [217, 162, 27], lost: [192, 57, 43] };
+const STATUS = { tracking: [46, 158, 91], ambiguous: [142, 84, 199], occluded: [217, 162, 27], lost: [192, 57, 43] };
 
 /** COCO's compressed RLE -> Uint8Array of H*W, row by row. Runs go down the columns. */
 export function decode(rle) {
@@ -86,7 +86,7 @@ export function marks(pen, prompts, scale) {
   }
 }
 
-/** A bar for each object: where it is tracked, occluded, lost and prompted. */
+/** A bar for each object: where it is tracked, ambiguous, occluded, lost and prompted. */
 export function bars(canvas, state, count, at) {
   const ids = Object.keys(state.things), row = 11, ratio = window.devicePixelRatio || 1, width = canvas.clientWidth;
   canvas.style.height = Math.max(row * ids.length, 2) + "px";

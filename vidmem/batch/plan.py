@@ -34,7 +34,7 @@ VIDEO_SUFFIXES = {
     ".mxf",
     ".y4m",
 }
-COLUMNS = {"video", "obj_id", "frame", "x0", "y0", "x1", "y1", "x", "y", "label", "mask"}
+COLUMNS = {"video", "obj_id", "frame", "x0", "y0", "x1", "y1", "x", "y", "label", "mask", "text"}
 
 
 @dataclass(frozen=True)
@@ -120,7 +120,7 @@ def load_table(path: Path) -> dict[str, dict]:
     """A CSV or JSON file, or a folder of masks -> name of a video -> the fields of its `Item`. What is wrong with one video is its
     own problem; raises `PromptError` for what cannot be read at all.
 
-    CSV: a line for each box or click, with the columns video, obj_id, and x0, y0, x1, y1 or x, y, label, and frame, mask if needed.
+    CSV: a line for each box or click, with the columns video, obj_id, and x0, y0, x1, y1 or x, y, label, and frame, mask if needed; or text.
     JSON: {"sub/clip.mp4": [as in a prompts file of `vidmem track`]}. Folder: `sub/clip.png`, or the first image in `sub/clip/`.
     """
     path = Path(path)
@@ -209,15 +209,13 @@ def _prompt(row: dict[str, str]) -> dict:
             item[name] = [float(row[key]) for key in keys]
     if "points" in item:
         item |= {"points": [item["points"]], "labels": [whole.get("label", 1)]}
-    if "mask" in row:
-        item["mask"] = row["mask"]
-    return item
+    return item | {key: row[key] for key in ("mask", "text") if key in row}
 
 
 def _joined(items: tuple[dict, ...], new: dict) -> tuple[dict, ...]:
     """Clicks on the same object and frame are one prompt."""
     for i, item in enumerate(items):
-        if (item["obj_id"], item.get("frame")) == (new["obj_id"], new.get("frame")):
+        if "text" not in new and (item["obj_id"], item.get("frame")) == (new["obj_id"], new.get("frame")):
             points = {
                 key: item.get(key, []) + new.get(key, []) for key in ("points", "labels") if key in item or key in new
             }

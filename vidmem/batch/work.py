@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
 import os
@@ -19,6 +20,7 @@ from vidmem.batch.plan import Item
 from vidmem.errors import VidmemError
 from vidmem.installed import file_hash
 from vidmem.names import regular, shown
+from vidmem.render import Look
 from vidmem.video import Ledger, Sink
 from vidmem.video.ledger import DONE
 
@@ -38,10 +40,16 @@ class Settings:
     search: Any = None
     save: tuple[str, ...] = ("overlay", "png", "rle", "csv")
     max_size: int | None = None
+    look: Look = field(default_factory=Look)
+    sound: bool = True
+    detector: str = "words"
+    detector_weights: str | None = None
 
     def of(self, item: Item) -> str:
         """A hash of all that decides what the results of an item look like, but for the video itself."""
         said = {k: v for k, v in asdict(self).items() if k not in ("source", "out", "bank", "search", "load")}
+        if not any("text" in p for p in item.prompts):  # a detector that nobody asks changes nothing
+            said = {k: v for k, v in said.items() if not k.startswith("detector")}
         load = {k: str(v) for k, v in self.load.items() if k not in ("threads", "device") and v is not None}
         masks = [Path(item.base) / p["mask"] for p in item.prompts if isinstance(p.get("mask"), str)] + (
             [Path(item.mask)] if item.mask else []
@@ -55,14 +63,13 @@ class Worker:
     """Holds the model; does items one after another. What goes wrong with an item is its result, never an exception."""
 
     def __init__(self, settings: Settings):
-        from vidmem.catalogue.tracker import Tracker, load
+        from vidmem.catalogue.tracker import load
 
         _one_thread_each(settings.load.get("threads") or 1)
         tracker = load(**settings.load)
-        self.tracker = Tracker(
-            tracker.network, settings.bank or tracker.bank, settings.search or tracker.search, tracker.why
-        )
-        self.settings = settings
+        bank, search = settings.bank or tracker.bank, settings.search or tracker.search
+        self.tracker = dataclasses.replace(tracker, bank=bank, search=search)
+        self.settings, self._opened = settings, None
         self.source, self.out = place(settings.source), place(settings.out)
 
     def do(self, item: Item, alive: Callable[[], None] = lambda: None) -> dict:
@@ -89,6 +96,7 @@ class Worker:
         return record
 
     def _track(self, item: Item, work: Path, alive: Callable[[], None]) -> dict:
+        from vidmem.detect import Watcher
         from vidmem.pipeline import track
         from vidmem.video import open_sinks, open_video
 
@@ -97,18 +105,33 @@ class Worker:
             path = self.source.fetch(item.name, work)
         with open_video(path, max_size=self.settings.max_size) as video:
             results = work / "results"
-            sinks = [*open_sinks(list(self.settings.save), results, video.frame_rate, Ledger(results)), Pulse(alive)]
+            look, sound = self.settings.look.of(prompts), path if self.settings.sound else None
+            files = open_sinks(
+                list(self.settings.save), results, video.frame_rate, Ledger(results), look=look, sound=sound
+            )
+            sinks = [*files, Pulse(alive)]
             with self.tracker.session() as session:
+                follower = Watcher(session, self._detector()) if any(p.text for p in prompts) else session
                 report = track(
-                    Watched(video, alive), session, [p.scaled(video.scale) for p in prompts], sinks, progress=False
+                    Watched(video, alive), follower, [p.scaled(video.scale) for p in prompts], sinks, progress=False
                 )
         if report.interrupted:
             raise KeyboardInterrupt
         return {
             "frames": report.frames, "objects": len(report.statuses), "fps": round(report.fps, 2), "warnings": report.problems,
+            "not_found": report.sought,
             "statuses": {str(o): {s.value: n for s, n in counts.items()} for o, counts in report.statuses.items()},
             "sha256": content_hash(path, alive), "runtime": self.tracker.network.runtime,
         }  # fmt: skip
+
+    def _detector(self):
+        """Opened when the first text comes; it keeps nothing of a video."""
+        from vidmem.detect import open_detector
+
+        if self._opened is None:
+            threads = self.settings.load.get("threads")
+            self._opened = open_detector(self.settings.detector, self.settings.detector_weights, threads)
+        return self._opened
 
 
 @contextmanager
@@ -162,7 +185,8 @@ def failure(error: BaseException) -> dict:
     said = str(error) if isinstance(error, VidmemError) else f"internal error, {type(error).__name__}: {error}"
     if isinstance(error, MemoryError):
         said = "out of memory; use fewer --workers or --streams, or a smaller --max-size"
-    return {"state": "failed", "error": shown(" ".join(said.split()))}
+    code = error.exit_code if isinstance(error, VidmemError) else 1
+    return {"state": "failed", "error": shown(" ".join(said.split())), "exit_code": code}
 
 
 def _mask_hash(path: Path) -> str:

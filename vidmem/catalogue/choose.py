@@ -83,20 +83,21 @@ def gated(asked: Request) -> list[tuple[str, str]]:
 def open_network(asked: Request) -> tuple[Network, str]:
     """-> the network and, where `auto` chose, why. Raises as `vidmem.load`."""
     if asked.runtime != "auto":
-        return named(asked), ""
+        return named(asked), f"{asked.runtime}{f', {asked.precision}' if asked.precision else ''}, as asked for"
     if asked.device != "cpu":
-        return named(replace(asked, runtime="pytorch")), f"pytorch: the device is {asked.device}"
+        return named(replace(asked, runtime="pytorch")), f"pytorch, on {asked.device}"
     problems = []
     for verdict in verdicts(asked):
         if verdict.passed and asked.precision in (None, verdict.precision):
             chosen = replace(asked, runtime=verdict.runtime, precision=verdict.precision)
             try:
-                return named(chosen), f"the fastest here: {verdict}"
+                why = f"{verdict.runtime}, {verdict.precision}, the fastest here: {verdict.ms:.0f} ms a frame"
+                return named(chosen), f"{why} ({verdict.reference}: {verdict.reference_ms:.0f} ms)"
             except RuntimeMissing as error:
                 problems.append(str(error))
     for runtime in runtimes(asked):
         try:
-            why = f"{runtime} {asked.precision or 'fp32'}: no engine has been gated here yet (vidmem gate)"
+            why = f"{runtime}, {asked.precision or 'fp32'}, the default; `vidmem gate {asked.model}` tries which engine is the fastest here"
             return named(replace(asked, runtime=runtime)), why
         except RuntimeMissing as error:
             problems.append(str(error))

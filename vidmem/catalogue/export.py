@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import tempfile
 from collections.abc import Sequence
+from contextlib import contextmanager
 from importlib import metadata
 from pathlib import Path
 
@@ -13,13 +14,16 @@ from vidmem.engines.manifest import NAME, Manifest
 from vidmem.engines.tensorrt_rtx import build_all, find_tensorrt_rtx
 from vidmem.errors import ModelError, OutputError, RuntimeMissing
 from vidmem.installed import cache_folder, file_hash
+from vidmem.names import shown
 from vidmem.networks.family import OPSET, Wish
 from vidmem.networks.halves import KINDS, OPSET_BF16, halve
 
 TARGETS = ("onnx", "openvino", "tensorrt", "tensorrt-rtx")
 PRECISIONS = ("fp32", *KINDS)
 FRAME = Wish().frame
+MOST_SIDE = 65536  # of a frame, in pixels
 SIZE = 1024  # pixels a side of a network whose input has a size
+PROBE = 1 << 20  # bytes that a disk with room takes
 
 
 def export_model(
@@ -41,8 +45,10 @@ def export_model(
         raise ModelError(
             f"to={to!r}, precision={precision!r}; expected one of {', '.join(TARGETS)} and one of {', '.join(PRECISIONS)}"
         )
-    if min(frame_size) < 1:
-        raise ModelError(f"frame_size={frame_size}; expected the height and width of the frames, in pixels")
+    if not all(1 <= side <= MOST_SIDE for side in frame_size):
+        raise ModelError(
+            f"frame_size={frame_size}; expected the frames' height and width, from 1 to {MOST_SIDE} pixels"
+        )
     if objects is not None and objects < 1:
         raise ModelError(f"objects={objects}; expected 1 or more, or none for graphs that take any number")
     if to.startswith("tensorrt") and objects is None:
@@ -58,20 +64,55 @@ def export_model(
             "graphs for OpenVINO hold float32; choose bf16 when they are loaded: --runtime openvino --precision bf16"
         )
     try:
-        import onnx
-        import torch  # noqa: F401 - said before anything is written
+        import onnx  # noqa: F401  here, so that nothing is begun without them
+        import torch  # noqa: F401
     except ImportError as error:
         raise RuntimeMissing(f"an export needs torch and onnx: pip install 'vidmem[export]' ({error})") from error
-    out = Path(out)
-    if out.exists() and (not out.is_dir() or any(out.iterdir())) and not (out / NAME).is_file():
-        raise OutputError(f"{out} is there and holds no export; choose another folder")
+    out = Path(out).resolve()  # a link stays, and what it leads to is replaced
+    _check_replaceable(out)
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
         part = Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=out.parent))
     except OSError as error:
         raise OutputError(f"{out} cannot be written ({error.strerror}); choose another folder") from error
     try:
-        wish = Wish(size or SIZE if family.sizes else 0, objects, slots, pointers, frame_size)
+        wish = Wish(size or SIZE if family.sizes else 0, objects, slots, pointers, tuple(map(int, frame_size)))
+        manifest = _write(family, model, part, to, weights, wish, precision, sms)
+        _check_replaceable(out)  # an export takes minutes, in which somebody may have put something there
+        old = part.with_name(f"{part.name}-old")
+        if out.exists():
+            out.rename(old)
+        part.rename(out)
+        shutil.rmtree(old, ignore_errors=True)
+    except OSError as error:
+        raise OutputError(
+            f"{out} cannot be written ({error.strerror or error}); free some space, or choose another folder"
+        ) from error
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+    return manifest
+
+
+def _check_replaceable(out: Path) -> None:
+    """Raises `OutputError` unless there is nothing at `out`, or an export of ours and no file besides."""
+    if not out.exists() or (out.is_dir() and not any(out.iterdir())):
+        return
+    try:
+        ours = {NAME, *Manifest.read(out).files}
+    except ModelError as error:
+        raise OutputError(f"{out} is there and holds no export; choose another folder") from error
+    foreign = sorted(path.name for path in out.iterdir() if path.name not in ours)
+    if foreign:
+        raise OutputError(
+            f"{out} holds {shown(foreign[0])}, which is no part of the export there, and stays; choose another folder, or move it away"
+        )
+
+
+def _write(family, model, part, to, weights, wish: Wish, precision: str, sms: Sequence[int]) -> Manifest:
+    """The files of an export and its manifest, into the empty folder `part`."""
+    import onnx
+
+    with _full_disk(part):
         made = family.export(model, weights, part, wish)
         for path in part.glob("*.onnx"):
             if precision != "fp32":
@@ -90,12 +131,23 @@ def export_model(
             files, versions, made.shape,
         )  # fmt: skip
         manifest.write(part)
-        if out.exists():
-            shutil.rmtree(out)
-        part.rename(out)
-    finally:
-        shutil.rmtree(part, ignore_errors=True)
     return manifest
+
+
+@contextmanager
+def _full_disk(folder: Path):
+    """torch and OpenVINO tell of a disk that cannot be written in words of their own, as a `RuntimeError`. So the disk itself is asked."""
+    try:
+        yield
+    except RuntimeError:
+        try:
+            with tempfile.TemporaryFile(dir=folder) as probe:
+                probe.write(bytes(PROBE))
+        except OSError as error:
+            raise OutputError(
+                f"{folder.parent} cannot be written ({error.strerror}); free some space, or choose another folder"
+            ) from error
+        raise
 
 
 def _to_openvino(folder: Path) -> None:

@@ -59,6 +59,9 @@ class EngineCard:
 
     def check(self, name: str, device: str, precision: str | None) -> None:
         """Raises `ModelError` for a device or a precision that it does not have."""
+        known = sorted({kind for card in ENGINES.values() for kind in card.devices})
+        if device.split(":")[0] not in known:
+            raise ModelError(f"there is no device {device!r}; choose from: {', '.join(known)} (or cuda:0, cuda:1 ...)")
         if device.split(":")[0] not in self.devices:
             where = " and ".join("the CPU" if d == "cpu" else d for d in self.devices)
             others = [n for n, card in ENGINES.items() if device.split(":")[0] in card.devices and not card.fixed]

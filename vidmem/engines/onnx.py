@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import numpy as np
@@ -63,6 +64,9 @@ def _rtx_devices(ort) -> list:
 def open_sessions(folder: Path, threads: int | None, provider: str = "cpu") -> dict:
     """The four graphs as sessions on exactly that provider. ONNX Runtime falls back to the CPU with a warning at most; here
     that is a `ModelError`, as is a graph that is missing or cannot be read. Raises `RuntimeMissing` without onnxruntime."""
+    # Recent versions report to their maker, also on Linux: the import starts a thread and leaves `.ses` in the temporary folder.
+    # `ort.disable_telemetry_events()` comes too late for that. Who has set the variable has decided.
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
     try:
         import onnxruntime as ort
     except ImportError as error:

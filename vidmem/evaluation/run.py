@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from vidmem.catalogue.tracker import Tracker
+from vidmem.detect import Concept, Detector, Watcher
 from vidmem.evaluation.davis import Sequence, SequenceScore, first_prompts, load_labels, score_sequence
 from vidmem.video import Ledger, PngSink, open_video
 
@@ -23,10 +24,18 @@ class Row:
     """Frames per second of tracking and decoding, without scoring and writing."""
 
 
-def evaluate(sequence: Sequence, tracker: Tracker, prompt: str, masks_out: Path | None = None) -> Row:
-    """Prompt every object on the first frame from the ground truth, track, score.
+def evaluate(
+    sequence: Sequence,
+    tracker: Tracker,
+    prompt: str,
+    masks_out: Path | None = None,
+    texts: dict[int, str] | None = None,
+    detector: Detector | None = None,
+) -> Row:
+    """Prompt every object on the first frame from the ground truth, or look for it by its name; track, score.
 
-    prompt: mask, box or click (see `first_prompts`). masks_out: a folder for the label maps.
+    prompt: mask, box or click (see `first_prompts`), or text. masks_out: a folder for the label maps. texts: obj_id -> its name, for
+    prompt text, which also needs the detector; objects without a name count as not found.
     """
     predicted, spent = [], 0.0
     sink = None
@@ -35,8 +44,14 @@ def evaluate(sequence: Sequence, tracker: Tracker, prompt: str, masks_out: Path 
         ledger.claim(masks_out.name)
         sink = PngSink(masks_out, ledger.add)
     with tracker.session() as session, open_video(sequence.frames[0].parent) as video:
-        for obj_id, p in first_prompts(load_labels(sequence.masks[0]), prompt).items():
-            session.add(obj_id, points=p.points, labels=p.labels, box=p.box, mask=p.mask)
+        steps = session
+        if prompt == "text":
+            steps = Watcher(session, detector)
+            for obj_id, text in (texts or {}).items():
+                steps.add(Concept(obj_id, text))
+        else:
+            for obj_id, p in first_prompts(load_labels(sequence.masks[0]), prompt).items():
+                session.add(obj_id, points=p.points, labels=p.labels, box=p.box, mask=p.mask)
         began, waiting = time.perf_counter(), deque()
 
         def take(results) -> None:
@@ -48,7 +63,7 @@ def evaluate(sequence: Sequence, tracker: Tracker, prompt: str, masks_out: Path 
                     sink.write(frame, result)
 
         for frame in video:
-            session.step(frame)
+            steps.step(frame)
             waiting.append(frame)
             results = session.settled()
             spent += time.perf_counter() - began

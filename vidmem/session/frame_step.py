@@ -13,7 +13,8 @@ from vidmem.memory import MemoryBank
 from vidmem.networks.base import Ask, Network
 from vidmem.render import mask_boxes
 from vidmem.search import Choice, View
-from vidmem.session.competition import compete
+from vidmem.session.cleaning import clean
+from vidmem.session.competition import Rival, compete, rivals
 from vidmem.session.distractors import agreement
 from vidmem.session.tracks import Hypothesis, Outcome, Track
 from vidmem.types import Candidates, Chosen, Cue, Entry, Prompt, Status, Verdict
@@ -53,6 +54,8 @@ class Reading(NamedTuple):
     rows: slice  # of the batch: one for each hypothesis
     ask: Ask | None
     choices: list[Choice]
+    obj_id: int
+    rival: Rival | None = None
 
     @property
     def best(self) -> tuple[int, int]:
@@ -61,11 +64,16 @@ class Reading(NamedTuple):
 
 
 def frame_step(
-    network: Network, now: Now, tracks: dict[int, Track], prompts: dict[int, Prompt | None], lag: int | None
+    network: Network,
+    now: Now,
+    tracks: dict[int, Track],
+    prompts: dict[int, Prompt | None],
+    lag: int | None,
+    cleans: bool,
 ) -> dict[int, Track]:
     """Follow these objects on this frame, from their state before it -> what becomes of their tracks.
 
-    prompts: of each object to follow, what a person says about it here. lag: the search's.
+    prompts: of each object to follow, what a person says about it here. lag: the search's. cleans: stray parts of masks are dropped.
     """
     begun = {obj_id: tracks[obj_id].again(prompt, now.size) for obj_id, prompt in prompts.items()}
     rows = [(bank, ask) for track, ask in begun.values() for bank in track.banks]
@@ -79,14 +87,16 @@ def frame_step(
     candidates = network.decode(now.features, conditioned, [ask for _, ask in rows])
 
     readings, first = [], 0
-    for track, ask in begun.values():
+    for obj_id, (track, ask) in begun.items():
         own = slice(first, first + len(track.hypotheses))
-        readings.append(choose(track, candidates, own, ask, now.cut))
+        reading = Reading(track, own, ask, choose(track, candidates, own, ask, now.cut), obj_id)
+        if cleans:
+            tidy(candidates, reading, now)
+        readings.append(reading)
         first = own.stop
-    if network.competes:
-        share_out(candidates, readings)
+    readings = share_out(candidates, readings, network.competes)
 
-    kept = [one for reading in readings for one in take(reading, candidates, now, lag)]
+    kept = [one for reading in readings for one in take(reading, readings, candidates, now, lag)]
     wanted = [(bank, chosen, verdict) for bank, chosen, verdict in kept if bank.wants(verdict)]
     if wanted:
         memories = network.memorize(now.features, candidates, [chosen for _, chosen, _ in wanted])
@@ -96,36 +106,56 @@ def frame_step(
     return {obj_id: track for obj_id, (track, _) in begun.items()}
 
 
-def choose(track: Track, candidates: Candidates, own: slice, ask: Ask | None, cut: bool) -> Reading:
+def choose(track: Track, candidates: Candidates, own: slice, ask: Ask | None, cut: bool) -> list[Choice]:
     """Let the object's search choose among its rows."""
     logits = candidates.mask_logits[own]
     view = View(
         candidates.iou[own], candidates.object_logit[own], ask is not None, cut,
         lambda: np.stack([mask_boxes(row > 0) for row in logits]),
     )  # fmt: skip
-    return Reading(track, own, ask, track.search.advance(view))
+    return track.search.advance(view)
 
 
-def share_out(candidates: Candidates, readings: list[Reading]) -> None:
-    """Where the best readings of two visible objects claim the same cells, one of them loses these."""
-    visible = [reading for reading in readings if candidates.object_logit[reading.best[0]] > 0]
-    won = compete([candidates.mask_logits[r.best] for r in visible], [r.ask is not None for r in visible])
-    for reading, logits in zip(visible, won):
-        candidates.mask_logits[reading.best] = logits
+def tidy(candidates: Candidates, reading: Reading, now: Now) -> None:
+    """Clean what was chosen, each reading against its own past."""
+    height, width = candidates.mask_logits.shape[2:]
+    scale = width / now.size[1], height / now.size[0]
+    for choice in reading.choices:
+        row, last = reading.rows.start + choice.parent, reading.track.hypotheses[choice.parent].outcome
+        before = last.mask_logits if last is not None and last.object_logit > 0 and not now.cut else None
+        chosen = candidates.mask_logits[row, choice.candidate]
+        candidates.mask_logits[row, choice.candidate] = clean(chosen, before, reading.ask and reading.ask.prompt, scale)
+
+
+def share_out(candidates: Candidates, readings: list[Reading], competes: bool) -> list[Reading]:
+    """Name the rivals among the best readings of visible objects; where they compete, cells that several claim stay with
+    one of them."""
+    visible = [i for i, reading in enumerate(readings) if candidates.object_logit[reading.best[0]] > 0]
+    claims = [candidates.mask_logits[readings[i].best] for i in visible]
+    firm = [readings[i].ask is not None for i in visible]
+    out = list(readings)
+    for i, rival in zip(visible, rivals(claims, firm)):
+        if rival is not None:
+            out[i] = readings[i]._replace(rival=Rival(visible[rival.number], rival.stronger and competes))
+    if competes:
+        for i, logits in zip(visible, compete(claims, firm)):
+            candidates.mask_logits[readings[i].best] = logits
+    return out
 
 
 def take(
-    reading: Reading, candidates: Candidates, now: Now, lag: int | None
+    reading: Reading, others: list[Reading], candidates: Candidates, now: Now, lag: int | None
 ) -> list[tuple[MemoryBank, Chosen, Verdict]]:
     """What was chosen becomes the object's hypotheses -> of each its bank, what it took, and the verdict."""
-    track, own, ask, choices = reading
+    track, own, ask, choices, _, rival = reading
     parents, kept = track.hypotheses, []
     first_use = {c.parent: c for c in reversed(choices)}
     track.hypotheses = []
     for c in choices:
         parent, chosen = parents[c.parent], Chosen(own.start + c.parent, c.candidate, ask is not None)
-        state = parent.state.advance(bool(candidates.object_logit[chosen.row] > 0), ask is not None)
-        outcome = Outcome.of(candidates, chosen, ask, state.status, keep=lag != 0)
+        state = parent.state.advance(bool(candidates.object_logit[chosen.row] > 0), ask is not None,
+                                     rival and others[rival.number].obj_id)  # fmt: skip
+        outcome = Outcome.of(candidates, chosen, ask, state, keep=lag != 0)
         bank = parent.bank if first_use[c.parent] is c else parent.bank.fork()
         past = () if lag == 0 else (*parent.past, (now.frame_idx, outcome))
         track.hypotheses.append(Hypothesis(bank, state, outcome, past))
@@ -135,5 +165,8 @@ def take(
             now.clock, outcome.iou, outcome.object_logit, area, ask is not None, ask is not None and not ask.fresh,
             state.status is Status.TRACKED, now.cut, apart, c.motion, now.frame_idx,
         )  # fmt: skip
-        kept.append((bank, chosen, verdict))
+        if (
+            rival is None or not rival.stronger or c is not choices[0]
+        ):  # what another is surer of is not remembered as one's own
+            kept.append((bank, chosen, verdict))
     return kept

@@ -15,6 +15,9 @@ class StatusRule:
     hidden_after: int = number(1, 1)  # frames unseen before a tracked object counts as occluded
     lost_after: int = number(30, 1)  # frames unseen before it counts as lost
     found_after: int = number(2, 1)  # frames seen again before a lost object counts as tracked
+    ambiguous_after: int = number(
+        3, 1
+    )  # frames on which another object claims the same thing before both count as ambiguous
 
     def __post_init__(self):
         check(self)
@@ -28,16 +31,23 @@ class StatusState:
     status: Status = Status.TRACKED
     unseen: int = 0
     seen: int = 0
+    contested: int = 0
+    rival: int | None = None
 
-    def advance(self, visible: bool, prompted: bool = False) -> StatusState:
-        """The state after one more frame. A prompt that finds the object settles the matter at once."""
+    def advance(self, visible: bool, prompted: bool = False, rival: int | None = None) -> StatusState:
+        """The state after one more frame. rival: `obj_id` of another object that claims the same thing. A prompt that finds
+        the object settles the matter at once."""
         seen, unseen = (self.seen + 1, 0) if visible else (0, self.unseen + 1)
+        contested = self.contested + 1 if visible and rival is not None and not prompted else 0
         status = self.status
         if visible:
             if prompted or status is not Status.LOST or seen >= self.rule.found_after:
-                status = Status.TRACKED
+                status = Status.TRACKED if contested < self.rule.ambiguous_after else Status.AMBIGUOUS
         elif unseen >= self.rule.lost_after:
             status = Status.LOST
-        elif unseen >= self.rule.hidden_after and status is Status.TRACKED:
+        elif unseen >= self.rule.hidden_after and status in (Status.TRACKED, Status.AMBIGUOUS):
             status = Status.OCCLUDED
-        return replace(self, status=status, unseen=unseen, seen=seen)
+        return replace(
+            self, status=status, unseen=unseen, seen=seen, contested=contested,
+            rival=rival if status is Status.AMBIGUOUS else None,
+        )  # fmt: skip

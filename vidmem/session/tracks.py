@@ -30,9 +30,10 @@ class Outcome:
     mask: np.ndarray | None = None  # (H, W) bool, where a person gave the mask itself
     prompt: Prompt | None = None  # all that a person said on this frame
     fresh: bool = False  # the frame was not tracked before the first prompt on it
+    rival: int | None = None  # the other object, where the status is ambiguous
 
     @classmethod
-    def of(cls, candidates: Candidates, chosen: Chosen, ask: Ask | None, status: Status, keep: bool) -> Outcome:
+    def of(cls, candidates: Candidates, chosen: Chosen, ask: Ask | None, state: StatusState, keep: bool) -> Outcome:
         """keep: it outlives the frame, so it must not be a view that holds all candidates."""
         prompt, row = ask and ask.prompt, chosen.row
         mask_logits = candidates.mask_logits[row, chosen.candidate]
@@ -40,10 +41,11 @@ class Outcome:
             mask_logits.copy() if keep else mask_logits,
             float(candidates.iou[row, chosen.candidate]),
             float(candidates.object_logit[row]),
-            status,
-            prompt.mask if prompt is not None and prompt.points is None and prompt.box is None else None,
+            state.status,
+            prompt.mask if prompt is not None and prompt.is_answer else None,
             prompt,
             ask is not None and ask.fresh,
+            state.rival,
         )
 
 
@@ -158,6 +160,7 @@ def collect(meta: Meta, outcomes: dict[int, Outcome], reports: tuple[dict[str, f
         scores=np.array([o.iou for o in every], np.float32),
         object_logits=np.array([o.object_logit for o in every], np.float32),
         status=tuple(o.status for o in every),
+        rivals=tuple(o.rival for o in every),
         mask_logits=np.stack([o.mask_logits for o in every]) if every else np.zeros((0, 1, 1), np.float32),
         timings=meta.timings,
         search=reports,

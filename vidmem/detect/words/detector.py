@@ -1,0 +1,200 @@
+"""`words`: finds what a closed vocabulary can say, offline, on a CPU. It is no open vocabulary: unknown words are refused.
+
+A look has two steps. The whole frame gives boxes of whole objects and a first opinion of each; the few boxes that fit best are then
+looked at alone, at the size the classifier was trained on. Colour, place, size and motion only lower a box's score.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from vidmem.detect.base import Concept, Find, Prepared, View, check_text, distinct, overlap
+from vidmem.detect.words import colour, motion
+from vidmem.detect.words.evidence import load_calibration, noun_odds
+from vidmem.detect.words.grammar import Phrase, read
+from vidmem.detect.words.network import Names, Sighting, WordNetwork
+from vidmem.detect.words.place import ordinal_shares, place_shares, relation_shares, size_shares
+from vidmem.detect.words.vocabulary import Noun, load_vocabulary
+from vidmem.errors import PromptError
+from vidmem.installed import models_folder
+from vidmem.types import Frame
+
+CLOSER, MANY = 3, 6  # boxes that are looked at alone: of a phrase, and of one that compares or wants several
+RIVAL = 0.3  # of the best score: from there on a box is as likely the thing
+LEAST = 0.05  # of a find's score
+
+
+@dataclass
+class _Look:
+    """One frame, with what was found out about it so far."""
+
+    frame: Frame
+    view: View
+    sighting: Sighting
+    regions: Names
+    close: dict[
+        int, tuple[np.ndarray, np.ndarray, np.ndarray]
+    ]  # box -> logits, person logit, features of a look at it alone
+    hsv: np.ndarray | None = None
+    speed: np.ndarray | None = None
+
+
+class WordDetector:
+    """Implements `vidmem.detect.Detector`. folder: None: the one that comes with vidmem. threads: of the network. Raises as
+    `WordNetwork`."""
+
+    name = "words"
+
+    def __init__(self, folder: Path | None = None, threads: int | None = None):
+        folder = models_folder() / "words" if folder is None else Path(folder)
+        self.network = WordNetwork(folder, threads)
+        self.vocabulary = load_vocabulary(folder / "imagenet.txt")
+        self.nouns, self.people = load_calibration(folder / "calibration.json")
+
+    def read(self, text: str) -> Phrase:
+        """What is understood of a text, and what is not. Raises `PromptError` for what is no text."""
+        return read(check_text(text), self.vocabulary)
+
+    def prepare(self, text: str) -> Prepared:
+        """-> `Phrase`. Raises `PromptError` that says what was not understood, and what to say instead."""
+        phrase = self.read(text)
+        if phrase.unknown:
+            word = phrase.unknown[0]
+            near = self.vocabulary.near(word)
+            hint = f"did you mean {' or '.join(near)}? " if near else ""
+            raise PromptError(
+                f"I do not know {word!r}; {hint}I know ImageNet's 1,000 names and everyday words (docs/words.md lists them): say it with those, or "
+                "give a click or a box"
+            )
+        if phrase.problem:
+            raise PromptError(f"{text!r} is not understood: {phrase.problem}")
+        return Prepared(phrase, phrase.limit)
+
+    def detect(self, frame: Frame, wanted: Sequence[tuple[Concept, Prepared]], view: View) -> list[Find]:
+        sighting = self.network.look(frame.image)
+        if not len(sighting.boxes) or not wanted:
+            return []
+        look = _Look(frame, view, sighting, self.network.regions(sighting, frame.size), {})
+        self._look_closer(look, [prepared.payload for _, prepared in wanted])
+        return [find for concept, prepared in wanted for find in self._finds(look, concept, prepared.payload)]
+
+    # The word ---------------------------------------------------------------------------------------------------------
+    def _look_closer(self, look: _Look, phrases: Sequence[Phrase]) -> None:
+        """Look at each phrase's likeliest boxes alone, all phrases together."""
+        chosen: set[int] = set()
+        for phrase in phrases:
+            for one in (phrase, phrase.relation[1]) if phrase.relation else (phrase,):
+                if one.noun:
+                    compares = (
+                        phrase.limit != 1
+                        or one.places
+                        or one.size
+                        or one.ordinal
+                        or one.colours
+                        or one.motion
+                        or one.relation
+                    )
+                    order = np.argsort(-self._opinion(look, one.noun), kind="stable")
+                    chosen |= set(order[: MANY if compares else CLOSER].tolist())
+        order = sorted(chosen)
+        names = self.network.closer(look.frame.image, look.sighting.boxes[order])
+        look.close = {i: (names.classes[k], names.person[k], names.features[k]) for k, i in enumerate(order)}
+
+    def _opinion(self, look: _Look, noun: Noun) -> np.ndarray:
+        """(N,) what a look at the whole frame says, to choose what to look at alone."""
+        calibration = self.people if noun.person else self.nouns
+        region = noun_odds(look.regions, noun)
+        return calibration.score(region, region, look.sighting.objects)
+
+    def word_scores(self, look: _Look, noun: Noun | None) -> np.ndarray:
+        """(N,) 0..1 of each box; boxes that were not looked at alone count little."""
+        objects = look.sighting.objects
+        if noun is None:
+            return objects
+        scores = np.zeros(len(objects))
+        order = sorted(look.close)
+        close = Names(*(np.stack([look.close[i][k] for i in order]) for k in range(3)))
+        region = Names(*(array[order] for array in look.regions))
+        calibration = self.people if noun.person else self.nouns
+        scores[order] = calibration.score(noun_odds(region, noun), noun_odds(close, noun), objects[order])
+        return scores
+
+    # Everything else --------------------------------------------------------------------------------------------------
+    def _finds(self, look: _Look, concept: Concept, phrase: Phrase) -> list[Find]:
+        word = self.word_scores(look, phrase.noun)
+        parts = {"word" if phrase.noun else "object": word} | self._shares(look, phrase, word)
+        scores = np.prod(list(parts.values()), axis=0)
+        finds = [
+            Find(
+                concept.id, float(scores[i]), look.sighting.boxes[i], parts={name: float(share[i]) for name, share in parts.items()},
+                look=_unit(look.close[i][2]) if i in look.close else None,
+            )
+            for i in np.flatnonzero(scores >= LEAST)
+        ]  # fmt: skip
+        return distinct(finds, 0.5)
+
+    def _shares(self, look: _Look, phrase: Phrase, word: np.ndarray) -> dict[str, np.ndarray]:
+        """Name of a part -> (N,) 0.05..1."""
+        boxes, size = look.sighting.boxes, look.frame.size
+        shares: dict[str, np.ndarray] = {}
+        for name in phrase.colours:
+            shares[name] = self._colour(look, name)
+        for name in phrase.not_colours:
+            shares[f"not {name}"] = (1.05 - self._colour(look, name)).clip(0.05, 1)
+        if phrase.motion:
+            shares[phrase.motion] = self._motion(look, phrase.motion)
+        so_far = word * np.prod([np.ones(len(word)), *shares.values()], axis=0)
+        rivals = _rivals(boxes, so_far)
+        for place in phrase.places:
+            shares[place] = place_shares(boxes, place, rivals, size)
+        if phrase.size:
+            shares[phrase.size] = size_shares(boxes, phrase.size, rivals, size)
+        if phrase.ordinal:
+            shares[f"number {phrase.ordinal}"] = ordinal_shares(boxes, phrase.ordinal, rivals)
+        if phrase.relation:
+            kind, other = phrase.relation
+            likely = self.word_scores(look, other.noun)
+            for share in self._shares(look, other, likely).values():
+                likely = likely * share
+            shares[kind] = relation_shares(boxes, kind, boxes, likely)
+        return shares
+
+    def _colour(self, look: _Look, name: str) -> np.ndarray:
+        small = look.sighting.small
+        look.hsv = colour.balanced(small) if look.hsv is None else look.hsv
+        scale = np.array([small.shape[1] / look.frame.size[1], small.shape[0] / look.frame.size[0]] * 2)
+        return np.array([colour.share(look.hsv, name, box * scale) for box in look.sighting.boxes])
+
+    def _motion(self, look: _Look, kind: str) -> np.ndarray:
+        """Nothing is moving, or still, before enough frames were seen."""
+        import cv2
+
+        boxes = look.sighting.boxes
+        if look.speed is None and look.view.past:
+            h, w = look.view.past[-1][1].shape[:2]
+            now = cv2.resize(look.frame.image, (w, h), interpolation=cv2.INTER_AREA)
+            look.speed = motion.own_motion(look.view.past, (look.frame.index, now))
+        if look.speed is None:
+            return np.full(len(boxes), 0.05)
+        height, width = look.frame.size
+        return np.array([motion.share(look.speed, box / [width, height, width, height], kind) for box in boxes])
+
+
+def _rivals(boxes: np.ndarray, scores: np.ndarray) -> np.ndarray:
+    """(N,) bool: boxes that are as likely the thing as the best one, and apart from each other."""
+    rivals, kept = np.zeros(len(boxes), bool), []
+    for i in np.argsort(-scores, kind="stable"):
+        if scores[i] < max(RIVAL * scores.max(), 0.1):
+            break
+        if all(overlap(boxes[i], boxes[k]) < 0.4 for k in kept):
+            kept.append(i)
+            rivals[i] = True
+    return rivals
+
+
+def _unit(features: np.ndarray) -> np.ndarray:
+    return features / max(float(np.linalg.norm(features)), 1e-6)
