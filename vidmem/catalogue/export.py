@@ -77,7 +77,7 @@ def export_model(
         raise OutputError(f"{out} cannot be written ({error.strerror}); choose another folder") from error
     try:
         wish = Wish(size or SIZE if family.sizes else 0, objects, slots, pointers, tuple(map(int, frame_size)))
-        manifest = _write(family, model, part, to, weights, wish, precision, sms)
+        manifest = _write(family, model, weights, part, to, precision, wish, sms)
         _check_replaceable(out)  # an export takes minutes, in which somebody may have put something there
         old = part.with_name(f"{part.name}-old")
         if out.exists():
@@ -108,7 +108,7 @@ def _check_replaceable(out: Path) -> None:
         )
 
 
-def _write(family, model, part, to, weights, wish: Wish, precision: str, sms: Sequence[int]) -> Manifest:
+def _write(family, model, weights, part, to, precision, wish: Wish, sms: Sequence[int]) -> Manifest:
     """The files of an export and its manifest, into the empty folder `part`."""
     import onnx
 
