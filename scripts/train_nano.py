@@ -91,6 +91,11 @@ def main(argv=None) -> None:
         "--backbone", type=Path, help="ImageNet weights of EfficientNet-Lite0 (.pth); default: those of the pip package"
     )
     parser.add_argument("--resume", action="store_true")
+    parser.add_argument(
+        "--fixed-norms", action="store_true",
+        help="normalise with the running statistics, as the shipped graphs do: for the last part of a training. Prompted and tracked frames "
+        "have other statistics, and only here does the model meet both with the ones that it will have",
+    )  # fmt: skip
     args = parser.parse_args(argv)
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # spinning threads starve the clip makers
 
@@ -150,6 +155,10 @@ def train(rank: int, args) -> None:
     if not args.init and not args.resume:
         model.encoder.backbone.load_imagenet(imagenet(args.backbone))
     model = model.train().to(args.device, memory_format=torch.channels_last)
+    if args.fixed_norms:
+        for module in model.modules():
+            if isinstance(module, torch.nn.BatchNorm2d):
+                module.eval()
     backbone = model.encoder.backbone.parameters_to_train()
     fixed = {id(p) for p in model.encoder.backbone.parameters()}
     rest = [p for p in model.parameters() if id(p) not in fixed]

@@ -50,7 +50,7 @@ def test_the_fuzzer_finds_a_prompt_that_is_not_copied(monkeypatch, capsys):
 
     monkeypatch.setattr(session, "make_prompt", aliased)
     assert fuzz_session.fuzz("fake", 100, seed=7, shrink=False)["bad"] == 1
-    assert "the twin says something else" in capsys.readouterr().out
+    assert "the twin" in capsys.readouterr().out
 
 
 @pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="memory is measured by Linux's /proc")
