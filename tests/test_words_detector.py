@@ -8,6 +8,7 @@ import pytest
 
 from tests.scenes import new_session
 from vidmem.detect import Concept, View, Watcher, WatchRule, open_detector, read_concepts
+from vidmem.detect.words.detector import parts_of_others
 from vidmem.detect.words.evidence import Calibration, load_calibration, noun_odds
 from vidmem.detect.words.network import FILES, Names, WordNetwork
 from vidmem.detect.words.vocabulary import Noun
@@ -137,6 +138,14 @@ def test_a_score_rises_with_each_of_its_reasons():
     assert calibration.score(high, low, np.array([0.5])) > plain
     assert calibration.score(low, high, np.array([0.5])) > plain
     assert calibration.score(low, low, np.array([0.9])) > plain
+
+
+def test_a_part_gives_way_to_the_whole_that_is_as_likely():
+    boxes = np.array([[10, 0, 30, 90], [12, 5, 28, 40], [50, 0, 70, 90]], np.float32)
+    even = np.array([0.9, 0.95, 0.9])
+    assert parts_of_others(boxes, even, even).tolist() == [False, True, False]
+    assert not parts_of_others(boxes, np.array([0.3, 0.95, 0.9]), even).any()  # the larger box is something else
+    assert not parts_of_others(boxes, even, np.array([0.1, 0.9, 0.9])).any()  # or no object
 
 
 def test_the_weights_are_small():

@@ -20,7 +20,10 @@ def _zero_shot(kind: str):
     return make
 
 
-DETECTORS = {"words": _words, **{kind: _zero_shot(kind) for kind in ("owlv2", "grounding-dino", "omdet-turbo", "clipseg")}}
+DETECTORS = {
+    "words": _words,
+    **{kind: _zero_shot(kind) for kind in ("owlv2", "grounding-dino", "omdet-turbo", "clipseg")},
+}
 """Name -> what makes the detector of a folder of weights (None: its own) and a number of threads (None: every core)."""
 
 

@@ -32,7 +32,9 @@ class ZeroShotDetector:
     """Implements `vidmem.detect.Detector`. kind: a key of `KINDS`. weights: a folder, or None for the hub's. Raises `RuntimeMissing`
     without transformers or torch, `ModelError` for a folder that is missing or holds something else."""
 
-    def __init__(self, kind: str, weights: Path | None = None, threads: int | None = None, threshold: float | None = None):
+    def __init__(
+        self, kind: str, weights: Path | None = None, threads: int | None = None, threshold: float | None = None
+    ):
         try:
             import torch
             import transformers
@@ -41,7 +43,9 @@ class ZeroShotDetector:
         hub, least = KINDS[kind]
         self.name, self.threshold, self._torch = kind, least if threshold is None else threshold, torch
         if weights is not None and not (Path(weights) / "config.json").is_file():
-            raise ModelError(f"{weights} holds no config.json; expected a folder that save_pretrained() wrote, of {kind}")
+            raise ModelError(
+                f"{weights} holds no config.json; expected a folder that save_pretrained() wrote, of {kind}"
+            )
         if threads:
             torch.set_num_threads(threads)
         where, how = (hub, {}) if weights is None else (str(weights), {"local_files_only": True})
