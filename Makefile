@@ -12,6 +12,10 @@ PIP = -m pip install --quiet --disable-pip-version-check
 
 demo: .venv/installed
 	@.venv/bin/python -m vidmem track "$(VIDEO)" --box "$(BOX)" --out "$(OUT)"
+	@echo; echo "next, with your own video:"
+	@echo "  .venv/bin/vidmem pick clip.mp4                                    a picture to read coordinates from"
+	@echo "  .venv/bin/vidmem track clip.mp4 --click x,y --out results         then open results/overlay.mp4"
+	@echo "  .venv/bin/python -m pip install '.[app]' && .venv/bin/vidmem app  or click in the browser"
 
 # Two processes of one thread each: two pools of threads on two cores would only wait for each other.
 test: .venv-test/installed
@@ -21,7 +25,7 @@ test: .venv-test/installed
 .venv/installed: requirements.txt pyproject.toml
 	@"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
 		echo "make: $(PYTHON) is not Python 3.11 or newer; name one: make PYTHON=python3.12 ..."; exit 1; }
-	@echo "installing into .venv (once, about 200 MB)"
+	@echo "installing into .venv (once, about 480 MB on disk)"
 	@"$(PYTHON)" -m venv .venv
 	@.venv/bin/python $(PIP) --requirement requirements.txt
 	@.venv/bin/python $(PIP) --no-deps --editable .

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
 
+from vidmem.errors import OutputError
 from vidmem.types import Frame
 from vidmem.video import open_sinks
 
@@ -33,11 +34,34 @@ def export(
     stopped: Callable[[], bool],
     progress: Callable[[int], None],
 ) -> Path | None:
-    """-> the file, in `folder`; None when it was stopped. Raises `Refused` for a kind there is not, or when there is nothing to write."""
+    """-> the file, in `folder`; None when it was stopped. Raises `Refused` for a kind there is not, when there is nothing to write, or when there
+    is no room for it. What is not whole does not stay, for `folder` is what visitors take from."""
     if kind not in KINDS:
         raise Refused(f"there is no export {kind!r}; choose from: {', '.join(KINDS)}")
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir()
+    path = None
+    try:
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir()
+        path = _written(project, video, kind, frames, folder, stopped, progress)
+    except OutputError as error:  # it names a file that is none of the visitor's business
+        if not isinstance(error.__cause__, OSError):
+            raise
+        raise _no_room(error.__cause__) from error
+    except OSError as error:
+        raise _no_room(error) from error
+    finally:
+        if path is None:
+            shutil.rmtree(folder, ignore_errors=True)
+    return path
+
+
+def _no_room(error: OSError) -> Refused:
+    return Refused(
+        f"the export cannot be written here ({error.strerror or error}); try again later, or a smaller kind", 507
+    )
+
+
+def _written(project, video, kind, frames, folder, stopped, progress) -> Path | None:
     name = (
         "".join(letter if letter.isalnum() else "-" for letter in Path(video["name"]).stem)[:40] or "video"
     )  # of four bytes each at most, and a file name has 255

@@ -49,6 +49,7 @@ def serve(
     import websockets  # noqa: F401  without it uvicorn refuses every socket, and says so in a log at most
 
     from .door import Door
+    from .log import config
 
     check_host(host, auth)
     names = {"127.0.0.1", "localhost", "::1"} if auth is None else set()
@@ -56,7 +57,7 @@ def serve(
     try:
         print(f"vidmem: http://{'localhost' if host == '127.0.0.1' else host}:{port}  (Ctrl-C ends it)", flush=True)
         uvicorn.run(
-            build(tracker, limits, visits, auth, names, model), host=host, port=port, http=Door, log_level="warning", server_header=False,
+            build(tracker, limits, visits, auth, names, model), host=host, port=port, http=Door, log_level="warning", log_config=config(), server_header=False,
             ws_max_size=FRAME_BYTES, ws_max_queue=4, ws_per_message_deflate=False, timeout_graceful_shutdown=3,
         )  # fmt: skip
     finally:

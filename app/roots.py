@@ -9,6 +9,8 @@ import shutil
 import tempfile
 from pathlib import Path
 
+from .limits import Refused
+
 PREFIX = "vidmem-app-"
 
 
@@ -17,7 +19,12 @@ class Root:
 
     def __init__(self):
         while True:
-            self.path = Path(tempfile.mkdtemp(prefix=PREFIX))
+            try:
+                self.path = Path(tempfile.mkdtemp(prefix=PREFIX))
+            except OSError as error:
+                raise Refused(
+                    f"no temporary folder can be written ({error.strerror or error}); free some space, or name one: TMPDIR=..."
+                ) from error
             self._lock = lock(self.path)
             if self._lock is not None and self.path.is_dir():
                 return

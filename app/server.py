@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import errno
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
 from fastapi import FastAPI, Request, WebSocket
 from fastapi.responses import FileResponse, JSONResponse
+from starlette.requests import ClientDisconnect
 from starlette.websockets import WebSocketState
 
 from vidmem.catalogue.tracker import MODELS, Tracker, pick
@@ -74,6 +76,8 @@ async def received(request: Request, most: int, seconds: float, too_much: str) -
                 piece = await anext(pieces)
         except StopAsyncIteration:
             return
+        except ClientDisconnect:  # nobody is there to be answered, and it is nothing for a log
+            raise Refused(f"the request was broken off after {size} bytes; send it again") from None
         except TimeoutError:
             raise Refused(
                 f"the request did not come whole: {size} bytes in at most {seconds} s; try a faster connection, or a smaller file",
@@ -145,6 +149,12 @@ def make_app(
     @app.exception_handler(VidmemError)
     async def refused(request: Request, error: VidmemError):
         return JSONResponse({"error": str(error)}, getattr(error, "status", 400))
+
+    @app.exception_handler(OSError)
+    async def full(request: Request, error: OSError):
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG):
+            raise error
+        return JSONResponse({"error": f"this server has no room left ({error.strerror}); try again later"}, 507)
 
     @app.exception_handler(Exception)
     async def broken(request: Request, error: Exception):

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""`kill -9` at random moments over `vidmem track` and `vidmem batch`, its driver and its workers.
+"""`kill -9` at random moments over `vidmem track`, `vidmem batch` (its driver and its workers) and the app.
 
     python scripts/kill_runs.py --kills 100 --seed 1
 
@@ -9,7 +9,11 @@ overlay must play or be empty. Then one run to the end must give what an undistu
 `batch`: clips with two workers. A killed driver is followed by the same command; a killed worker is the driver's own matter. Runs change `--save` now and
 then, so that results are replaced too. Published (with `done.json`) must mean: the files of the list are there, and whole. Counted are published results
 that are not (half-written), items whose results were published again without a reason (doubled), items without results at the end (lost), and what is
-left behind: work folders, parts, processes. The last line is JSON.
+left behind: work folders, parts, processes.
+
+`app`: a visitor loads a clip, or the project that was taken home from the app before, tracks and exports; the server is killed in the midst of it. What
+was taken home whole must open and go on in the next app (else it is lost), what came must be whole, and after the next start only its own folder may be
+there (two: doubled), without a file of the visitor before and without a process that still reads for it (left behind). The last line is JSON.
 """
 
 from __future__ import annotations
@@ -19,9 +23,11 @@ import json
 import os
 import random
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections import Counter
 from pathlib import Path
@@ -209,26 +215,167 @@ def killed_batches(scratch: Path, kills: int, chance: random.Random, clips: int 
             "doubled": count["doubled"], "lost": lost, "left_behind": left, "alive": alive}  # fmt: skip
 
 
+def reading_for(folder: Path) -> list[int]:
+    """Processes of a killed app that still read an upload in there."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            if b"app.decode" in (line := path.read_bytes()) and str(folder).encode() in line:
+                found.append(int(path.parent.name))
+        except OSError:  # it ended while we looked
+            pass
+    return found
+
+
+def whole_project(data: bytes) -> bool:
+    import io
+    import zipfile
+
+    try:
+        with zipfile.ZipFile(io.BytesIO(data)) as archive:
+            return archive.testzip() is None and "project.json" in archive.namelist()
+    except (zipfile.BadZipFile, ValueError):
+        return False
+
+
+STAGES = ("nothing", "an upload", "tracking", "an export", "what was taken home")
+
+
+class AppVisit(threading.Thread):
+    """A visitor's way through the app, in its own thread until the app is killed under it; `brought` is what was taken home."""
+
+    def __init__(self, base: str, upload: bytes, name: str):
+        super().__init__(daemon=True)
+        self.base, self.upload, self.name_of_it, self.brought, self.refused = base, upload, name, None, []
+        self.reached = STAGES[0]
+
+    def run(self) -> None:
+        import httpx
+
+        try:
+            with httpx.Client(base_url=self.base, timeout=60) as client:
+                self.visit(client)
+        except httpx.HTTPError:  # the kill
+            pass
+
+    def visit(self, client) -> None:
+        visit = f"/api/visits/{client.post('/api/visits').json()['token']}"
+
+        def done() -> dict:
+            while (said := client.get(f"{visit}/state").json())["busy"]:
+                time.sleep(0.05)
+            return said["work"]
+
+        def say(path: str, said: dict | None = None, **how) -> None:
+            answer = client.post(f"{visit}/{path}", **({"json": said} if said is not None else {}), **how)
+            if answer.status_code != 200:
+                self.refused.append(f"{path}: {answer.text[:200]}")
+
+        while True:  # again and again, so that a late kill also meets an early stage
+            self.reached = "an upload"
+            say("video", content=self.upload, params={"name": self.name_of_it})
+            if error := done()["error"]:
+                self.refused.append(f"{self.name_of_it}: {error}")
+                return
+            say("prompt", {"frame_idx": 0, "obj_id": 1, "box": [10, 10, 40, 40]})
+            self.reached = "tracking"
+            say("track", {"from": 0})
+            done()
+            self.reached = "an export"
+            say("export/project")
+            if name := done().get("file"):
+                answer = client.get(f"{visit}/export/{name}")
+                self.brought = answer.content
+                self.reached = "what was taken home"
+
+
+def killed_apps(scratch: Path, kills: int, chance: random.Random, frames: int = 12) -> dict:
+    import httpx
+
+    temporary = scratch / "tmp"
+    temporary.mkdir()
+    make_clip(scratch / "clip.mp4", frames)
+    clip, home, count = (scratch / "clip.mp4").read_bytes(), None, Counter()
+    faults, lost, left, doubled, half = [], [], [], 0, []
+    opened = taken = 0
+
+    def begin():
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            port = probe.getsockname()[1]
+        process = subprocess.Popen([sys.executable, "-m", "app", "--port", str(port), "--threads", "1"], cwd=ROOT,
+                                   env=ENVIRONMENT | {"TMPDIR": str(temporary)}, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)  # fmt: skip
+        base, until = f"http://127.0.0.1:{port}", time.monotonic() + 120
+        while True:
+            try:
+                httpx.get(f"{base}/api/about", timeout=20)
+                return process, base
+            except httpx.HTTPError:
+                if process.poll() is not None or time.monotonic() > until:
+                    raise SystemExit("the app did not start") from None
+                time.sleep(0.1)
+
+    def look() -> None:
+        """Right after a start: only the new app's folder, and nothing in it."""
+        nonlocal doubled
+        roots = list(temporary.glob("vidmem-app-*"))
+        doubled += len(roots) > 1
+        left.extend(str(path.relative_to(temporary)) for root in roots for path in root.rglob("*") if path.is_file())
+
+    for number in range(kills):
+        process, base = begin()
+        look()
+        takes_project = home is not None and number % 2 == 1
+        visitor = AppVisit(base, home if takes_project else clip, "p.vidmem.zip" if takes_project else "clip.mp4")
+        visitor.start()
+        stage, until = chance.choice(STAGES), time.monotonic() + 60
+        while STAGES.index(visitor.reached) < STAGES.index(stage) and visitor.is_alive() and time.monotonic() < until:
+            time.sleep(0.01)
+        time.sleep(chance.uniform(0.0, 0.2))
+        process.kill()
+        process.wait()
+        visitor.join(60)
+        count[visitor.reached] += 1
+        opened += takes_project and visitor.reached not in STAGES[:2]
+        taken += visitor.brought is not None
+        if visitor.refused:
+            (lost if takes_project else faults).extend(visitor.refused)
+        if visitor.brought is not None:
+            home = visitor.brought
+            if not whole_project(home):
+                half.append(f"kill {number}: what was taken home is not whole")
+        until = time.monotonic() + 20
+        while reading_for(temporary) and time.monotonic() < until:
+            time.sleep(0.1)
+        left.extend(f"process {pid}" for pid in reading_for(temporary))
+    process, base = begin()
+    look()
+    process.terminate()
+    process.wait(30)
+    left.extend(path.name for path in temporary.glob("vidmem-app-*"))
+    return {"kills": kills, "killed_in": dict(count), "taken_home": taken, "opened_again": opened, "half_written": half, "doubled": doubled, "lost": lost, "left_behind": left, "faults": faults}  # fmt: skip
+
+
+OF = {"track": killed_tracks, "batch": killed_batches, "app": killed_apps}
+
+
 def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument(
-        "--kills", type=int, default=100, help="in all; a third of them over track, the others over batch"
-    )
+    parser.add_argument("--kills", type=int, default=100, help="in all, in equal parts over what is named by --of")
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--of", choices=("track", "batch"), nargs="*", default=("track", "batch"))
+    parser.add_argument("--of", choices=tuple(OF), nargs="*", default=tuple(OF))
     args = parser.parse_args(argv)
     chance, said = random.Random(args.seed), {}
-    shares = {"track": (killed_tracks, args.kills // 3), "batch": (killed_batches, args.kills - args.kills // 3)}
-    for name in args.of:
-        run, kills = shares[name]
+    for number, name in enumerate(args.of):
+        kills = args.kills // len(args.of) + (number < args.kills % len(args.of))
         with tempfile.TemporaryDirectory(prefix="vidmem-kill-") as scratch:
-            said[name] = run(Path(scratch), kills, chance)
+            said[name] = OF[name](Path(scratch), kills, chance)
         print(json.dumps({name: said[name]}), flush=True)
     bad = any(
         value
         for result in said.values()
         for key, value in result.items()
-        if key not in ("kills", "of_drivers", "of_workers")
+        if key not in ("kills", "of_drivers", "of_workers", "killed_in", "taken_home", "opened_again")
     )
     print(
         json.dumps({"seed": args.seed, "kills": sum(result["kills"] for result in said.values()), "bad": bad, **said})

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import struct
+import zlib
 from fractions import Fraction
 from pathlib import Path
 
@@ -132,3 +134,15 @@ def pictures(folder: Path, names: list[str]) -> Path:
     for i, name in enumerate(names):
         save(folder / name, grey(i))
     return folder
+
+
+def png(width: int, height: int, *more: bytes) -> bytes:
+    """A PNG that says it is so large, with a thousand bytes of pixels; more: chunks before them."""
+
+    def chunk(kind, data):
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    head = chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0))
+    return (
+        b"\x89PNG\r\n\x1a\n" + head + b"".join(more) + chunk(b"IDAT", zlib.compress(bytes(1000))) + chunk(b"IEND", b"")
+    )

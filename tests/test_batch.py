@@ -1,5 +1,6 @@
 """Folders of videos: prompts by name, one line for whatever is wrong, nothing done twice, nothing lost when a process dies."""
 
+import contextlib
 import json
 import os
 import shutil
@@ -16,6 +17,8 @@ from clips import encode as write_clip
 
 from vidmem.batch import LocalCrew, Settings, Worker, find_items, load_table, place, run
 from vidmem.batch.plan import Item
+from vidmem.batch.run import Report
+from vidmem.batch.work import failure
 from vidmem.cli.main import main
 from vidmem.errors import OutputError, PromptError, SourceError
 
@@ -408,14 +411,65 @@ def test_ray_does_the_same_and_survives_the_death_of_an_actor(tree):
     }
 
 
+def test_a_ray_actor_that_hangs_is_replaced(tree):
+    pytest.importorskip("ray")
+    from vidmem.batch import RayCrew
+
+    folder, table, out = tree
+    settings, frozen = settings_for(folder, out), []
+    items = find_items(place(folder).files(), load_table(table))
+
+    class Freezing(RayCrew):
+        def give(self, spot, item):
+            super().give(spot, item)
+            if not frozen:
+                until = time.monotonic() + 60
+                while not (begun := list(out.glob(".work/*"))) and time.monotonic() < until:
+                    time.sleep(0.002)
+                frozen.append(int(begun[0].name.split("-")[0]))
+                os.kill(frozen[0], signal.SIGSTOP)
+
+    try:
+        report = run(items, settings, place(out), lambda: Freezing(settings, 1, "local", stall=3))
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(frozen[0], signal.SIGKILL)
+    assert dict(report.states) == {"done": 3}
+    assert frozen[0] not in {record["worker"] for record in report.records.values()}, "another did it"
+
+
+def test_a_model_that_no_ray_actor_can_load_ends_the_run(tree):
+    pytest.importorskip("ray")
+    from vidmem.batch import RayCrew
+    from vidmem.errors import ModelError
+
+    folder, table, out = tree
+    settings = replace(settings_for(folder, out), load={"model": "nano", "weights": out / "none"})
+    items = find_items(place(folder).files(), load_table(table))
+    with pytest.raises(ModelError, match="none"):
+        run(items, settings, place(out), lambda: RayCrew(settings, 1, "local"))
+
+
 # The command
 
 
-def test_the_command_says_what_was_wrong_and_ends_with_1(tree, capsys):
+def test_the_exit_code_says_whose_fault_it_was():
+    failed = {"state": "failed"}
+    for records, code in (
+        ([{"state": "done"}], 0),
+        ([{**failed, "exit_code": 2}, {"state": "done"}], 2),
+        ([{**failed, "exit_code": 2}, {**failed, "exit_code": 1}], 1),
+        ([failed], 1),  # a worker that died
+    ):
+        assert Report({str(i): record for i, record in enumerate(records)}).exit_code == code
+    assert failure(PromptError("x"))["exit_code"] == 2 and failure(ZeroDivisionError())["exit_code"] == 1
+
+
+def test_the_command_says_what_was_wrong_and_ends_with_2(tree, capsys):
     folder, table, out = tree
     (folder / "a.mp4").write_bytes(b"")
     arguments = ["batch", str(folder), "--prompts", str(table), "--out", str(out), "--save", "vos", "--runtime", "onnx"]
-    assert main(arguments) == 1
+    assert main(arguments) == 2
     said = capsys.readouterr().out
     assert (
         "failed  a.mp4: " in said

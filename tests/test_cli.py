@@ -165,8 +165,10 @@ def test_eval_writes_its_scores_and_the_machine_as_json(data, tmp_path, capsys):
 
 
 def test_eval_says_what_it_cannot_read_or_write(data, tmp_path, capsys):
-    refused(capsys, ["eval", str(tmp_path / "none")], "no sequence")
+    refused(capsys, ["eval", str(tmp_path / "none")], "none does not exist; expected NAME/frames")
+    refused(capsys, ["eval", str(tmp_path)], "no sequence with masks")
     (tmp_path / "file").write_text("")
+    refused(capsys, ["eval", str(tmp_path / "file")], "file is no folder")
     refused(
         capsys, ["eval", str(data), "--threads", "1", "--json", str(tmp_path / "file/scores.json")], "cannot be written"
     )
@@ -191,7 +193,19 @@ def test_eval_says_what_it_cannot_read_or_write(data, tmp_path, capsys):
         (["--box", BOX, "--prompts", "p.json"], "not both"),
         (["--prompts", "none.json"], "does not exist"),
         (["--mask", "none.png"], "does not exist"),
-        (["--box", BOX, "--weights", "none"], "missing"),
+        (["--box", BOX, "--weights", "none"], "weights none: there is no such file or folder"),
+        (["--box", BOX, "--device", "tpu"], "no device 'tpu'; choose from: cpu, cuda"),
+        (["--box", BOX, "--save", ""], "cannot save 'nothing'; choose from: overlay"),
+        (["--box", BOX, "--save", " , "], "cannot save 'nothing'"),
+        (["--not-click", "3,3"], "--not-click says what is not the object; give --click or --box too"),
+        (["--box", "-30,-20,-10,-5"], "box [-30.0, -20.0, -10.0, -5.0] is outside"),
+        (["--click", "-3,5"], "click [-3.0, 5.0] is outside"),
+        (["--box", BOX, "--opacity", "2"], "opacity is 2.0; expected from 0"),
+        (["--box", BOX, "--effect", "sepia"], "no effect 'sepia'; choose from: blur"),
+        (["--box", BOX, "--at", "900"], "object 1 waits for frame 900, but frames 0 to 4 are read"),
+        (["--box", BOX, "--at", "-1"], "--at is -1; expected the index"),
+        (["--prompts", "p.json", "--at", "1"], "--at is for --click"),
+        (["--box", BOX, "--reverse", "--both-ways"], "choose one"),
     ],
 )
 def test_a_wrong_option_is_refused_in_one_line(tmp_path, capsys, more, says):
@@ -226,11 +240,23 @@ def test_a_refused_prompt_leaves_no_video_of_no_bytes(tmp_path, capsys):
     assert not (tmp_path / "overlay.mp4").exists()
 
 
-def test_a_prompt_past_the_end_is_refused_and_the_results_before_it_are_whole(tmp_path, capsys):
-    items = [{"obj_id": 1, "box": [43, 154, 201, 255]}, {"obj_id": 2, "frame": 40, "points": [[9, 9]]}]
+def test_a_prompt_past_the_end_is_refused_before_the_work(tmp_path, capsys):
+    items = [{"obj_id": 1, "box": [43, 154, 201, 255]}, {"obj_id": 2, "frame": 400, "points": [[9, 9]]}]
     (tmp_path / "p.json").write_text(json.dumps(items))
-    refused(capsys, command(tmp_path / "out", "--prompts", tmp_path / "p.json", end=3), "object 2 waits for frame 40")
-    assert decoded(tmp_path / "out/overlay.mp4") == 3 == len(lines(tmp_path / "out"))
+    for end, last in (("3", 2), ("999", 275)):
+        says = f"object 2 waits for frame 400, but frames 0 to {last} are read"
+        refused(capsys, command(tmp_path / "out", "--prompts", tmp_path / "p.json", end=end), says)
+    assert not (tmp_path / "out").exists()
+
+
+def test_images_of_several_sizes_are_refused_before_the_work(tmp_path, capsys):
+    (tmp_path / "frames").mkdir()
+    for name, size in (("1.png", (30, 40)), ("2.png", (30, 40)), ("3.png", (60, 80))):
+        picture(tmp_path / "frames" / name, np.full((*size, 3), 90, np.uint8))
+    says = "holds images of 40x30 (1.png) and of 80x60 (3.png); scale them to one size"
+    refused(capsys, command(tmp_path / "out", "--box", "2,2,20,20", source=tmp_path / "frames"), says)
+    assert not (tmp_path / "out").exists()
+    assert main(command(tmp_path / "out", "--box", "2,2,20,20", source=tmp_path / "frames", end=2)) == 0
 
 
 def test_a_malformed_number_shows_the_form_that_is_expected(tmp_path, capsys):

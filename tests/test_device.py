@@ -14,12 +14,15 @@ torch = pytest.importorskip("torch")
 
 from tests.conftest import MODEL, SIZE  # noqa: E402
 from tests.exported import follow, same  # noqa: E402
+from vidmem.catalogue.export import export_model  # noqa: E402
 from vidmem.catalogue.tracker import Tracker, load  # noqa: E402
+from vidmem.cli.doctor import gpu_engines  # noqa: E402
 from vidmem.cli.main import main  # noqa: E402
 from vidmem.engines.base import DeviceEngine, HostEngine  # noqa: E402
 from vidmem.engines.cache import EngineCache  # noqa: E402
 from vidmem.engines.manifest import Manifest  # noqa: E402
 from vidmem.errors import ModelError, RuntimeMissing  # noqa: E402
+from vidmem.installed import version  # noqa: E402
 from vidmem.memory import BANKS, Recent  # noqa: E402
 from vidmem.networks.sam2.graphs import Sam2Graphs  # noqa: E402
 from vidmem.search import Greedy  # noqa: E402
@@ -210,14 +213,44 @@ def test_tensorrt_without_a_gpu_is_an_error_and_never_a_cpu(fixed, weights, caps
         pytest.skip("there is a GPU")
     with pytest.raises((RuntimeMissing, ModelError), match="tensorrt"):
         load(MODEL, runtime="tensorrt", weights=fixed)
-    with pytest.raises(ModelError, match="does not run on tensorrt; expected one of onnx"):
-        load("nano", runtime="tensorrt")
+    for runtime in ("tensorrt", "tensorrt-rtx", "onnx-tensorrt", "nv-tensorrt-rtx"):
+        with pytest.raises(ModelError, match=f"the {runtime} runtime takes an export: vidmem export nano"):
+            load("nano", runtime=runtime)
+    with pytest.raises((RuntimeMissing, ModelError), match="tensorrt-rtx|TensorRT for RTX"):
+        load(MODEL, runtime="tensorrt-rtx", weights=fixed)
+    with pytest.raises(RuntimeMissing, match="pip install onnxruntime-ep-nv-tensorrt-rtx-cu12"):
+        load(MODEL, runtime="nv-tensorrt-rtx", weights=fixed)
     assert main(["doctor", "--tensorrt", str(fixed), "--weights", str(weights)]) in (1, 2)
     assert "tensorrt" in capsys.readouterr().err
     with pytest.raises(ModelError, match="'cuda' was asked for, but this onnxruntime"):
         load("nano", runtime="onnx", device="cuda")
     with pytest.raises(ModelError, match="sees no GPU"):
         load(MODEL, runtime="pytorch", device="cuda", weights=weights)
+
+
+def test_the_doctor_says_what_each_engine_for_gpus_would_need():
+    lines = dict(zip(("tensorrt", "tensorrt-rtx", "onnx-tensorrt", "nv-tensorrt-rtx"), gpu_engines(), strict=True))
+    for name, line in lines.items():
+        assert name in line and (("a GPU" in line) or torch.cuda.is_available())
+    if version("onnxruntime-gpu") is None:
+        assert "pip install onnxruntime-gpu tensorrt" in lines["onnx-tensorrt"]
+
+
+def test_engines_for_rtx_are_asked_for_with_a_capability(tmp_path):
+    for wrong in ({"to": "tensorrt-rtx"}, {"to": "tensorrt", "sms": (89,)}):
+        with pytest.raises(ModelError, match="--to tensorrt-rtx and --sm 89"):
+            export_model("nano", tmp_path / "out", **wrong)
+    assert not (tmp_path / "out").exists()
+
+
+def test_onnx_runtimes_rtx_provider_gets_a_profile_for_points(fixed, tmp_path, monkeypatch):
+    from vidmem.engines.onnx import rtx_options
+
+    monkeypatch.setenv("VIDMEM_CACHE", str(tmp_path))
+    options = rtx_options(fixed / "decode.onnx")
+    assert options["nv_profile_opt_shapes"] == "points:2x3x2,labels:2x3"
+    assert options["nv_runtime_cache_path"].startswith(str(tmp_path))
+    assert set(rtx_options(fixed / "attend.onnx")) == {"nv_runtime_cache_path"}
 
 
 def test_the_key_names_everything_an_engine_depends_on(fixed):

@@ -1,8 +1,10 @@
 """A short run of the fuzzers in `scripts/`; their long runs are `python scripts/fuzz_*.py`."""
 
+import dataclasses
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -12,16 +14,14 @@ import fuzz_files  # noqa: E402
 import fuzz_session  # noqa: E402
 
 
-@pytest.mark.parametrize("network, sequences", [("fake", 300), ("nano", 20)])
+@pytest.mark.parametrize("network, sequences", [("fake", 50), ("nano", 4)])
 def test_random_calls_leave_no_trace_where_they_fail(network, sequences):
     if network == "nano" and not (ROOT / "models/nano/encode.onnx").is_file():
         pytest.skip("no nano weights")
     said = fuzz_session.fuzz(network, sequences, seed=7)
-    assert (
-        said["bad"] == 0
-        and said["sequences"] == sequences
-        and set(said["refused"]) == {"Broken", "PromptError", "ValueError", "ObjectError"}
-    )
+    assert said["bad"] == 0 and said["sequences"] >= sequences and said["calls"] > 10 * sequences
+    if network == "fake":  # few sequences need not meet every kind of error
+        assert set(said["refused"]) == {"Broken", "PromptError", "ValueError", "ObjectError"}
 
 
 def test_the_fuzzer_finds_a_session_that_does_not_go_back(monkeypatch, capsys):
@@ -34,9 +34,23 @@ def test_the_fuzzer_finds_a_session_that_does_not_go_back(monkeypatch, capsys):
         yield self.snapshot()
 
     monkeypatch.setattr(Session, "_all_or_nothing", forgetful)
-    assert (
-        fuzz_session.fuzz("fake", 50, seed=7)["bad"] > 5 and "the twin says something else" in capsys.readouterr().out
-    )
+    assert fuzz_session.fuzz("fake", 100, seed=7, shrink=False)["bad"] == 1
+    said = capsys.readouterr().out
+    assert "the twin" in said and "state.begin(" in said, "the calls that lead to it are printed"
+
+
+def test_the_fuzzer_finds_a_prompt_that_is_not_copied(monkeypatch, capsys):
+    from vidmem.session import session
+
+    kept = session.make_prompt
+
+    def aliased(points, labels, box, mask):
+        prompt = kept(points, labels, box, mask)
+        return dataclasses.replace(prompt, points=points) if isinstance(points, np.ndarray) else prompt
+
+    monkeypatch.setattr(session, "make_prompt", aliased)
+    assert fuzz_session.fuzz("fake", 100, seed=7, shrink=False)["bad"] == 1
+    assert "the twin says something else" in capsys.readouterr().out
 
 
 @pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="memory is measured by Linux's /proc")

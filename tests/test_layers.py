@@ -15,13 +15,16 @@ PACKAGE = ROOT / "vidmem"
 # From the ground up; a module may import what stands on a lower line, and its own package.
 LAYERS = [
     ["errors"],
-    ["types", "names", "bounds", "installed"],
-    ["memory", "search", "render", "prompts", "download", "engines"],
+    ["names"],
+    ["render"],
+    ["types", "bounds", "installed"],
+    ["memory", "search", "prompts", "download", "engines"],
     ["networks"],
     ["session", "video"],
     ["detect"],
     ["catalogue"],
     ["pipeline"],
+    ["directions"],
     ["evaluation", "compat", "batch", "__init__"],
     ["cli"],
     ["__main__"],

@@ -5,9 +5,10 @@ import threading
 
 import numpy as np
 import pytest
+from clips import encode
 
-from vidmem import Report, track
-from vidmem.errors import ObjectError, PromptError, SourceError
+from vidmem import Report, Tracker, track
+from vidmem.errors import ModelError, ObjectError, OutputError, PromptError, SourceError
 from vidmem.memory import Recent
 from vidmem.networks.fake import FakeNetwork
 from vidmem.prompts import PromptAt
@@ -192,3 +193,42 @@ def test_a_source_that_breaks_loses_no_frame_before_it():
     with pytest.raises(SourceError, match="frame 5 is broken"):
         track(Breaking([0] * 8), new_session(), [CLICK], [kept], progress=False)
     assert [r[0] for r in kept.results] == [0, 1, 2, 3, 4]
+
+
+# In one line
+
+
+@pytest.fixture
+def red(tmp_path):
+    """Six frames of the red square, as a video; and a tracker that finds it."""
+    return encode(tmp_path / "red.mp4", [f.image for f in clip(6)]), Tracker(FakeNetwork(), Recent(), Greedy())
+
+
+def test_a_video_is_tracked_into_files_in_one_line(red, tmp_path):
+    video, tracker = red
+    out = tmp_path / "out"
+    report = track(video, box=(8, 8, 16, 16), out=out, save=["csv", "png"], model=tracker, progress=False)
+    assert report.frames == 6 and report.statuses[1].total() == 6
+    assert report.files == [out / "boxes.csv", out / "masks"] and len(list(report.files[1].iterdir())) == 6
+    assert repr(report).startswith("Report(6 frames of 1 objects")
+
+
+def test_the_one_line_takes_a_prompts_file_and_a_look(red, tmp_path):
+    video, tracker = red
+    (tmp_path / "p.json").write_text('[{"obj_id": 3, "points": [[12, 12]], "label": "dog"}]')
+    track(str(video), prompts=tmp_path / "p.json", out=tmp_path / "out", save=["csv"], model=tracker, progress=False)
+    assert (tmp_path / "out/boxes.csv").read_text().splitlines()[1].endswith('tracking,"dog"')
+
+
+def test_the_one_line_says_what_it_lacks_and_never_writes_over_its_source(red, tmp_path):
+    video, tracker = red
+    with pytest.raises(PromptError, match="nothing to track; give box="):
+        track(video, out=tmp_path / "out", model=tracker)
+    with pytest.raises(ModelError, match="no model 'giant'"):
+        track(video, box=(8, 8, 16, 16), model="giant")
+    with pytest.raises(OutputError, match="cannot save 'gif'"):
+        track(video, box=(8, 8, 16, 16), out=tmp_path / "out", save=["gif"], model=tracker)
+    video.rename(tmp_path / "overlay.mp4")
+    with pytest.raises(OutputError, match="written over the source"):
+        track(tmp_path / "overlay.mp4", box=(8, 8, 16, 16), out=tmp_path, model=tracker)
+    assert track(clip(3), box=(8, 8, 16, 16), model=tracker, progress=False).frames == 3

@@ -186,7 +186,7 @@ def prompts_file(tmp_path, content):
         ("[]", "expected a list"),
         ("[3]", "item 0 is 3"),
         ([{"box": [0, 0, 5, 5]}], "item 0 .*expected obj_id"),
-        ([{"obj_id": 1, "bbox": [0, 0, 5, 5]}], "item 0 .*expected obj_id and any of box, frame"),
+        ([{"obj_id": 1, "bbox": [0, 0, 5, 5]}], "item 0 .*expected obj_id and any of box, color, frame"),
         ([{"obj_id": 1, "box": [0, 0, 5, 5]}, {"obj_id": 2}], "item 1: a prompt without"),
         ([{"obj_id": 1, "box": [5, 0, 0, 5]}], "item 0: .*reversed"),
         ('[{"obj_id": 1, "points": [[NaN, 2]]}]', "item 0: points holds nan"),

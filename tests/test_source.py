@@ -311,3 +311,54 @@ def test_a_picture_size_that_changes_within_a_file_is_an_error_and_not_a_surpris
 def test_both_kinds_of_source_are_sources(ten, tmp_path):
     assert isinstance(open_video(str(ten)), Source)
     assert isinstance(open_video(str(pictures(tmp_path / "images", ["0.png"]))), Source)
+
+
+# As a sequence
+
+
+def test_a_video_has_a_length_and_places(ten):
+    with open_video(ten) as video:
+        assert len(video) == 10 and repr(video) == "VideoFile(ten.mp4, 64x48, 10 frames at 25 fps)"
+        assert [number(video[i].image) for i in (0, 7, 3, -1, -10)] == [0, 7, 3, 9, 0]
+        assert numbers(video[2:8:3]) == [2, 5] and video[4:4] == []
+        for place in (10, -11, 99):
+            with pytest.raises(IndexError, match="has no frame"):
+                video[place]
+        with pytest.raises(TypeError):
+            video["3"]
+
+
+def test_places_count_from_the_start_and_are_scaled_as_the_iteration_is(ten):
+    with open_video(ten, start=3, end=7, max_size=32) as video:
+        assert len(video) == 4 and (video[0].index, video[-1].index) == (3, 6)
+        assert video[1].size == video.size == (24, 32)
+        assert (video[1].image == list(video)[1].image).all()
+        with pytest.raises(IndexError):
+            video[4]
+
+
+def test_looking_at_a_place_does_not_disturb_a_running_iteration(ten):
+    with open_video(ten) as video:
+        seen = []
+        for frame in video:
+            seen.append(number(frame.image))
+            assert number(video[(3 * frame.index) % 10].image) == (3 * frame.index) % 10
+        assert seen == list(range(10)) and video.problems == []
+
+
+def test_a_video_that_does_not_say_its_length_is_still_true_and_can_be_read(ten):
+    video = open_video(ten)
+    video.frame_count = None
+    assert video and len(list(video)) == 10 and number(video[9].image) == 9
+    with pytest.raises(TypeError, match="does not say how many"):
+        len(video)
+
+
+def test_a_folder_has_places_too_and_one_that_cannot_be_read_is_none(tmp_path):
+    pictures(tmp_path / "f", [f"{i}.png" for i in range(5)])
+    video = open_video(tmp_path / "f")
+    assert len(video) == 5 and [number(video[i].image) for i in (4, 0, -2)] == [4, 0, 3]
+    video.files[2].write_bytes(b"broken")
+    with pytest.raises(IndexError, match="no frame 2 that can be read"):
+        video[2]
+    assert number(video[3].image) == 3

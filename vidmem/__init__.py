@@ -1,5 +1,9 @@
 """vidmem follows any object through video, as long as the video lasts, and says when it is unsure.
 
+vidmem.track("clip.mp4", box=(420, 130, 560, 300), out="results")
+
+or frame by frame:
+
 tracker = vidmem.load("nano")
 with tracker.session() as session:
     session.add(1, box=(420, 130, 560, 300))
@@ -14,6 +18,8 @@ if TYPE_CHECKING:
     from vidmem.catalogue.tracker import Tracker, load
     from vidmem.errors import VidmemError
     from vidmem.pipeline import Report, track
+    from vidmem.prompts import PromptAt
+    from vidmem.render import Look
     from vidmem.session import Session
     from vidmem.types import Frame, FrameResult, Prompt, Status
     from vidmem.video import open_video
@@ -23,7 +29,9 @@ __version__ = "0.1.0"
 __all__ = [
     "Frame",
     "FrameResult",
+    "Look",
     "Prompt",
+    "PromptAt",
     "Report",
     "Session",
     "Status",
@@ -37,6 +45,8 @@ __all__ = [
 _HOME = {
     "errors": ("VidmemError",),
     "pipeline": ("Report", "track"),
+    "prompts": ("PromptAt",),
+    "render": ("Look",),
     "session": ("Session",),
     "catalogue.tracker": ("Tracker", "load"),
     "types": ("Frame", "FrameResult", "Prompt", "Status"),

@@ -4,6 +4,7 @@ VidmemError
 ├── UserError            the input is wrong; the command line exits with 2
 │   ├── PromptError      a click, box or mask that cannot be used
 │   ├── ObjectError      an unknown `obj_id`, or one added twice
+│   ├── FrameError       what is no frame, or comes out of order (also a ValueError)
 │   ├── SourceError      a video or folder that cannot be read
 │   ├── OutputError      a place that cannot be written
 │   └── ModelError       an unknown model, or weights that do not fit
@@ -32,6 +33,10 @@ class PromptError(UserError):
 
 class ObjectError(UserError):
     """An `obj_id` that is unknown, or that is already there."""
+
+
+class FrameError(UserError, ValueError):
+    """An array that is no frame, or a frame of another size or out of order."""
 
 
 class SourceError(UserError):

@@ -20,6 +20,12 @@ def models_folder() -> Path:
     raise ModelError(f"no weights found beside {PACKAGE}; reinstall vidmem, or run it from a whole checkout")
 
 
+def demo_folder() -> Path:
+    """Where `demo.mp4` and its masks lie: `assets/` of a checkout, or the copy inside an installed wheel."""
+    inside = PACKAGE / "assets"
+    return inside if inside.is_dir() else PACKAGE.parent / "assets"
+
+
 def cache_folder() -> Path:
     """`$VIDMEM_CACHE`, or `vidmem` in the user's cache folder."""
     if own := os.environ.get("VIDMEM_CACHE"):

@@ -6,17 +6,23 @@ import sys
 import time
 from collections import Counter, deque
 from collections.abc import Iterable, Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass, field
+from pathlib import Path
 
-from vidmem.detect import Concept, Watcher
+from vidmem.catalogue.tracker import Tracker, load
+from vidmem.detect import Concept, Watcher, open_detector
 from vidmem.errors import PromptError
-from vidmem.prompts import PromptAt
+from vidmem.prompts import PromptAt, load_prompts
+from vidmem.render import Look
 from vidmem.session import Session
 from vidmem.types import Event, Frame, Status
-from vidmem.video import WriteBehind, prefetch
+from vidmem.video import SINKS, Ledger, WriteBehind, open_sinks, open_video, prefetch
+
+SAVED = ("overlay", "png", "rle", "csv")
 
 
-@dataclass
+@dataclass(repr=False)
 class Report:
     """What `track` did. It is filled while the job runs, so it tells the truth about a job that was cut short."""
 
@@ -24,12 +30,14 @@ class Report:
     """Frames stepped and handed to every sink."""
     seconds: float = 0.0
     """Wall-clock time of the whole job, from the first frame decoded to the last file closed."""
+    files: list[Path] = field(default_factory=list)
+    """What was written, in the order of `save`."""
     interrupted: bool = False
     """Ctrl-C ended it; the files hold every frame until then."""
     statuses: dict[int, Counter] = field(default_factory=dict)
     """obj_id -> frames in each `Status`."""
     problems: list[str] = field(default_factory=list)
-    """What of the source could not be read and was skipped."""
+    """What of the source could not be read and was skipped, or not be kept in a file."""
     step_ms: deque[float] = field(default_factory=lambda: deque(maxlen=10_000))
     """The last 10,000 frames' milliseconds in `Session.step`."""
     events: deque[tuple[int, Event]] = field(default_factory=lambda: deque(maxlen=10_000))
@@ -40,6 +48,10 @@ class Report:
     @property
     def fps(self) -> float:
         return self.frames / self.seconds if self.seconds else 0.0
+
+    def __repr__(self) -> str:
+        files = f", {', '.join(map(str, self.files))}" if self.files else ""
+        return f"Report({self.frames} frames of {len(self.statuses)} objects, {self.fps:.1f} fps{files})"
 
     def summary(self) -> str:
         """A line for each object and each find, and one for the job."""
@@ -55,34 +67,96 @@ class Report:
 
 def track(
     source,
-    session: Session | Watcher,
-    prompts: Iterable[PromptAt] = (),
+    session: Session | Watcher | None = None,
+    prompts: str | Path | Iterable[PromptAt] = (),
     sinks: Iterable = (),
     *,
+    points=None,
+    labels=None,
+    box=None,
+    mask=None,
+    text: str | None = None,
+    out: str | Path | None = None,
+    save: Iterable[str] = SAVED,
+    model: str | Tracker = "nano",
+    look: Look = Look(),
+    sound: bool = True,
     progress: bool | None = None,
-    report=None,
+    report: Report | None = None,
 ) -> Report:
-    """Run a whole source through a session into sinks, and close the sinks whatever happens.
+    """Follow objects through a whole source: `vidmem.track("clip.mp4", box=(420, 130, 560, 300), out="results")`.
 
-    source: what `open_video` gives, or any iterable of `Frame`. session: a `Watcher` around one where prompts hold texts. prompts: each
-    waits for its frame; a text is looked for from the first. sinks: see `vidmem.video`. progress: a bar on standard error; None: only on a terminal. report: a `Report` to fill, for callers
-    that want to look while it runs.
+    source: a file or folder, what `open_video` gives, or any iterable of `Frame`. points, labels, box, mask: object 1 on the first
+    frame, as `Session.add` takes them; text: words to look for instead, such as `"black dog"`. prompts: a prompts file, or `PromptAt`,
+    each of which waits for its frame (a text is looked for from the first). out: a folder for
+    the files that `save` names (see `vidmem.video.SINKS`), drawn as `look` says; sound: the overlay keeps the source's. model: a name,
+    or a `Tracker`. session, sinks: your own (a `Watcher` around the session where prompts hold texts) instead of what is made of `model` and `out`; sinks are closed whatever happens. progress: a
+    bar on standard error; None: only on a terminal. report: a `Report` to fill, for callers that want to look while it runs.
 
     With a search that lags, frames wait in memory for their answer: `lag` of them, or with `lag=None` all of the video.
 
     Ctrl-C ends the job cleanly and sets `Report.interrupted`. Errors of the source or a sink are raised after every sink
-    was closed, so the files hold all frames until then. Raises `PromptError` for a text that is not understood or that nobody
-    looks for, and at the end if a prompt's frame never came.
+    was closed, so the files hold all frames until then. Raises `PromptError` where nothing says what to track, for a text that is not
+    understood or that nobody looks for, and at the end if a
+    prompt's frame never came; `SourceError`, `OutputError`, `ModelError` and `RuntimeMissing` as the parts do.
     """
+    report = report or Report()
+    with ExitStack() as held:
+        if isinstance(source, (str, Path)):
+            source = held.enter_context(open_video(source))
+        prompts = load_prompts(prompts) if isinstance(prompts, (str, Path)) else list(prompts)
+        if any(said is not None for said in (points, labels, box, mask)):
+            prompts.append(PromptAt(1, None, points, labels, box, mask))
+        if text is not None:
+            prompts.append(PromptAt(max((p.obj_id for p in prompts), default=0) + 1, text=text))
+        check_reach(source, prompts)
+        if session is None:
+            if not prompts:
+                raise PromptError(
+                    "nothing to track; give box=, points=, mask= or text=, or prompts= for several objects"
+                )
+            session = held.enter_context((load(model) if isinstance(model, str) else model).session())
+            if any(p.text is not None for p in prompts):
+                session = Watcher(session, open_detector())
+        sinks = list(sinks)
+        if out is not None:
+            path, out = getattr(source, "path", None), Path(out)
+            names = list(save)
+            rate = getattr(source, "frame_rate", None)
+            sinks += open_sinks(names, out, rate, Ledger(out), path, look.of(prompts), path if sound else None)
+            report.files = [out / SINKS[name][0] for name in names]
+        return run(source, session, prompts, sinks, progress, report)
+
+
+def check_reach(source, prompts: Iterable[PromptAt]) -> None:
+    """Raises `PromptError` for a prompt on a frame that will not come, and `SourceError` for images of several sizes: before any work.
+    Sources that cannot tell, such as iterables of frames, are not asked."""
+    reach = getattr(source, "reach", None)
+    if reach is None:
+        return
+    late = [p for p in prompts if p.frame_idx is not None]
+    first, last = reach(count=bool(late))
+    for p in late:
+        if not first <= p.frame_idx <= last:
+            raise PromptError(
+                f"the prompt of object {p.obj_id} waits for frame {p.frame_idx}, but frames {first} to {last} are read; "
+                "give a frame that exists"
+            )
+
+
+def run(
+    source, session: Session | Watcher, prompts: list[PromptAt], sinks: list, progress: bool | None, report: Report
+) -> Report:
+    """The loop itself; see `track`."""
     from tqdm import tqdm
 
-    report, steps = report or Report(), session
+    steps = session
     watcher, session = (session, session.session) if isinstance(session, Watcher) else (None, session)
     began = time.perf_counter()
     visible = sys.stderr.isatty() if progress is None else progress
     bar = tqdm(total=getattr(source, "frame_count", None), unit="frame", disable=not visible, dynamic_ncols=True)
     try:
-        with bar, WriteBehind(list(sinks)) as writer:
+        with bar, WriteBehind(sinks) as writer:
             for p in prompts:
                 if p.text is not None:
                     _seek(watcher, p)
@@ -107,6 +181,7 @@ def track(
     finally:
         report.seconds = time.perf_counter() - began
         report.problems += getattr(source, "problems", [])
+        report.problems += [problem for sink in sinks for problem in getattr(sink, "problems", ())]
     late = {frame: ids for frame, ids in session.waiting().items() if frame >= 0}
     if late and not report.interrupted:
         frame_idx, obj_ids = next(iter(late.items()))
@@ -150,10 +225,11 @@ def _write(results, waiting: deque, writer: WriteBehind, report: Report) -> None
     for result in results:
         frame = waiting.popleft()
         writer.write(frame, result)
-        _count(report, result)
+        count(report, result)
 
 
-def _count(report: Report, result) -> None:
+def count(report: Report, result) -> None:
+    """Add a frame's result to the report."""
     report.frames += 1
     for obj_id, status in zip(result.obj_ids.tolist(), result.status):
         report.statuses.setdefault(obj_id, Counter())[status] += 1

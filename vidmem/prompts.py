@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import json
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
 from vidmem.errors import ObjectError, PromptError, UserError
 from vidmem.names import check_name, regular, shown
+from vidmem.render import parse_color
 from vidmem.types import Prompt
 
 MOST_POINTS = 256  # clicks of one object on one frame, corrections included; each is a token of the decoder's attention
+LONGEST_LABEL = 60  # characters
 MOST_BYTES = 64 << 20  # of a prompts file
 MASK_PIXELS = 64 << 20
 MASK_BYTES = 1 << 30  # of all masks that one label map or one prompts file gives
@@ -141,7 +143,7 @@ def merge(old: Prompt | None, new: Prompt) -> Prompt:
     return Prompt(np.concatenate([old.points, new.points]), np.concatenate([old.labels, new.labels]), old.box, None)
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class PromptAt:
     """A prompt and where it belongs; `frame_idx` None is the first frame that comes."""
 
@@ -151,8 +153,17 @@ class PromptAt:
     labels: object = None
     box: object = None
     mask: object = None
+    label: str | None = None
+    """What the object is called in what is written; None: its number."""
+    color: tuple[int, int, int] | None = None
+    """RGB, 0..255; None: one that goes with its number."""
     text: str | None = None
     """Instead of a place: what to look for, from the first frame on; see `vidmem.detect`."""
+
+    def __repr__(self) -> str:
+        given = [name for name in ("points", "box", "mask", "text") if getattr(self, name) is not None]
+        when = "the first frame" if self.frame_idx is None else f"frame {self.frame_idx}"
+        return f"PromptAt(object {self.label or self.obj_id}, {when}: {', '.join(given) or 'nothing'})"
 
     def scaled(self, scale: float) -> PromptAt:
         """The same prompt on frames that were scaled by this factor (`--max-size`)."""
@@ -166,7 +177,7 @@ class PromptAt:
             mask = cv2.resize(mask, None, fx=scale, fy=scale, interpolation=cv2.INTER_NEAREST)
         points = None if self.points is None else np.asarray(self.points, float) * scale
         box = None if self.box is None else np.asarray(self.box, float) * scale
-        return PromptAt(self.obj_id, self.frame_idx, points, self.labels, box, mask)
+        return replace(self, points=points, box=box, mask=mask)
 
 
 def load_mask(path: str | Path) -> dict[int, np.ndarray]:
@@ -233,8 +244,8 @@ def read_json(path: Path, expected: str):
 
 def load_prompts(path: str | Path) -> list[PromptAt]:
     """Read a prompts file: a JSON list of {"obj_id", "frame" (default: the first), and "points" with "labels", "box" or
-    "mask" (an image file beside the JSON, or below)}, or {"obj_id", "text"}; coordinates in source pixels. Raises `PromptError` that
-    names the item."""
+    "mask" (an image file beside the JSON, or below), or {"obj_id", "text"}, and if you like "label" and "color" of the object};
+    coordinates in source pixels. Raises `PromptError` that names the item."""
     path = Path(path)
     items = read_json(path, "a JSON list of prompts")
     if not isinstance(items, list) or not items:
@@ -246,7 +257,8 @@ def load_prompts(path: str | Path) -> list[PromptAt]:
 
 def parse_prompts(items: list, source: str, folder: Path) -> list[PromptAt]:
     """What a prompts file holds, from anywhere. source: what errors call it; folder: where the masks' names begin."""
-    known, prompts, held = {"obj_id", "frame", "points", "labels", "box", "mask", "text"}, [], 0
+    known = {"obj_id", "frame", "points", "labels", "box", "mask", "text", "label", "color"}
+    prompts, held = [], 0
     for number, item in enumerate(items):
         where = f"{source}, item {number}"
         if not isinstance(item, dict) or "obj_id" not in item or item.keys() - known:
@@ -258,8 +270,13 @@ def parse_prompts(items: list, source: str, folder: Path) -> list[PromptAt]:
             raise PromptError(f"{where} has frame {_short(frame_idx)}; expected an index from 0")
         if type(item["obj_id"]) is not int:
             raise PromptError(f"{where} has obj_id {_short(item['obj_id'])}; expected an integer from 1 to 65535")
+        try:
+            color = None if item.get("color") is None else parse_color(item["color"])
+            label = check_label(item.get("label"))
+        except PromptError as error:
+            raise PromptError(f"{where}: {error}") from None
         if "text" in item:
-            prompts.append(_text_prompt(item, where))
+            prompts.append(_text_prompt(item, where, label, color))
             continue
         mask = item.get("mask")
         if mask is not None:
@@ -277,23 +294,31 @@ def parse_prompts(items: list, source: str, folder: Path) -> list[PromptAt]:
                 raise PromptError(
                     f"{where}: the masks until here take more than {MASK_BYTES >> 20} MB; give boxes, or fewer masks at a time"
                 )
+        points, labels, box = (item.get(key) for key in ("points", "labels", "box"))
         try:
-            make_prompt(item.get("points"), item.get("labels"), item.get("box"), mask)
+            make_prompt(points, labels, box, mask)
         except PromptError as error:
             raise PromptError(f"{where}: {error}") from None
-        prompts.append(
-            PromptAt(item["obj_id"], frame_idx, item.get("points"), item.get("labels"), item.get("box"), mask)
-        )
+        prompts.append(PromptAt(item["obj_id"], frame_idx, points, labels, box, mask, label=label, color=color))
     return prompts
 
 
-def _text_prompt(item: dict, where: str) -> PromptAt:
+def check_label(label) -> str | None:
+    """The name of an object, made harmless. Raises `PromptError` for what is no text, empty or too long."""
+    if label is None:
+        return None
+    if not isinstance(label, str) or not label.strip() or len(label) > LONGEST_LABEL:
+        raise PromptError(f"label is {_short(label)}; expected a name of 1 to {LONGEST_LABEL} characters")
+    return shown(label.strip())
+
+
+def _text_prompt(item: dict, where: str, label: str | None, color) -> PromptAt:
     """What is looked for has no place and no frame."""
-    text, others = item["text"], sorted(item.keys() - {"obj_id", "text"})
+    text, others = item["text"], sorted(item.keys() - {"obj_id", "text", "label", "color"})
     if not isinstance(text, str) or not text.strip():
         raise PromptError(f"{where} has text {_short(text)}; expected a few words, such as 'black dog'")
     if others:
         raise PromptError(
             f"{where} has text and {others[0]}; a text is looked for from the first frame on, so give it alone"
         )
-    return PromptAt(check_id(item["obj_id"]), text=text)
+    return PromptAt(check_id(item["obj_id"]), text=text, label=label, color=color)

@@ -13,8 +13,10 @@ from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
+from vidmem.errors import FrameError
 
-@dataclass(frozen=True, eq=False)
+
+@dataclass(frozen=True, eq=False, repr=False)
 class Frame:
     """One decoded frame."""
 
@@ -29,18 +31,18 @@ class Frame:
         image = self.image
         if not isinstance(image, np.ndarray) or image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
             came = f"{getattr(image, 'dtype', type(image).__name__)} {getattr(image, 'shape', '')}"
-            raise ValueError(f"a frame's image is {came}; expected uint8 (H, W, 3) in RGB order")
+            raise FrameError(f"a frame's image is {came}; expected uint8 (H, W, 3) in RGB order")
         if not image.size:
-            raise ValueError(
+            raise FrameError(
                 f"a frame's image is {image.shape[1]}x{image.shape[0]}, without a pixel; expected at least 1x1"
             )
         if isinstance(self.index, bool) or not isinstance(self.index, (int, np.integer)):
-            raise ValueError(f"a frame's index is {self.index!r}; expected its place in decode order, an integer")
+            raise FrameError(f"a frame's index is {self.index!r}; expected its place in decode order, an integer")
         pts = self.pts_seconds
         if pts is not None and (
             isinstance(pts, bool) or not isinstance(pts, (int, float, np.number)) or not np.isfinite(pts)
         ):
-            raise ValueError(
+            raise FrameError(
                 f"a frame's pts_seconds is {pts!r}; expected seconds, or None where the source has no clock"
             )
 
@@ -49,8 +51,12 @@ class Frame:
         """(H, W) in pixels."""
         return self.image.shape[:2]
 
+    def __repr__(self) -> str:
+        at = "" if self.pts_seconds is None else f" at {self.pts_seconds:.3f} s"
+        return f"Frame({self.index}{at}, {self.size[1]}x{self.size[0]})"
 
-@dataclass(frozen=True, eq=False)
+
+@dataclass(frozen=True, eq=False, repr=False)
 class Prompt:
     """What a person says about one object on one frame. At least one of the three is given."""
 
@@ -68,6 +74,12 @@ class Prompt:
         """A mask alone is what the person wants to see on that frame (SAM 2's `use_mask_input_as_output_without_sam`); with
         points or a box beside it, it is a hint."""
         return self.mask is not None and self.points is None and self.box is None
+
+    def __repr__(self) -> str:
+        clicks = "" if self.points is None else f"{len(self.points)} clicks"
+        box = "" if self.box is None else f"box {', '.join(f'{v:g}' for v in self.box)}"
+        mask = "" if self.mask is None else f"mask of {int(self.mask.sum())} pixels"
+        return f"Prompt({'; '.join(filter(None, (clicks, box, mask)))})"
 
 
 class Status(StrEnum):
@@ -298,7 +310,7 @@ class Event(NamedTuple):
     why: str
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class FrameResult:
     """What one `Session.step` says: N objects in ascending order of `obj_id`; N may be 0. Arrays cannot be written to, for the session
     shows the same result again; copy what you want to change."""
@@ -352,6 +364,26 @@ class FrameResult:
             logits[~self.masks] = -np.inf
             labels[disputed] = self.obj_ids[logits.argmax(0)][disputed]
         return labels
+
+    def __repr__(self) -> str:
+        said = [f"{o} {s.value} {100 * p:.0f}%" for o, s, p in zip(self.obj_ids, self.status, self.scores)]
+        return f"FrameResult({self.frame_idx}, {self.size[1]}x{self.size[0]}: {', '.join(said) or 'no objects'})"
+
+    def plot(self, frame=None, **look):
+        """-> `PIL.Image` of the objects, which notebooks show: over `frame` (`Frame` or (H, W, 3) uint8 RGB), or on black.
+
+        look: of `vidmem.render.Look`, such as opacity=0.3, labels=False, effect="blur". Raises `FrameError` for a frame of another size.
+        """
+        from vidmem.render.show import plot
+
+        return plot(
+            self, np.zeros((*self.size, 3), np.uint8) if frame is None else getattr(frame, "image", frame), look
+        )
+
+    def _repr_html_(self) -> str:
+        from vidmem.render.show import html
+
+        return html(self)
 
     def to_supervision(self):
         """`supervision.Detections` with `tracker_id` = `obj_id`; objects without a mask are left out.

@@ -161,51 +161,144 @@ def _die_with(driver: int) -> None:
     os._exit(1)
 
 
+class Hand:
+    """What a Ray actor is: a `Worker` that is made with its first item, for an actor that still loads must be able to say that it lives."""
+
+    def __init__(self, settings: Settings):
+        self._settings, self._worker, self._making = settings, None, threading.Lock()
+        self._heard: dict[str, float] = {}  # item -> when it last went on
+
+    def do(self, item: Item) -> dict:
+        def alive() -> None:
+            self._heard[item.name] = time.monotonic()
+
+        alive()
+        try:
+            with self._making:
+                self._worker = self._worker or Worker(self._settings)
+            alive()
+            return self._worker.do(item, alive)
+        finally:
+            self._heard.pop(item.name, None)
+
+    def silent(self) -> dict[str, float]:
+        """Item -> seconds since it last went on: no clock of another machine is believed."""
+        now = time.monotonic()
+        return {name: now - heard for name, heard in list(self._heard.items())}
+
+
 class RayCrew:
     """Actors that hold the model. Only items and records go through Ray; frames stay in the worker, files in the places.
 
-    address: `local`, or of a cluster (`ray://host:10001`, `auto`). Raises `RuntimeMissing` without ray.
+    address: `local`, or of a cluster (`ray://host:10001`, `auto`). stall: seconds without a frame, or while the model loads, after which
+    an actor counts as dead; how long one waits for a place in the cluster is the cluster's matter. Raises `RuntimeMissing` without ray.
     """
 
-    def __init__(self, settings: Settings, workers: int, address: str, streams: int = 1):
+    def __init__(self, settings: Settings, workers: int, address: str, streams: int = 1, stall: float = STALL):
         try:
             import ray
         except ImportError as error:
             raise RuntimeMissing("--ray needs ray: pip install ray") from error
         self.count, self._streams, self._settings, self._ray = workers * streams, streams, settings, ray
+        self._stall = stall
         if not ray.is_initialized():
+            os.environ.setdefault(
+                "RAY_USAGE_STATS_ENABLED", "0"
+            )  # a cluster that is begun here would report to its maker
             here = {"num_cpus": workers, "include_dashboard": False} if address == "local" else {}
             ray.init(address, configure_logging=False, log_to_driver=False, **here)
         device = str(settings.load.get("device") or "cpu")
         needs = {"num_cpus": settings.load.get("threads") or 1, "num_gpus": 0 if device == "cpu" else 1}
-        self._actor = ray.remote(**needs, max_concurrency=streams)(Worker)
+        self._actor = ray.remote(**needs, max_concurrency=streams + 1)(Hand)  # one thread more, to say that it lives
         self._workers = [self._actor.remote(settings) for _ in range(workers)]
         self._running: dict = {}  # reference of a record -> place, actor
+        self._busy: dict[int, Item] = {}
+        self._heard: dict[
+            int, float
+        ] = {}  # place -> when its item last went on; none before its actor has first answered
+        self._asked: dict = {}  # reference of an answer -> number of the actor
+        self._next_ask = [0.0] * workers
+        self._died: list[tuple[int, str]] = []
 
     def give(self, place: int, item: Item) -> None:
         actor = self._workers[place // self._streams]
+        self._busy[place] = item
         self._running[actor.do.remote(item)] = place, actor
+        self._ask()
 
     def next(self, seconds: float) -> tuple[int, dict | str] | None:
-        ready, _ = self._ray.wait(list(self._running), num_returns=1, timeout=seconds) if self._running else ([], [])
-        if not ready:
-            return None
-        place, actor = self._running.pop(ready[0])
-        try:
-            return place, self._ray.get(ready[0])
-        except self._ray.exceptions.ActorDiedError as error:
-            if isinstance(cause := getattr(error, "cause", None) or error.__cause__, VidmemError):
-                raise cause from None
-            self._replace(place, actor)
-            return place, "the Ray actor died: " + " ".join(str(error).split())[:300]
-        except self._ray.exceptions.RayError as error:
-            self._replace(place, actor)
-            return place, " ".join(str(error).split())[:300]
+        if self._died:
+            return self._died.pop()
+        self._ask()
+        waits = [*self._running, *self._asked]
+        ready, _ = self._ray.wait(waits, num_returns=1, timeout=seconds) if waits else ([], [])
+        if ready and ready[0] in self._running:
+            place, actor = self._running.pop(ready[0])
+            self._forget(place)
+            return self._said(ready[0], place, actor)
+        if ready:
+            self._listen(ready[0])
+        for number in {place // self._streams for place in self._silent()}:
+            self._give_up(number)
+        return self._died.pop() if self._died else None
 
-    def _replace(self, place: int, actor) -> None:
+    def _said(self, answer, place: int, actor) -> tuple[int, dict | str]:
+        try:
+            return place, self._ray.get(answer)
+        except self._ray.exceptions.RayError as error:
+            if isinstance(cause := getattr(error, "cause", None) or error.__cause__, VidmemError):
+                raise cause from None  # the model cannot be loaded: no actor ever will
+            self._replace(place // self._streams, actor)
+            why = "the Ray actor died: " if isinstance(error, self._ray.exceptions.ActorDiedError) else ""
+            return place, why + " ".join(str(error).split())[:300]
+
+    def _ask(self) -> None:
+        """Each actor at work, once in a while, how its items go on. One that does not answer is not asked again."""
+        now, asked = time.monotonic(), set(self._asked.values())
+        for number in {place // self._streams for place in self._busy} - asked:
+            if now >= self._next_ask[number]:
+                self._next_ask[number] = now + PULSE
+                self._asked[self._workers[number].silent.remote()] = number
+
+    def _listen(self, answer) -> None:
+        number = self._asked.pop(answer)
+        try:
+            silent = self._ray.get(answer)
+        except self._ray.exceptions.RayError:
+            return  # it died, of which the record's reference tells
+        now = time.monotonic()
+        for place in self._of(number):
+            self._heard[place] = now - silent.get(self._busy[place].name, 0.0)
+
+    def _of(self, number: int) -> list[int]:
+        return sorted(place for place in self._busy if place // self._streams == number)
+
+    def _silent(self) -> list[int]:
+        now = time.monotonic()
+        return [place for place, heard in self._heard.items() if now - heard > self._stall]
+
+    def _give_up(self, number: int) -> None:
+        """An actor that hangs: by a new one; what it was at goes back."""
+        actor = self._workers[number]
+        self._ray.kill(actor)
+        self._running = {ref: (place, a) for ref, (place, a) in self._running.items() if a is not actor}
+        for place in self._of(number):
+            self._died.append((place, f"no frame for {self._stall:g} s"))
+            self._forget(place)
+        self._replace(number, actor)
+
+    def _forget(self, place: int) -> None:
+        self._busy.pop(place, None)
+        self._heard.pop(place, None)
+
+    def _replace(self, number: int, actor) -> None:
         """Once, though each of its streams reports its death."""
-        if self._workers[place // self._streams] is actor:
-            self._workers[place // self._streams] = self._actor.remote(self._settings)
+        if self._workers[number] is actor:
+            self._workers[number] = self._actor.remote(self._settings)
+            self._asked = {answer: n for answer, n in self._asked.items() if n != number}
+            self._next_ask[number] = 0.0
+            for place in self._of(number):
+                self._heard.pop(place, None)
 
     def close(self) -> None:
         for worker in self._workers:

@@ -43,6 +43,12 @@ class Report:
     def states(self) -> Counter:
         return Counter(record["state"] for record in self.records.values())
 
+    @property
+    def exit_code(self) -> int:
+        """0 when nothing failed; 2 when videos or prompts are at fault; 1 when anything else is."""
+        codes = [record.get("exit_code", 1) for record in self.records.values() if record["state"] == "failed"]
+        return 0 if not codes else 2 if set(codes) == {2} else 1
+
     def table(self) -> str:
         """A line for each failure, then the sums."""
         lines = [
@@ -137,7 +143,7 @@ def run(
 
 def _refused(item: Item) -> dict:
     """What is known to be impossible needs no worker."""
-    return {"video": item.name, "state": "failed", "stamp": item.stamp, "error": shown(item.problem)}
+    return {"video": item.name, "state": "failed", "stamp": item.stamp, "error": shown(item.problem), "exit_code": 2}
 
 
 def _look_again(report: Report, item: Item, out) -> None:

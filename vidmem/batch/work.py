@@ -20,6 +20,7 @@ from vidmem.batch.plan import Item
 from vidmem.errors import VidmemError
 from vidmem.installed import file_hash
 from vidmem.names import regular, shown
+from vidmem.render import Look
 from vidmem.video import Ledger, Sink
 from vidmem.video.ledger import DONE
 
@@ -39,6 +40,8 @@ class Settings:
     search: Any = None
     save: tuple[str, ...] = ("overlay", "png", "rle", "csv")
     max_size: int | None = None
+    look: Look = field(default_factory=Look)
+    sound: bool = True
     detector: str = "words"
     detector_weights: str | None = None
 
@@ -102,7 +105,11 @@ class Worker:
             path = self.source.fetch(item.name, work)
         with open_video(path, max_size=self.settings.max_size) as video:
             results = work / "results"
-            sinks = [*open_sinks(list(self.settings.save), results, video.frame_rate, Ledger(results)), Pulse(alive)]
+            look, sound = self.settings.look.of(prompts), path if self.settings.sound else None
+            files = open_sinks(
+                list(self.settings.save), results, video.frame_rate, Ledger(results), look=look, sound=sound
+            )
+            sinks = [*files, Pulse(alive)]
             with self.tracker.session() as session:
                 follower = Watcher(session, self._detector()) if any(p.text for p in prompts) else session
                 report = track(
@@ -178,7 +185,8 @@ def failure(error: BaseException) -> dict:
     said = str(error) if isinstance(error, VidmemError) else f"internal error, {type(error).__name__}: {error}"
     if isinstance(error, MemoryError):
         said = "out of memory; use fewer --workers or --streams, or a smaller --max-size"
-    return {"state": "failed", "error": shown(" ".join(said.split()))}
+    code = error.exit_code if isinstance(error, VidmemError) else 1
+    return {"state": "failed", "error": shown(" ".join(said.split())), "exit_code": code}
 
 
 def _mask_hash(path: Path) -> str:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from vidmem.catalogue.verdict import Verdict, gate_key, read_verdict
-from vidmem.engines import ENGINES, Graphs
+from vidmem.engines import ENGINES, EngineCard, Graphs
 from vidmem.engines.manifest import NAME, Manifest
 from vidmem.errors import ModelError, RuntimeMissing
 from vidmem.networks import FAMILIES
@@ -83,20 +83,21 @@ def gated(asked: Request) -> list[tuple[str, str]]:
 def open_network(asked: Request) -> tuple[Network, str]:
     """-> the network and, where `auto` chose, why. Raises as `vidmem.load`."""
     if asked.runtime != "auto":
-        return named(asked), ""
+        return named(asked), f"{asked.runtime}{f', {asked.precision}' if asked.precision else ''}, as asked for"
     if asked.device != "cpu":
-        return named(replace(asked, runtime="pytorch")), f"pytorch: the device is {asked.device}"
+        return named(replace(asked, runtime="pytorch")), f"pytorch, on {asked.device}"
     problems = []
     for verdict in verdicts(asked):
         if verdict.passed and asked.precision in (None, verdict.precision):
             chosen = replace(asked, runtime=verdict.runtime, precision=verdict.precision)
             try:
-                return named(chosen), f"the fastest here: {verdict}"
+                why = f"{verdict.runtime}, {verdict.precision}, the fastest here: {verdict.ms:.0f} ms a frame"
+                return named(chosen), f"{why} ({verdict.reference}: {verdict.reference_ms:.0f} ms)"
             except RuntimeMissing as error:
                 problems.append(str(error))
     for runtime in runtimes(asked):
         try:
-            why = f"{runtime} {asked.precision or 'fp32'}: no engine has been gated here yet (vidmem gate)"
+            why = f"{runtime}, {asked.precision or 'fp32'}, the default; `vidmem gate {asked.model}` tries which engine is the fastest here"
             return named(replace(asked, runtime=runtime)), why
         except RuntimeMissing as error:
             problems.append(str(error))
@@ -118,18 +119,18 @@ def named(asked: Request, strict: bool = True) -> Network:
         return family.on_torch(asked.model, asked.weights, *args)
     if strict and not card.fixed and precision not in card.trusted:
         _refuse_ungated(asked, precision, card.gate.format(model=asked.model))
-    folder, manifest = _folder(asked, card.fixed)
+    folder, manifest = _folder(asked, card)
     open_axes = family.open_axes
     if manifest is not None and manifest.objects is not None:  # rows, tokens and pointers are fixed
         open_axes = {name: axes for name, axes in open_axes.items() if name == "decode"}
     precision = manifest.precision if card.fixed else precision
     engine = card.make(Graphs(folder, manifest, precision, open_axes, family.exact), asked.device, asked.threads)
     if strict and card.fixed:
-        _refuse_ungated(asked, precision, card.gate)
+        _refuse_ungated(asked, precision, card.gate.format(runtime=asked.runtime))
     return family.on_graphs(engine, folder, manifest)
 
 
-def _folder(asked: Request, fixed: bool) -> tuple[Path, Manifest | None]:
+def _folder(asked: Request, card: EngineCard) -> tuple[Path, Manifest | None]:
     """Where the graphs lie; those of a model that ships none are exported into the cache the first time."""
     family, folder = asked.family, asked.weights
     if asked.exported:
@@ -139,14 +140,14 @@ def _folder(asked: Request, fixed: bool) -> tuple[Path, Manifest | None]:
             raise ModelError(
                 f"{folder} holds {manifest.model} at {manifest.size} pixels, not {asked.model} at {asked.image_size or manifest.size}"
             )
-        if fixed and manifest.objects is None:
+        if card.fixed and manifest.objects is None:
             raise ModelError(
-                f"{folder} has open shapes; the {asked.runtime} runtime takes what `vidmem export --to tensorrt --objects N` writes"
+                f"{folder} has open shapes; the {asked.runtime} runtime takes what `vidmem export {card.export} --objects N` writes"
             )
         return folder, manifest
-    if fixed:
+    if card.fixed:
         raise ModelError(
-            f"the {asked.runtime} runtime takes an export: vidmem export {asked.model} --to tensorrt --out DIR, then --weights DIR"
+            f"the {asked.runtime} runtime takes an export: vidmem export {asked.model} {card.export} --out DIR, then --weights DIR"
         )
     if family.embedded:
         return folder or family.path(asked.model), None

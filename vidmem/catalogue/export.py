@@ -4,79 +4,147 @@ from __future__ import annotations
 
 import shutil
 import tempfile
+from collections.abc import Sequence
+from contextlib import contextmanager
 from importlib import metadata
 from pathlib import Path
 
 from vidmem.catalogue.choose import FAMILY_OF, pick
 from vidmem.engines.manifest import NAME, Manifest
+from vidmem.engines.tensorrt_rtx import build_all, find_tensorrt_rtx
 from vidmem.errors import ModelError, OutputError, RuntimeMissing
 from vidmem.installed import cache_folder, file_hash
+from vidmem.names import shown
 from vidmem.networks.family import OPSET, Wish
+from vidmem.networks.halves import KINDS, OPSET_BF16, halve
 
-TARGETS = ("onnx", "openvino", "tensorrt")
-PRECISIONS = ("fp32", "fp16", "bf16")
+TARGETS = ("onnx", "openvino", "tensorrt", "tensorrt-rtx")
+PRECISIONS = ("fp32", *KINDS)
+FRAME = Wish().frame
 SIZE = 1024  # pixels a side of a network whose input has a size
+PROBE = 1 << 20  # bytes that a disk with room takes
 
 
 def export_model(
     model: str, out: Path, *, to: str = "onnx", weights: Path | None = None, size: int | None = None, objects: int | None = None,
-    slots: int = 7, pointers: int = 16, precision: str = "fp32",
+    slots: int = 7, pointers: int = 16, precision: str = "fp32", frame_size: tuple[int, int] = FRAME,
+    sms: Sequence[int] = (),
 ) -> Manifest:  # fmt: skip
     """Write `encode`, `attend`, `decode` and `memorize` of a model to the folder `out`, whole or not at all.
 
     to: `onnx`; `openvino` adds its own files, which load faster; `tensorrt` is ONNX with fixed shapes, from which the engines
-    are built where they run. weights, size, for SAM 2: as `vidmem.load` takes them. objects: rows of fixed graphs, which also have
-    `slots` whole memories and `pointers` pointers with a mask; None: open. precision: of the products, written into the
-    graph (`fp16` and `bf16` for TensorRT; on CPUs leave `fp32` and let OpenVINO use bf16). Raises `ModelError` for what does
-    not fit, `OutputError` for a folder that is in use, `RuntimeMissing` without torch or onnx.
+    are built where they run; `tensorrt-rtx` adds the engines, one for each compute capability of `sms` (75, 80, 86, 89, 120), and
+    needs no GPU. weights, size, for SAM 2: as `vidmem.load` takes them. objects: rows of fixed graphs, which also have
+    `slots` whole memories and `pointers` pointers with a mask; None: open. frame_size: (H, W) of the frames that fixed graphs of
+    `nano` are for. precision: of the products, written into the graph (`fp16` and `bf16` for TensorRT; on CPUs leave `fp32` and
+    let OpenVINO use bf16). Raises `ModelError` for what does not fit, `OutputError` for a folder that is in use, `RuntimeMissing` without torch or onnx.
     """
     family = pick(FAMILY_OF, "model", model)
     if to not in TARGETS or precision not in PRECISIONS:
         raise ModelError(
             f"to={to!r}, precision={precision!r}; expected one of {', '.join(TARGETS)} and one of {', '.join(PRECISIONS)}"
         )
+    if min(frame_size) < 1:
+        raise ModelError(f"frame_size={frame_size}; expected the height and width of the frames, in pixels")
     if objects is not None and objects < 1:
         raise ModelError(f"objects={objects}; expected 1 or more, or none for graphs that take any number")
-    if to == "tensorrt" and objects is None:
+    if to.startswith("tensorrt") and objects is None:
         objects = 1
+    if (to == "tensorrt-rtx") != bool(sms):
+        raise ModelError(
+            f"to={to!r} with sms={tuple(sms)}; --to tensorrt-rtx and --sm 89 (of the GPU it is for) go together"
+        )
+    if sms:
+        find_tensorrt_rtx()  # said before anything is written
     if to == "openvino" and precision != "fp32":
         raise ModelError(
             "graphs for OpenVINO hold float32; choose bf16 when they are loaded: --runtime openvino --precision bf16"
         )
     try:
-        import onnx
-        import torch  # noqa: F401 - said before anything is written
+        import onnx  # noqa: F401  here, so that nothing is begun without them
+        import torch  # noqa: F401
     except ImportError as error:
         raise RuntimeMissing(f"an export needs torch and onnx: pip install 'vidmem[export]' ({error})") from error
-    out = Path(out)
-    if out.exists() and (not out.is_dir() or any(out.iterdir())) and not (out / NAME).is_file():
-        raise OutputError(f"{out} is there and holds no export; choose another folder")
+    out = Path(out).resolve()  # a link stays, and what it leads to is replaced
+    _check_replaceable(out)
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
         part = Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=out.parent))
     except OSError as error:
         raise OutputError(f"{out} cannot be written ({error.strerror}); choose another folder") from error
     try:
-        wish = Wish(size or SIZE if family.sizes else 0, objects, slots, pointers, precision)
+        wish = Wish(size or SIZE if family.sizes else 0, objects, slots, pointers, frame_size)
+        manifest = _write(family, model, weights, part, to, precision, wish, sms)
+        _check_replaceable(out)  # an export takes minutes, in which somebody may have put something there
+        old = part.with_name(f"{part.name}-old")
+        if out.exists():
+            out.rename(old)
+        part.rename(out)
+        shutil.rmtree(old, ignore_errors=True)
+    except OSError as error:
+        raise OutputError(
+            f"{out} cannot be written ({error.strerror or error}); free some space, or choose another folder"
+        ) from error
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+    return manifest
+
+
+def _check_replaceable(out: Path) -> None:
+    """Raises `OutputError` unless there is nothing at `out`, or an export of ours and no file besides."""
+    if not out.exists() or (out.is_dir() and not any(out.iterdir())):
+        return
+    try:
+        ours = {NAME, *Manifest.read(out).files}
+    except ModelError as error:
+        raise OutputError(f"{out} is there and holds no export; choose another folder") from error
+    foreign = sorted(path.name for path in out.iterdir() if path.name not in ours)
+    if foreign:
+        raise OutputError(
+            f"{out} holds {shown(foreign[0])}, which is no part of the export there, and stays; choose another folder, or move it away"
+        )
+
+
+def _write(family, model, weights, part, to, precision, wish: Wish, sms: Sequence[int]) -> Manifest:
+    """The files of an export and its manifest, into the empty folder `part`."""
+    import onnx
+
+    with _full_disk(part):
         made = family.export(model, weights, part, wish)
         for path in part.glob("*.onnx"):
-            onnx.checker.check_model(str(path))
+            if precision != "fp32":
+                halve(path, precision)
+            onnx.checker.check_model(str(path), full_check=True)  # types too
         if to == "openvino":
             _to_openvino(part)
+        if sms:
+            build_all(part, tuple(sms))
         files = {path.name: file_hash(path) for path in sorted(part.iterdir())}
         versions = {
             name: metadata.version(name) for name in ("torch", "onnx", *(["openvino"] if to == "openvino" else []))
         }
         manifest = Manifest(
-            model, made.size, made.precision, OPSET, made.objects, made.slots, made.pointers, files, versions
-        )
+            model, made.size, precision, OPSET_BF16 if precision == "bf16" else OPSET, made.objects, made.slots, made.pointers,
+            files, versions, made.shape,
+        )  # fmt: skip
         manifest.write(part)
-        if out.exists():
-            shutil.rmtree(out)
-        part.rename(out)
-    finally:
-        shutil.rmtree(part, ignore_errors=True)
     return manifest
+
+
+@contextmanager
+def _full_disk(folder: Path):
+    """torch and OpenVINO tell of a disk that cannot be written in words of their own, as a `RuntimeError`. So the disk itself is asked."""
+    try:
+        yield
+    except RuntimeError:
+        try:
+            with tempfile.TemporaryFile(dir=folder) as probe:
+                probe.write(bytes(PROBE))
+        except OSError as error:
+            raise OutputError(
+                f"{folder.parent} cannot be written ({error.strerror}); free some space, or choose another folder"
+            ) from error
+        raise
 
 
 def _to_openvino(folder: Path) -> None:

@@ -18,7 +18,7 @@ from vidmem.session.status import StatusRule
 MOST_THREADS = 1024
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Tracker:
     """A loaded network; makes any number of sessions, one a video, which share nothing but the network."""
 
@@ -29,19 +29,29 @@ class Tracker:
     """Which runtime was taken, and why, where `auto` chose it."""
     clean: bool | None = None
     """Stray parts of masks are dropped; None: where the network's objects compete, so not on SAM 2."""
+    model: str | None = None
+    """Its name, where it has one: banks that are named get the numbers that suit it."""
+
+    def __repr__(self) -> str:
+        return f"Tracker({self.model or 'a network'} on {self.network.runtime}, {self.bank}, {self.search})"
 
     def session(
         self,
-        bank: Callable[[], MemoryBank] | None = None,
-        search: Callable[[], Search] | None = None,
+        bank: str | Callable[[], MemoryBank] | None = None,
+        search: str | Callable[[], Search] | None = None,
         status: StatusRule = StatusRule(),
         max_objects: int | None = None,
         reverse: bool = False,
         clean: bool | None = None,
     ) -> Session:
-        """A session for one stream. bank, search: policy objects such as `vidmem.memory.Recent(slots=7)`; None: the model's
-        own. max_objects: refuse more objects than this instead of slowing down; None: no limit. reverse: frames come with
-        falling indices. clean: as the tracker's, which None leaves it to."""
+        """A session for one stream. bank, search: names such as "surprise", or policy objects such as
+        `vidmem.memory.Recent(slots=7)`; None: the model's own. max_objects: refuse more objects than this instead of slowing
+        down; None: no limit. reverse: frames come with falling indices. clean: as the tracker's, which None leaves it to.
+        Raises `ModelError` for a name that there is not."""
+        if isinstance(bank, str):
+            bank = MODELS[self.model].make_bank(bank) if self.model else pick(BANKS, "bank", bank)()
+        if isinstance(search, str):
+            search = pick(SEARCHES, "search", search)()
         return Session(
             self.network, bank or self.bank, search or self.search, status, max_objects, reverse,
             clean=self.clean if clean is None else clean,
@@ -105,7 +115,9 @@ def load(
         raise ModelError(f"there is no runtime {runtime!r}; choose from: {', '.join(RUNTIMES)}")
     if threads is not None and not 1 <= threads <= MOST_THREADS:
         raise ModelError(f"threads={threads}; expected 1 or more, at most {MOST_THREADS}, or none for every core")
+    if weights is not None and not Path(weights).exists():
+        raise ModelError(f"weights {weights}: there is no such file or folder; leave them out for the model's own")
     make_bank, make_search = card.make_bank(bank), pick(SEARCHES, "search", search)()
     asked = Request(model, runtime, precision, device, threads, None if weights is None else Path(weights), image_size)
     network, why = open_network(asked)
-    return Tracker(network, make_bank, make_search, why, clean)
+    return Tracker(network, make_bank, make_search, why, clean, model)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from vidmem.cli.options import bank_options, make_tracker
+from vidmem.cli.looks import look_options, make_look
+from vidmem.cli.options import bank_options, make_tracker, save_names
 from vidmem.errors import OutputError, PromptError
 
 INTERRUPTED = 130
@@ -17,12 +18,8 @@ def batch(args) -> int:
 
     from vidmem.batch import LocalCrew, RayCrew, Settings, find_items, load_table, place, run
     from vidmem.batch.places import Folder
-    from vidmem.video import SINKS
 
-    save = tuple(name for name in args.save.split(",") if name)
-    unknown = [name for name in save if name not in SINKS]
-    if unknown or not save:
-        raise OutputError(f"cannot save {unknown[0] if unknown else 'nothing'!r}; choose from: {', '.join(SINKS)}")
+    save = tuple(save_names(args.save))
     for name in ("workers", "streams"):
         if not 1 <= getattr(args, name) <= MOST:
             raise PromptError(f"--{name} is {getattr(args, name)}; expected from 1 to {MOST}")
@@ -48,6 +45,8 @@ def batch(args) -> int:
         tracker.search,
         save,
         args.max_size,
+        make_look(args),
+        args.sound,
         args.detector,
         str(args.detector_weights) if args.detector_weights else None,
     )
@@ -73,38 +72,54 @@ def batch(args) -> int:
     if report.interrupted:
         print("interrupted; the same command goes on where this one stopped", file=sys.stderr)
         return INTERRUPTED
-    return 1 if report.states["failed"] else 0
+    return report.exit_code
 
 
 def add_batch_command(commands, common) -> None:
     p = commands.add_parser("batch", parents=[common], help="follow objects through every video below a folder")
-    p.add_argument("folder", help="a tree of videos and folders of images; with fsspec also s3://... and the like")
+    p.epilog = """examples:
+  vidmem batch videos --prompts boxes.csv --out results                  a line video,obj_id,x0,y0,x1,y1 for each object
+  vidmem batch videos --prompts masks/ --out results --workers 4         masks/clip.png for videos/clip.mp4
+
+exit code: 0; 2 when videos or prompts failed; 1 when vidmem did; 130 after Ctrl-C."""
+    p.add_argument(
+        "folder",
+        metavar="FOLDER",
+        help="a tree of videos and folders of images; with fsspec also s3://... and the like",
+    )
     p.add_argument(
         "--prompts",
         type=Path,
+        metavar="FILE",
         required=True,
         help="CSV or JSON with boxes, clicks, masks or texts of each video, or a folder of masks of first frames",
     )
     p.add_argument(
-        "--out", required=True, help="folder for the results, one folder a video; what is done there is not done again"
+        "--out",
+        required=True,
+        metavar="FOLDER",
+        help="folder for the results, one folder a video; what is done there is not done again",
     )
-    p.add_argument("--workers", type=int, default=1, help="processes, of one thread each (default: 1)")
+    p.add_argument("--workers", type=int, metavar="N", default=1, help="processes, of one thread each (default: 1)")
     p.add_argument(
         "--streams",
         type=int,
+        metavar="N",
         default=1,
         help="videos at a time in each process, which share its model (default: 1; more on a GPU)",
     )
     p.add_argument(
         "--save",
+        metavar="NAMES",
         default="overlay,png,rle,csv",
         help="any of overlay, png, rle, csv, sav, vos, mot, webm, rgba (default: %(default)s)",
     )
-    p.add_argument("--max-size", type=int, help="shrink frames to this longer side, pixels")
+    p.add_argument("--max-size", type=int, metavar="PIXELS", help="shrink frames to this longer side, pixels")
     p.add_argument("--retry-failed", action="store_true", help="try again what failed before")
     p.add_argument(
         "--stall",
         type=float,
+        metavar="SECONDS",
         default=600,
         help="seconds without a frame after which a local worker counts as dead (default: %(default)s)",
     )
@@ -113,5 +128,6 @@ def add_batch_command(commands, common) -> None:
         metavar="ADDRESS",
         help="actors of a Ray cluster instead of processes here; local: a cluster of this machine alone",
     )
+    look_options(p)
     bank_options(p)
     p.set_defaults(run=batch)

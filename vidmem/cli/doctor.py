@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 from collections.abc import Callable
 
-from vidmem.errors import ModelError
+from vidmem.engines import ENGINES
 from vidmem.evaluation.machine import describe
 from vidmem.installed import version
 
@@ -17,8 +17,6 @@ def doctor(args) -> int:
     from vidmem.cli.engines import doctor_tensorrt
 
     if args.tensorrt:
-        if not args.weights:
-            raise ModelError("--tensorrt DIR needs --weights FILE too: what was exported, to compare with")
         return doctor_tensorrt(args.tensorrt, args.weights, args.runtime)
     return check(print)
 
@@ -43,7 +41,7 @@ def check(say: Callable[[str], None]) -> int:
             except ImportError as error:
                 say(f"{'MISSING' if needed else 'without':8s} {module}: pip install {package} ({error})")
     for model in (name for name, card in MODELS.items() if card.embedded):
-        for runtime in runtimes(Request(model)):  # TensorRT has a check of its own
+        for runtime in runtimes(Request(model)):  # those with fixed shapes have a check of their own
             try:
                 tracker = load(model, runtime=runtime)
                 with tracker.session() as session:
@@ -53,8 +51,33 @@ def check(say: Callable[[str], None]) -> int:
                 usable = True
             except Exception as error:  # the doctor reports whatever is wrong
                 say(f"without  {model} on {runtime}: {error}")
+    for line in gpu_engines():
+        say(line)
     both = version("onnxruntime") and version("onnxruntime-gpu")
     if both:
         say("WRONG    onnxruntime and onnxruntime-gpu overwrite each other: pip uninstall both, then install one")
     say("a video can be tracked" if usable else "no runtime works: pip install onnxruntime")
     return 0 if usable and not both else 1
+
+
+def gpu_engines() -> list[str]:
+    """A line for each engine that takes graphs of fixed shapes: what it would need here."""
+    try:
+        import torch
+
+        sees = torch.cuda.is_available()
+        card = f"a GPU: torch {torch.__version__} sees none"
+    except ImportError:
+        sees, card = False, "torch with CUDA, and a GPU"
+    lines = []
+    for name, engine in ENGINES.items():
+        if engine.fixed:
+            needs = [] if version(engine.package) else [f"pip install {engine.install or engine.package}"]
+            needs += [] if sees else [card]
+            export = f"vidmem export MODEL {engine.export} --out DIR; vidmem doctor --tensorrt DIR --runtime {name}"
+            lines.append(
+                f"without  {name}, which needs {'; '.join(needs)}"
+                if needs
+                else f"ok       {name} can be tried: {export}"
+            )
+    return lines

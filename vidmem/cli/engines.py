@@ -15,7 +15,7 @@ def export(args) -> int:
 
     manifest = export_model(
         args.model, args.out, to=args.to, weights=args.weights, size=args.size, objects=args.objects, slots=args.slots,
-        pointers=args.pointers, precision=args.precision,
+        pointers=args.pointers, precision=args.precision, frame_size=tuple(map(int, args.frame_size[::-1])), sms=tuple(args.sm),
     )  # fmt: skip
     for name in manifest.files:
         print(f"{args.out / name} ({(args.out / name).stat().st_size / 1e6:.1f} MB)")
@@ -77,9 +77,9 @@ def gate(args) -> int:
     return int(bool(refused))
 
 
-def doctor_tensorrt(folder: Path, weights: Path, runtime: str, say=print) -> int:
-    """Build, gate and time the engines of an export on the GPU here: a report to paste. runtime: tensorrt or onnx-tensorrt; weights: what was exported, for the
-    reference. -> 0 when the gate was passed. It has not been run yet: where this was written there was no GPU."""
+def doctor_tensorrt(folder: Path, weights: Path | None, runtime: str, say=print) -> int:
+    """Build, gate and time the engines of an export on the GPU here: a report to paste. runtime: one that takes fixed shapes; weights:
+    what was exported, for the reference. -> 0 when the gate was passed. It has not been run yet: where this was written there was no GPU."""
     from vidmem.catalogue.choose import Request, named
     from vidmem.catalogue.tracker import MODELS, SEARCHES, Tracker
     from vidmem.catalogue.verdict import gate_key, write_verdict
@@ -91,10 +91,14 @@ def doctor_tensorrt(folder: Path, weights: Path, runtime: str, say=print) -> int
     from vidmem.evaluation.machine import describe
 
     manifest, here = Manifest.read(folder), describe()
+    if weights is None and not MODELS[manifest.model].embedded:
+        raise ModelError("--tensorrt DIR needs --weights FILE too: what was exported, to compare with")
     say(json.dumps({"machine": here, "export": dataclasses.asdict(manifest)}, indent=1))
     asked = Request(manifest.model, runtime, weights=folder)
     candidate = named(asked, strict=False)
-    reference = named(Request(manifest.model, "pytorch", device="cuda", weights=weights, image_size=manifest.size))
+    reference = named(
+        Request(manifest.model, "pytorch", device="cuda", weights=weights, image_size=manifest.size or None)
+    )
     bank, search = MODELS[manifest.model].make_bank(), SEARCHES["greedy"]()
     verdict = run_gate(candidate, reference, bank, search, demo_clips(), manifest.precision)
     write_verdict(gate_key(asked.graphs(), runtime, manifest.precision), verdict)
@@ -128,42 +132,65 @@ def bench(args) -> int:
 def add_engine_commands(commands, common) -> None:
     """The three subparsers."""
     p = commands.add_parser("export", parents=[common], help="write a model's four graphs for another engine")
-    p.add_argument("model")
-    p.add_argument("--to", default="onnx", help="onnx, openvino or tensorrt (default: %(default)s)")
-    p.add_argument("--out", type=Path, required=True, help="folder for the graphs and their manifest")
-    p.add_argument("--weights", type=Path, help="as for track")
-    p.add_argument("--size", type=int, default=1024, help="pixels a side of SAM 2's input (default: %(default)s)")
-    p.add_argument("--objects", type=int, help="fixed shapes for so many objects (default: open; tensorrt: 1)")
-    p.add_argument("--slots", type=int, default=7, help="spatial memories of fixed shapes (default: %(default)s)")
-    p.add_argument("--pointers", type=int, default=16, help="object pointers of fixed shapes (default: %(default)s)")
+    p.add_argument("model", metavar="MODEL", help="its name, from `vidmem models`")
     p.add_argument(
-        "--precision", default="fp32", help="fp32, fp16 or bf16, written into the graphs (default: %(default)s)"
+        "--to", metavar="NAME", default="onnx", help="onnx, openvino, tensorrt or tensorrt-rtx (default: %(default)s)"
+    )
+    p.add_argument(
+        "--sm", type=int, nargs="+", default=[], metavar="89",
+        help="with tensorrt-rtx: compute capabilities of the GPUs to build engines for, 75, 80, 86, 89 or 120",
+    )  # fmt: skip
+    p.add_argument("--out", metavar="FOLDER", type=Path, required=True, help="folder for the graphs and their manifest")
+    p.add_argument("--weights", metavar="PATH", type=Path, help="as for track")
+    p.add_argument(
+        "--size", metavar="PIXELS", type=int, default=1024, help="pixels a side of SAM 2's input (default: %(default)s)"
+    )
+    p.add_argument("--objects", type=int, help="fixed shapes for so many objects (default: open; tensorrt: 1)")
+    p.add_argument(
+        "--frame-size", type=numbers(2, "width,height"), default=[854, 480],
+        help="frames that fixed shapes of nano are for: those of another shape are refused (default: 854,480)",
+    )  # fmt: skip
+    p.add_argument("--slots", type=int, default=7, help="spatial memories of fixed shapes (default: %(default)s)")
+    p.add_argument(
+        "--pointers", metavar="N", type=int, default=16, help="object pointers of fixed shapes (default: %(default)s)"
+    )
+    p.add_argument(
+        "--precision",
+        metavar="NAME",
+        default="fp32",
+        help="fp32, fp16 or bf16, written into the graphs (default: %(default)s)",
     )
     p.set_defaults(run=export)
 
     p = commands.add_parser(
         "gate", parents=[common], help="try the engines here against float32, for `--runtime auto` to go by"
     )
-    p.add_argument("model")
-    p.add_argument("--runtime", default="auto", help="one of them only (default: all)")
+    p.add_argument("model", metavar="MODEL", help="its name, from `vidmem models`")
+    p.add_argument("--runtime", metavar="NAME", default="auto", help="one of them only (default: all)")
     p.add_argument("--precision", choices=("fp32", "bf16"), help="one of them only")
-    p.add_argument("--bank", help="memory policy (default: the model's own)")
-    p.add_argument("--weights", type=Path, help="as for track")
-    p.add_argument("--image-size", type=int, help="as for track")
-    p.add_argument("--threads", type=int, help="as for track")
-    p.add_argument("--frames", type=int, help="frames of a clip (default: 50)")
-    p.add_argument("--video", type=Path, help="your own frames instead of the demo's three clips")
-    p.add_argument("--box", type=numbers(4, "x0,y0,x1,y1"), help="the object on the first of them")
+    p.add_argument("--bank", metavar="NAME", help="memory policy (default: the model's own)")
+    p.add_argument("--weights", metavar="PATH", type=Path, help="as for track")
+    p.add_argument("--image-size", metavar="PIXELS", type=int, help="as for track")
+    p.add_argument("--threads", metavar="N", type=int, help="as for track")
+    p.add_argument("--frames", metavar="N", type=int, help="frames of a clip (default: 50)")
+    p.add_argument("--video", metavar="PATH", type=Path, help="your own frames instead of the demo's three clips")
+    p.add_argument(
+        "--box", type=numbers(4, "x0,y0,x1,y1"), metavar="X0,Y0,X1,Y1", help="the object on the first of them"
+    )
     p.set_defaults(run=gate)
 
     p = commands.add_parser("bench", parents=[common], help="milliseconds of each stage; the last line is JSON")
-    p.add_argument("--objects", type=int, default=1)
+    p.add_argument("--objects", type=int, default=1, metavar="N", help="objects at a time (default: 1)")
     p.add_argument(
-        "--size", type=numbers(2, "width,height"), default=[854, 480], help="of the frames (default: 854,480)"
+        "--size",
+        type=numbers(2, "width,height"),
+        metavar="W,H",
+        default=[854, 480],
+        help="of the frames (default: 854,480)",
     )
-    p.add_argument("--frames", type=int, default=60, help="frames that count (default: %(default)s)")
-    p.add_argument("--warm", type=int, default=20, help="frames before them (default: %(default)s)")
-    p.add_argument("--video", type=Path, help="frames of this video (default: moving noise)")
-    p.add_argument("--json", type=Path, help="write the figures to this file")
+    p.add_argument("--frames", metavar="N", type=int, default=60, help="frames that count (default: %(default)s)")
+    p.add_argument("--warm", metavar="N", type=int, default=20, help="frames before them (default: %(default)s)")
+    p.add_argument("--video", metavar="PATH", type=Path, help="frames of this video (default: moving noise)")
+    p.add_argument("--json", metavar="FILE", type=Path, help="write the figures to this file")
     bank_options(p)
     p.set_defaults(run=bench)

@@ -3,21 +3,59 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
+import os
 import sys
 from pathlib import Path
 
 from vidmem.cli.batch import add_batch_command
 from vidmem.cli.doctor import doctor
 from vidmem.cli.engines import add_engine_commands
-from vidmem.cli.models import models
-from vidmem.cli.options import bank_options, make_tracker, numbers, watched
+from vidmem.cli.looks import look_options, make_look
+from vidmem.cli.models import banks, models
+from vidmem.cli.options import bank_options, joined, make_tracker, numbers, save_names, watched
+from vidmem.cli.pick import add_pick_command
+from vidmem.engines import ENGINES
 from vidmem.errors import PromptError, VidmemError
 
 INTERRUPTED = 130  # what shells report for Ctrl-C
 
 
+EXAMPLES = """examples:
+  vidmem pick clip.mp4                                        a picture with coordinates, to read a click or a box from
+  vidmem track clip.mp4 --click 480,200 --out results
+  vidmem track clip.mp4 --box 420,130,560,300 --out results --effect blur
+  vidmem app                                                  the browser app: click, correct, export"""
+
+TRACKING = """files, by their names in --save:
+  overlay overlay.mp4         H.264 that browsers play     sav  objects/001/00000.png  a mask for each object (SA-V)
+  png     masks/00000.png     label maps (DAVIS)           vos  tracks.json            YouTube-VOS
+  rle     masks.jsonl         COCO run lengths, a frame    mot  mot.txt                MOTChallenge
+                              a line                       webm cutout.webm            cut-out with alpha
+  csv     boxes.csv           boxes, scores, status        rgba cutout/00000.png       the same as images
+
+a prompts file is a list; "frame", "labels", "label" and "color" may be left out:
+  [{"obj_id": 1, "box": [420, 130, 560, 300], "label": "dog", "color": "#ff8800"},
+   {"obj_id": 2, "frame": 40, "points": [[100, 80], [130, 90]], "labels": [1, 0]},
+   {"obj_id": 3, "mask": "object3.png"}]
+
+examples:
+  vidmem track clip.mp4 --click 480,200 --not-click 400,90 --out results
+  vidmem track clip.mp4 --box 420,130,560,300 --out results --save overlay,csv --effect spotlight
+  vidmem track clip.mp4 --box 420,130,560,300 --at 120 --both-ways --out results
+  vidmem track frames/ --prompts prompts.json --out results --bank surprise --bank-store 32
+
+exit code: 0; 2 when the input is at fault; 1 when vidmem is; 130 after Ctrl-C. What was written by then is whole."""
+
+
 class Parser(argparse.ArgumentParser):
-    """Says what is wrong in one line, as every other error does."""
+    """Says what is wrong in one line, as every other error does; takes no abbreviations, which would change their meaning with every new
+    option; shows examples as they were written."""
+
+    def __init__(self, *args, **kwargs):
+        super().__init__(
+            *args, **{"allow_abbrev": False, "formatter_class": argparse.RawDescriptionHelpFormatter, **kwargs}
+        )
 
     def error(self, message: str):
         self.exit(2, f"vidmem: {message}; see {self.prog} --help\n")
@@ -49,27 +87,52 @@ def _placed(args) -> list:
     return [PromptAt(obj_id, mask=mask) for obj_id, mask in load_mask(args.mask).items()]
 
 
+def check_said(args) -> None:
+    """Raises `PromptError` for what `simple_prompts` would take and nobody can mean."""
+    if args.not_click and not (args.click or args.box or args.mask or args.prompts):
+        raise PromptError("--not-click says what is not the object; give --click or --box too")
+    if args.at is not None and args.prompts:
+        raise PromptError('--at is for --click, --box and --mask; in --prompts FILE say "frame" for each')
+    if args.at is not None and args.at < 0:
+        raise PromptError(f"--at is {args.at}; expected the index of a frame, from 0")
+    if args.reverse and args.both_ways:
+        raise PromptError("--reverse and --both-ways; choose one: both ways is back and forth from the prompts")
+
+
 def track(args) -> int:
     import vidmem
-    from vidmem.video import Ledger, open_sinks
+    from vidmem.directions import track_back
+    from vidmem.pipeline import check_reach
+    from vidmem.video import SINKS, Ledger, open_sinks
 
-    prompts = simple_prompts(args)
+    check_said(args)
+    prompts, names = simple_prompts(args), save_names(args.save)
+    if args.at is not None:
+        prompts = [dataclasses.replace(prompt, frame_idx=args.at) for prompt in prompts]
     report = vidmem.Report()
     with vidmem.open_video(args.source, start=args.start, end=args.end, max_size=args.max_size) as video:
-        tracker = make_tracker(args)
-        names = [name for name in args.save.split(",") if name]
-        sinks = open_sinks(names, args.out, video.frame_rate, Ledger(args.out), args.source)
         scaled = [prompt.scaled(video.scale) for prompt in prompts]
+        check_reach(video, scaled)
+        tracker = make_tracker(args)
+        look = make_look(args).of(prompts)
+        sound = args.source if args.sound else None
+        sinks = open_sinks(names, args.out, video.frame_rate, Ledger(args.out), args.source, look, sound)
         try:
-            with tracker.session() as session:
-                vidmem.track(video, watched(session, scaled, args), scaled, sinks, report=report)
+            if args.reverse or args.both_ways:
+                if any(p.text for p in scaled):
+                    raise PromptError("--text looks forward from the first frame; leave --reverse and --both-ways")
+                track_back(video, tracker, scaled, sinks, args.both_ways, report=report)
+            else:
+                with tracker.session() as session:
+                    vidmem.track(video, watched(session, scaled, args), scaled, sinks, report=report)
         finally:
             for problem in report.problems:
                 print(f"warning: {problem}", file=sys.stderr)
             if report.frames:
                 print(report.summary())
                 print(f"runtime: {tracker.why or tracker.network.runtime}")
-                print(f"results: {args.out.resolve()}")
+                first, *others = [str(args.out.resolve() / SINKS[name][0]) for name in names]
+                print(f"results: {first}" + (f", and {', '.join(map(os.path.basename, others))}" if others else ""))
     if report.interrupted:
         print(f"interrupted after {report.frames} frames; what was written is whole", file=sys.stderr)
     return INTERRUPTED if report.interrupted else 0
@@ -127,44 +190,82 @@ def browser_app(argv: list[str]) -> int:
 def build_parser() -> argparse.ArgumentParser:
     from vidmem import __version__
 
-    parser = Parser(prog="vidmem", description="Segment and track any object in video.")
+    parser = Parser(prog="vidmem", description="Segment and track any object in video.", epilog=EXAMPLES)
     parser.add_argument("--version", action="version", version=f"vidmem {__version__}")
     parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
     common = argparse.ArgumentParser(add_help=False)  # lets --debug stand behind the command too
     common.add_argument("--debug", action="store_true", default=argparse.SUPPRESS, help=argparse.SUPPRESS)
-    commands = parser.add_subparsers(dest="command", required=True)
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", title="commands, each with --help")
 
-    p = commands.add_parser("track", parents=[common], help="follow objects through a video file or a folder of images")
-    p.add_argument("source", type=Path, help="video file, or folder of images")
-    p.add_argument("--out", type=Path, required=True, help="folder for the results")
-    p.add_argument("--click", type=numbers(2, "x,y"), action="append", help="x,y on the object; again for more")
-    p.add_argument("--not-click", type=numbers(2, "x,y"), action="append", help="x,y beside the object; again for more")
-    p.add_argument("--box", type=numbers(4, "x0,y0,x1,y1"), help="box around the object on the first frame")
-    p.add_argument("--mask", type=Path, help="image: the object on the first frame, or a label map of several")
-    p.add_argument(
-        "--text", action="append", help="what to look for, such as 'black dog'; again for more; see docs/words.md"
+    command = commands.add_parser(
+        "track", parents=[common], epilog=TRACKING, help="follow objects through a video file or a folder of images"
     )
-    p.add_argument("--prompts", type=Path, help="JSON for many objects and frames; see the README")
-    p.add_argument("--save", default="overlay,png,rle,csv", help="what to write (default: %(default)s)")
-    p.add_argument("--start", type=int, default=0, help="index of the first frame")
-    p.add_argument("--end", type=int, help="index after the last frame")
-    p.add_argument("--max-size", type=int, help="shrink frames to this longer side, pixels")
-    bank_options(p)
-    p.set_defaults(run=track)
+    command.add_argument("source", type=Path, metavar="VIDEO", help="video file, or folder of images in natural order")
+    p = command.add_argument_group(
+        "what to track", "one of these; coordinates are source pixels, from the top left corner"
+    )
+    p.add_argument(
+        "--click", type=numbers(2, "x,y"), action="append", metavar="X,Y", help="on the object; again for more"
+    )
+    p.add_argument(
+        "--not-click",
+        type=numbers(2, "x,y"),
+        action="append",
+        metavar="X,Y",
+        help="beside the object, with --click or --box; again for more",
+    )
+    p.add_argument("--box", type=numbers(4, "x0,y0,x1,y1"), metavar="X0,Y0,X1,Y1", help="around the object")
+    p.add_argument("--mask", type=Path, metavar="PNG", help="image: the object, or a label map of several")
+    p.add_argument(
+        "--text", action="append", metavar="WORDS", help="what to look for, such as 'black dog'; again for more"
+    )
+    p.add_argument("--prompts", type=Path, metavar="JSON", help="many objects, frames, names and colours; form below")
+    p.add_argument("--at", type=int, metavar="N", help="frame of --click, --box or --mask (default: the first tracked)")
+    p = command.add_argument_group("which frames")
+    p.add_argument("--start", type=int, default=0, metavar="N", help="index of the first frame (default: 0)")
+    p.add_argument("--end", type=int, metavar="N", help="index after the last frame (default: the end)")
+    p.add_argument("--max-size", type=int, metavar="PIXELS", help="shrink frames to this longer side")
+    p.add_argument("--reverse", action="store_true", help="from the end to the beginning, prompts on the last frame")
+    p.add_argument("--both-ways", action="store_true", help="from the prompts to both ends; --at says where they are")
+    p = command.add_argument_group("what to write")
+    p.add_argument(
+        "--out", type=Path, required=True, metavar="FOLDER", help="for the results; made where it is not there"
+    )
+    p.add_argument(
+        "--save", default="overlay,png,rle,csv", metavar="NAMES", help="any of the names below (default: %(default)s)"
+    )
+    look_options(command.add_argument_group("how overlay.mp4 looks"))
+    bank_options(command)
+    command.set_defaults(run=track)
+    add_pick_command(commands, common)
 
     p = commands.add_parser("app", parents=[common], add_help=False, help="the browser app; vidmem app --help")
     p.set_defaults(run=None)
     add_batch_command(commands, common)
     p = commands.add_parser("eval", parents=[common], help="score J, F and J&F over DATA/*/frames and DATA/*/masks")
-    p.add_argument("data", type=Path)
-    p.add_argument("--prompt", choices=("mask", "box", "click", "text"), default="mask")
+    p.add_argument("data", type=Path, metavar="DATA", help="folder of sequences, or one sequence")
     p.add_argument(
-        "--texts", type=Path, help="with --prompt text: names of objects (default: DATA/meta_expressions.json)"
+        "--prompt",
+        choices=("mask", "box", "click", "text"),
+        default="mask",
+        help="what each object's first frame is given (default: mask)",
     )
-    p.add_argument("--json", type=Path, help="write the scores to this file")
-    p.add_argument("--masks", type=Path, help="write the label maps below this folder")
+    p.add_argument(
+        "--texts",
+        type=Path,
+        metavar="FILE",
+        help="with --prompt text: names of objects (default: DATA/meta_expressions.json)",
+    )
+    p.add_argument("--json", type=Path, metavar="FILE", help="write the scores to this file")
+    p.add_argument("--masks", type=Path, metavar="FOLDER", help="write the label maps below this folder")
     bank_options(p)
     p.set_defaults(run=evaluate)
+
+    p = commands.add_parser(
+        "banks", parents=[common], help="memory banks and searches; `vidmem banks NAME`: its numbers"
+    )
+    p.add_argument("name", nargs="?", metavar="NAME", help="a bank or a search")
+    p.set_defaults(run=banks)
 
     p = commands.add_parser("models", parents=[common], help="models, banks and searches there are; `models get NAME`")
     p.add_argument("action", nargs="?", choices=("get",), help="get: download the weights of a model")
@@ -179,7 +280,7 @@ def build_parser() -> argparse.ArgumentParser:
     p.add_argument(
         "--runtime",
         default="tensorrt",
-        choices=("tensorrt", "onnx-tensorrt"),
+        choices=[name for name, card in ENGINES.items() if card.fixed],
         help="with --tensorrt (default: %(default)s)",
     )
     p.set_defaults(run=doctor)
@@ -191,7 +292,10 @@ def main(argv: list[str] | None = None) -> int:
     if argv[:1] == ["app"]:
         return browser_app(argv[1:])
     parser = build_parser()
-    args = parser.parse_args(argv)
+    args = parser.parse_args(joined(argv))
+    if args.command is None:
+        parser.print_help()
+        return 0
     try:
         return args.run(args)
     except VidmemError as error:

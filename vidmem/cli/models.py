@@ -1,9 +1,11 @@
-"""`vidmem models`: what there is, where it lies, and fetching it."""
+"""`vidmem models` and `vidmem banks`: what there is, where it lies, and fetching it."""
 
 from __future__ import annotations
 
 import dataclasses
+import inspect
 
+from vidmem.bounds import MOST
 from vidmem.errors import ModelError
 from vidmem.installed import file_hash
 
@@ -28,6 +30,31 @@ def models(args) -> int:
         for name, policy in table.items():
             numbers = ", ".join(f"{f.name}={f.default}" for f in dataclasses.fields(policy))
             print(f"{kind} {name:10s} {numbers or 'no numbers'}")
+    return 0
+
+
+def banks(args) -> int:
+    """`vidmem banks`: a line for each bank and search; with NAME what it does, and an option for each of its numbers."""
+    from vidmem.catalogue.choose import pick
+    from vidmem.memory import BANKS
+    from vidmem.search import SEARCHES
+
+    if args.name is None:
+        for kind, table in (("bank", BANKS), ("search", SEARCHES)):
+            for name, policy in table.items():
+                print(f"{kind:6s} {name:15s} {inspect.getdoc(policy).splitlines()[0]}")
+        return 0
+    kind = "search" if args.name in SEARCHES else "bank"
+    policy = pick({**BANKS, **SEARCHES}, "bank or search", args.name)
+    print(inspect.getdoc(policy))
+    for f in dataclasses.fields(policy):
+        least, most = f.metadata.get("least"), f.metadata.get("most")
+        bounds = [f"from {least}" if least is not None else "", f"to {most}" if most not in (None, MOST) else ""]
+        words = f.metadata.get("choices")
+        said = f"one of {', '.join(words)}" if words else " ".join(filter(None, bounds))
+        option = f"--{kind}-{f.name.replace('_', '-')}"
+        print(f"  {option:24s} {f'default {f.default}':16s} {said}".rstrip())
+    print(f"vidmem track VIDEO --{kind} {args.name} ...")
     return 0
 
 

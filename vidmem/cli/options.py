@@ -5,9 +5,10 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
+import re
 from pathlib import Path
 
-from vidmem.errors import PromptError
+from vidmem.errors import OutputError, PromptError
 
 
 def numbers(count: int, names: str):
@@ -27,6 +28,29 @@ def numbers(count: int, names: str):
     return parse
 
 
+def joined(argv: list[str]) -> list[str]:
+    """`--box -10,20,30,40` as `--box=-10,20,30,40`: argparse takes what begins with a minus for an option."""
+    out: list[str] = []
+    for word in argv:
+        after = out and out[-1].startswith("--") and "=" not in out[-1] and len(out[-1]) > 2
+        if after and re.match(r"-[\d.]", word):
+            out[-1] += f"={word}"
+        else:
+            out.append(word)
+    return out
+
+
+def save_names(text: str) -> list[str]:
+    """What `--save` says, without spaces. Raises `OutputError` for nothing, or for a name that there is not."""
+    from vidmem.video import SINKS
+
+    names = list(dict.fromkeys(name.strip() for name in text.split(",") if name.strip()))
+    unknown = [name for name in names if name not in SINKS]
+    if unknown or not names:
+        raise OutputError(f"cannot save {unknown[0] if unknown else 'nothing'!r}; choose from: {', '.join(SINKS)}")
+    return names
+
+
 def bank_options(parser: argparse.ArgumentParser) -> None:
     """`--bank`, `--search`, and a `--bank-FIELD` or `--search-FIELD` for each of their numbers: made from the dataclasses."""
     from vidmem.catalogue.tracker import MODELS, RUNTIMES
@@ -34,15 +58,25 @@ def bank_options(parser: argparse.ArgumentParser) -> None:
     from vidmem.memory import BANKS
     from vidmem.search import SEARCHES
 
-    parser.add_argument("--model", default="nano", help=f"one of: {', '.join(MODELS)}")
-    parser.add_argument("--bank", help=f"memory policy, one of: {', '.join(BANKS)} (default: the model's own)")
-    parser.add_argument("--search", default="greedy", help=f"one of: {', '.join(SEARCHES)}")
-    parser.add_argument("--runtime", default="auto", help=f"one of: {', '.join(RUNTIMES)}")
-    parser.add_argument("--device", default="cpu", help="cpu, or cuda for the pytorch and onnx runtimes")
-    parser.add_argument("--threads", type=int, help="threads of the network (default: every core)")
-    parser.add_argument("--weights", type=Path, help="other weights of the model: a folder for nano, a file for SAM 2")
+    parser = parser.add_argument_group(
+        "model, memory and engine",
+        "`vidmem models` says what there is. Banks and searches have numbers, such as --bank-slots 7 or --search-width 3: `vidmem banks NAME`.",
+    )
+    name = {"metavar": "NAME"}
+    parser.add_argument("--model", default="nano", help=f"one of: {', '.join(MODELS)} (default: nano)", **name)
+    parser.add_argument("--bank", help=f"memory policy, one of: {', '.join(BANKS)} (default: the model's own)", **name)
+    parser.add_argument("--search", default="greedy", help=f"one of: {', '.join(SEARCHES)} (default: greedy)", **name)
+    parser.add_argument("--runtime", default="auto", help=f"one of: {', '.join(RUNTIMES)} (default: auto)", **name)
+    parser.add_argument("--device", default="cpu", help="cpu, or cuda for the pytorch and onnx runtimes", **name)
+    parser.add_argument("--threads", type=int, metavar="N", help="threads of the network (default: every core)")
     parser.add_argument(
-        "--image-size", type=int, help="pixels a side of SAM 2's input, a multiple of 32 (default: 1024)"
+        "--weights", type=Path, metavar="PATH", help="other weights of the model: a folder for nano, a file for SAM 2"
+    )
+    parser.add_argument(
+        "--image-size",
+        type=int,
+        metavar="PIXELS",
+        help="pixels a side of SAM 2's input, a multiple of 32 (default: 1024)",
     )
     parser.add_argument(
         "--precision", choices=("fp32", "bf16"), help="of the products (default: fp32, or what auto finds)"
@@ -56,11 +90,7 @@ def bank_options(parser: argparse.ArgumentParser) -> None:
     )
     for kind, table in (("bank", BANKS), ("search", SEARCHES)):
         for name in dict.fromkeys(f.name for policy in table.values() for f in dataclasses.fields(policy)):
-            parser.add_argument(
-                f"--{kind}-{name.replace('_', '-')}",
-                metavar="VALUE",
-                help=f"a number of the {kind}; see `vidmem models`",
-            )
+            parser.add_argument(f"--{kind}-{name.replace('_', '-')}", metavar="VALUE", help=argparse.SUPPRESS)
 
 
 def changed(args, kind: str, policy):

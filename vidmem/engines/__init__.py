@@ -48,6 +48,10 @@ class EngineCard:
     """It takes graphs of fixed shapes alone."""
     gate: str = "vidmem gate {model}, or use fp32"
     """How a verdict is got."""
+    install: str = ""
+    """What `pip install` needs, where that is not the package's name alone."""
+    export: str = "--to tensorrt"
+    """How graphs of fixed shapes are written for it."""
 
     @property
     def modules(self) -> bool:
@@ -55,6 +59,9 @@ class EngineCard:
 
     def check(self, name: str, device: str, precision: str | None) -> None:
         """Raises `ModelError` for a device or a precision that it does not have."""
+        known = sorted({kind for card in ENGINES.values() for kind in card.devices})
+        if device.split(":")[0] not in known:
+            raise ModelError(f"there is no device {device!r}; choose from: {', '.join(known)} (or cuda:0, cuda:1 ...)")
         if device.split(":")[0] not in self.devices:
             where = " and ".join("the CPU" if d == "cpu" else d for d in self.devices)
             others = [n for n, card in ENGINES.items() if device.split(":")[0] in card.devices and not card.fixed]
@@ -86,21 +93,38 @@ def _tensorrt(graphs: Graphs, device: str, threads: int | None) -> Engine:
     return TensorRtEngine(graphs.folder, graphs.manifest)
 
 
+def _tensorrt_rtx(graphs: Graphs, device: str, threads: int | None) -> Engine:
+    from vidmem.engines.tensorrt_rtx import TensorRtRtxEngine
+
+    return TensorRtRtxEngine(graphs.folder)
+
+
 def _onnx_tensorrt(graphs: Graphs, device: str, threads: int | None) -> Engine:
     from vidmem.engines.onnx import OnnxDeviceEngine
 
-    return OnnxDeviceEngine(graphs.folder, tensorrt=True)
+    return OnnxDeviceEngine(graphs.folder, provider="tensorrt")
+
+
+def _onnx_tensorrt_rtx(graphs: Graphs, device: str, threads: int | None) -> Engine:
+    from vidmem.engines.onnx import OnnxDeviceEngine
+
+    return OnnxDeviceEngine(graphs.folder, provider="nv-tensorrt-rtx")
 
 
 # Every precision of TensorRT is gated: fused kernels have been wrong in all of them.
 _BUILT = {
     "precisions": (), "tried": (), "trusted": (), "devices": ("cpu", "cuda"), "fixed": True,
-    "gate": "vidmem doctor --tensorrt DIR [--runtime onnx-tensorrt], where DIR holds the export",
+    "gate": "vidmem doctor --tensorrt DIR --runtime {runtime}, where DIR holds the export",
 }  # fmt: skip
+_RTX = "--no-deps tensorrt-rtx-cu12-libs tensorrt-rtx-cu12-bindings"
 ENGINES = {
     "onnx": EngineCard("onnxruntime", _onnx),
     "openvino": EngineCard("openvino", _openvino, ("fp32", "bf16"), ("bf16", "fp32"), devices=("cpu",)),
     "pytorch": EngineCard("torch", None, ("fp32", "bf16"), ("bf16",), ("fp32", "bf16")),
     "tensorrt": EngineCard("tensorrt", _tensorrt, **_BUILT),
-    "onnx-tensorrt": EngineCard("onnxruntime-gpu", _onnx_tensorrt, **_BUILT),
+    "tensorrt-rtx": EngineCard(
+        "tensorrt-rtx-cu12-bindings", _tensorrt_rtx, **_BUILT, install=_RTX, export="--to tensorrt-rtx --sm 89"
+    ),
+    "onnx-tensorrt": EngineCard("onnxruntime-gpu", _onnx_tensorrt, **_BUILT, install="onnxruntime-gpu tensorrt"),
+    "nv-tensorrt-rtx": EngineCard("onnxruntime-ep-nv-tensorrt-rtx-cu12", _onnx_tensorrt_rtx, **_BUILT),
 }

@@ -12,6 +12,7 @@ import numpy as np
 from vidmem.errors import ModelError
 
 GRAPHS = ("encode", "attend", "decode", "memorize")
+MOST_POINTS = 64  # of one prompt, corrections included: the only open axis of a graph with fixed shapes
 
 
 class Engine(Protocol):

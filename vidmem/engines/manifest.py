@@ -11,14 +11,14 @@ from vidmem.errors import ModelError, UserError
 from vidmem.installed import file_hash
 from vidmem.names import check_name
 
-FORMAT = 1
+FORMAT = 2
 NAME = "manifest.json"
 
 
 @dataclass(frozen=True)
 class Manifest:
-    """model: name of `vidmem models`. size: pixels a side of the input (0: any). objects, slots, pointers: of fixed shapes; objects
-    None: rows, tokens and pointers are open. tokens: memory tokens of a fixed row."""
+    """model: name of `vidmem models`. size: pixels a side of the input (0: any). shape: (H, W) of the input where it follows the
+    frames' and is fixed. objects, slots, pointers: of fixed shapes; objects None: rows, tokens and pointers are open."""
 
     model: str
     size: int
@@ -29,11 +29,8 @@ class Manifest:
     pointers: int
     files: dict[str, str]  # name -> sha256
     versions: dict[str, str]
+    shape: tuple[int, int] | None = None
     format: int = FORMAT
-
-    @property
-    def tokens(self) -> int:
-        return self.slots * (self.size // 16) ** 2
 
     def write(self, folder: Path) -> None:
         (Path(folder) / NAME).write_text(json.dumps(dataclasses.asdict(self), indent=1) + "\n")
@@ -56,7 +53,10 @@ class Manifest:
                 check_name(name, f"a file in {path}")
             except UserError as error:
                 raise ModelError(str(error)) from None
-        return cls(**given)
+        shape = given["shape"]
+        if shape is not None and (not isinstance(shape, list) or [type(side) for side in shape] != [int, int]):
+            raise ModelError(f"{path} has the shape {str(shape)[:80]}; expected two numbers; export the model again")
+        return cls(**given | {"shape": shape and tuple(shape)})
 
     def check(self, folder: Path) -> None:
         """Raises `ModelError` for a file that is missing or differs from what was exported."""

@@ -12,9 +12,11 @@ from __future__ import annotations
 import importlib
 import os
 import threading
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
-from vidmem.engines.base import DeviceEngine, graph_files
+from vidmem.engines.base import MOST_POINTS, DeviceEngine, graph_files
 from vidmem.engines.cache import EngineCache
 from vidmem.engines.manifest import Manifest
 from vidmem.errors import ModelError, RuntimeMissing
@@ -22,7 +24,6 @@ from vidmem.installed import cache_folder, file_hash, own_version
 
 LEVEL = 3  # builder optimization level, TensorRT's default
 WORKSPACE = 4 << 30  # bytes
-MOST_POINTS = 64  # points of one prompt, corrections included
 
 
 def find_tensorrt(names=("tensorrt", "tensorrt_lean")):
@@ -105,7 +106,7 @@ class TensorRtEngine(DeviceEngine):
         self._graphs = {}
         for name, path in graph_files(folder).items():
             key = engine_key(name, file_hash(path), manifest, machine)
-            self._graphs[name] = Graph(self, self._load(runtime, cache, key, path, machine))
+            self._graphs[name] = Graph(tensorrt, self.device, self._load(runtime, cache, key, path, machine))
 
     def _load(self, runtime, cache: EngineCache, key: dict, path: Path, machine: dict):
         """Twice at most: an engine from the cache that does not load is built again."""
@@ -156,13 +157,13 @@ class TensorRtEngine(DeviceEngine):
 
 
 class Graph:
-    """One built graph: fixed buffers, and its launches recorded as a CUDA graph for each shape of its inputs."""
+    """One built graph: fixed buffers, and its launches recorded as a CUDA graph for each shape of its inputs. trt: the module that
+    loaded `engine`; context: makes an execution context; None: the engine's plain one."""
 
-    def __init__(self, owner: TensorRtEngine, engine):
+    def __init__(self, trt, device, engine, context: Callable[[], Any] | None = None):
         import torch
 
-        trt = owner._trt
-        self._torch, self._device, self._engine = torch, owner.device, engine
+        self._torch, self._device, self._context = torch, device, context or engine.create_execution_context
         names = [engine.get_tensor_name(i) for i in range(engine.num_io_tensors)]
         inward = {name: engine.get_tensor_mode(name) == trt.TensorIOMode.INPUT for name in names}
         self._inputs, self._outputs = [n for n in names if inward[n]], [n for n in names if not inward[n]]
@@ -186,7 +187,7 @@ class Graph:
             return tuple(out.clone() for out in outputs)  # the next replay writes into the same buffers
 
     def _record(self, shapes: tuple) -> tuple:
-        torch, context = self._torch, self._engine.create_execution_context()
+        torch, context = self._torch, self._context()
         buffers = {}
         for name, shape in zip(self._inputs, shapes, strict=True):
             context.set_input_shape(name, shape)

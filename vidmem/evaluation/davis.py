@@ -144,6 +144,9 @@ def find_sequences(root: str | Path) -> list[Sequence]:
     Folders without masks are skipped. Raises `SourceError` if none is left, or if a frame of one lacks its mask.
     """
     root = Path(root)
+    if not root.is_dir():
+        why = "is no folder" if root.exists() else "does not exist"
+        raise SourceError(f"{root} {why}; expected NAME/frames/*.jpg and NAME/masks/*.png in it")
     folders = [root] if (root / "frames").is_dir() else sorted(root.glob("*"), key=natural_key)
     found = [_sequence(folder) for folder in folders if (folder / "frames").is_dir() and _images(folder / "masks")]
     if not found:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from statistics import median
 from typing import NamedTuple
 
@@ -16,13 +15,13 @@ import numpy as np
 
 from vidmem.catalogue.verdict import Verdict
 from vidmem.errors import SourceError
+from vidmem.installed import demo_folder
 from vidmem.networks.base import Network
 from vidmem.render import mask_boxes
 from vidmem.session import Session
 from vidmem.types import Frame
 
 LENGTH = 50  # frames of a clip
-DEMO = Path(__file__).resolve().parents[2] / "assets"
 DEMO_STARTS = (0, 77, 201)
 """Clips of the demo: a look-alike passes; a rock covers the object; it comes back and is covered again."""
 
@@ -35,15 +34,16 @@ class Clip(NamedTuple):
 
 
 def demo_clips(length: int = LENGTH, starts: Sequence[int] = DEMO_STARTS) -> list[Clip]:
-    """Raises `SourceError` where the demo clip is not there: an installed wheel leaves it out."""
+    """Raises `SourceError` where the demo clip is not there."""
     from vidmem.video import open_video
 
-    path = DEMO / "demo.mp4"
+    folder = demo_folder()
+    path = folder / "demo.mp4"
     if not path.is_file():
         raise SourceError(
-            f"{path} is not there; the gate's own clips come with a checkout only. Give a video of yours and a box"
+            f"{path} is not there; the gate's own clips come with vidmem; reinstall it, or give a video of yours and a box"
         )
-    with np.load(DEMO / "demo_masks.npz") as truth:
+    with np.load(folder / "demo_masks.npz") as truth:
         masks = np.unpackbits(truth["packed"], axis=1).reshape(truth["shape"]).astype(bool)
     with open_video(path) as video:
         frames = list(video)

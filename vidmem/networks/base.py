@@ -11,8 +11,9 @@ from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
-from vidmem.types import Candidates, Chosen, Payload, Prompt, ReadPlan, Usage
+from vidmem.types import Candidates, Chosen, Payload, Prompt, ReadPlan, Recall, Usage
 
+HIDDEN = -30000.0  # added to the score of a token that is not there, in graphs of fixed shapes; float16 holds it
 GRID = 4  # cells a side of the pooled frame that `describe` returns
 
 
@@ -22,6 +23,17 @@ def pooled(grid: np.ndarray) -> np.ndarray:
     cells = np.add.reduceat(np.add.reduceat(grid, rows, 0), columns, 1)
     flat = cells.reshape(-1).astype(np.float32)
     return flat / max(float(np.linalg.norm(flat)), 1e-6)
+
+
+def within(recalls: Sequence[Recall], room: int) -> tuple[Recall, ...]:
+    """What fits into a graph that holds `room` memory tokens, in order: the last recall, the prompted ones, then the others from the
+    newest back. A stream must not end because someone corrected it often."""
+    last, kept = len(recalls) - 1, set()
+    for i in sorted(range(last + 1), key=lambda i: (i != last, not recalls[i].entry.prompted, -i)):
+        if recalls[i].entry.payload.tokens <= room:
+            room -= recalls[i].entry.payload.tokens
+            kept.add(i)
+    return tuple(recalls[i] for i in sorted(kept))
 
 
 class Ask(NamedTuple):

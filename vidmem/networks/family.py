@@ -19,13 +19,15 @@ OPSET = 18  # of every graph
 @dataclass(frozen=True)
 class Wish:
     """What an export was asked for, or what became of it. size: pixels a side of the input; 0: any. objects: rows of fixed
-    shapes, each with `slots` whole memories and `pointers` pointers; None: open. precision: of the products in the graph."""
+    shapes, each with `slots` whole memories and `pointers` pointers; None: open. frame: (H, W) of the source's frames, for networks
+    whose input follows their shape. shape: (H, W) of the input that was made for it."""
 
     size: int = 0
     objects: int | None = None
     slots: int = 7
     pointers: int = 16
-    precision: str = "fp32"
+    frame: tuple[int, int] = (480, 854)
+    shape: tuple[int, int] | None = None
 
 
 class Family(ABC):
@@ -83,5 +85,5 @@ class Family(ABC):
 
     @abstractmethod
     def export(self, model: str, weights: Path | None, folder: Path, wish: Wish) -> Wish:
-        """Write the four ONNX graphs, and whatever `on_graphs` reads beside them -> what was written. Raises `ModelError`
+        """Write the four ONNX graphs in float32, and whatever `on_graphs` reads beside them -> what was written. Raises `ModelError`
         for a wish that cannot be had."""

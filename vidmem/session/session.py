@@ -9,7 +9,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from vidmem.errors import ObjectError, PromptError, SessionClosed
+from vidmem.errors import FrameError, ObjectError, PromptError, SessionClosed
 from vidmem.memory import MemoryBank
 from vidmem.networks.base import Network
 from vidmem.networks.timed import Timed
@@ -59,25 +59,31 @@ class Session:
         self._closed = False
 
     # What a user does ------------------------------------------------------------------------------------------------
-    def step(self, frame: Frame) -> FrameResult:
+    def step(self, frame: Frame | np.ndarray, color: str = "rgb") -> FrameResult:
         """Take the next frame and follow every object on it.
 
-        frame: `Frame`, or a (H, W, 3) uint8 RGB array (then it counts as the next index). Raises `PromptError` when a
+        frame: `Frame`, or a (H, W, 3) uint8 array (then it counts as the next index). color: the order of an array's channels, `rgb`, or
+        `bgr` as OpenCV has it. Raises `PromptError` when a
         prompt that was queued for this frame does not fit its size; the prompt is dropped and the session stays usable. Raises
-        `ValueError` for what is no frame, comes out of order or has another size than those before it. Whatever else fails, in the
+        `FrameError` for what is no frame, comes out of order or has another size than those before it. Whatever else fails, in the
         network for instance: the session is what it was before, so the frame can be stepped again.
         """
         began, now = self._open(), self._state.now
+        if color not in ("rgb", "bgr") or (color == "bgr" and isinstance(frame, Frame)):
+            came = f"color={color!r}" + (" with a Frame, which is RGB" if isinstance(frame, Frame) else "")
+            raise FrameError(f"{came}; expected 'rgb', or 'bgr' with an array as OpenCV reads it")
         if not isinstance(frame, Frame):
             if self._reverse:
-                raise ValueError("a reversed session takes Frame objects: an array alone does not say its index")
+                raise FrameError("a reversed session takes Frame objects: an array alone does not say its index")
             frame = Frame(0 if now is None else now.frame_idx + 1, None, frame)
+            if color == "bgr":
+                frame = replace(frame, image=np.ascontiguousarray(frame.image[..., ::-1]))
         if now is not None and not self._precedes(now.frame_idx, frame.index):
             order = "falling order (a reversed session)" if self._reverse else "order"
-            raise ValueError(f"frame {frame.index} came after frame {now.frame_idx}; frames must come in {order}")
+            raise FrameError(f"frame {frame.index} came after frame {now.frame_idx}; frames must come in {order}")
         if now is not None and frame.size != now.size:
             came, had = (f"{width}x{height}" for height, width in (frame.size, now.size))
-            raise ValueError(
+            raise FrameError(
                 f"frame {frame.index} is {came}, and those before it were {had}; scale it, or make a new session for another stream"
             )
         prompts = self._due(frame)
@@ -107,7 +113,7 @@ class Session:
         """Say which frame comes next, so that it can be encoded beside the one that is stepped, where the engine gains by it; its image
         must not change until it is stepped."""
         if not isinstance(frame, Frame):
-            raise ValueError(f"expect() was given {type(frame).__name__}; expected a Frame")
+            raise FrameError(f"expect() was given {type(frame).__name__}; expected a Frame")
         self._network.expect(frame.image)
 
     def settled(self, end: bool = False) -> list[FrameResult]:
@@ -200,10 +206,10 @@ class Session:
         return True
 
     def result(self) -> FrameResult:
-        """The current frame's result again, after `remove` or `undo` for instance. Raises `ValueError` before a frame."""
+        """The current frame's result again, after `remove` or `undo` for instance. Raises `FrameError` before a frame."""
         began = self._open()
         if self._state.now is None:
-            raise ValueError("no frame was stepped yet; call step(frame) first")
+            raise FrameError("no frame was stepped yet; call step(frame) first")
         return self._shown or self._result(began)
 
     def snapshot(self) -> Snapshot:
@@ -221,6 +227,12 @@ class Session:
         """Free everything; any later call raises `SessionClosed`. Closing twice is fine."""
         self._state, self._undo, self._shown, self._closed = Snapshot(), [], None, True
         self._network.close()
+
+    def __repr__(self) -> str:
+        if self._closed:
+            return "Session(closed)"
+        at = "before the first frame" if self.frame_idx is None else f"frame {self.frame_idx}"
+        return f"Session({at}, objects {', '.join(map(str, self.obj_ids)) or 'none'})"
 
     def __enter__(self) -> Session:
         return self

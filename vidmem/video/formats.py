@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from vidmem.errors import OutputError
-from vidmem.render import PALETTE
+from vidmem.render import PALETTE, Look
 from vidmem.types import Frame, FrameResult
 from vidmem.video.ledger import Ledger, check_apart
 from vidmem.video.rle import rle_encode
@@ -24,7 +24,9 @@ class ObjectPngSink(FolderSink):
 
         for obj_id, mask in zip(result.obj_ids, result.masks):
             image = Image.fromarray(mask.astype(np.uint8))
-            image.putpalette(PALETTE.tobytes())
+            colors = PALETTE.copy()
+            colors[1] = self.look.colors.get(int(obj_id), colors[1])
+            image.putpalette(colors.tobytes())
             self.save(image, f"{obj_id:03d}/{result.frame_idx:05d}.png")
 
 
@@ -34,8 +36,8 @@ class TrackSink(Sink):
     The format has tracks outside and frames inside, so encoded masks are kept until `close`, some hundred bytes each.
     """
 
-    def __init__(self, path: Path):
-        self.path, self._frames, self._tracks = Path(path), 0, {}
+    def __init__(self, path: Path, look: Look = Look()):
+        self.path, self.look, self._frames, self._tracks = Path(path), look, 0, {}
         with writing(self.path):
             self.path.write_text("[]", encoding="utf-8")
 
@@ -54,7 +56,7 @@ class TrackSink(Sink):
             columns = [[seen[t][part] if t in seen else None for t in range(self._frames)] for part in range(3)]
             scores = [said[3] for said in seen.values()]
             tracks.append({"video_id": 1, "category_id": 1, "obj_id": obj_id, "score": round(float(np.mean(scores)), 4) if scores else 0.0,
-                           "segmentations": columns[0], "bboxes": columns[1], "areas": columns[2]})  # fmt: skip
+                           "segmentations": columns[0], "bboxes": columns[1], "areas": columns[2], **self.look.about(obj_id)})  # fmt: skip
         part = self.path.with_name(PART)
         with writing(self.path):
             part.write_text(json.dumps(tracks), encoding="utf-8")
@@ -64,8 +66,8 @@ class TrackSink(Sink):
 class MotSink(LineSink):
     """MOTChallenge text: `frame,id,left,top,width,height,confidence,1,1`, frames and pixels from 1; a line for each box that is seen."""
 
-    def __init__(self, path: Path):
-        super().__init__(path)
+    def __init__(self, path: Path, look: Look = Look()):
+        super().__init__(path, look)
         self._frames = 0
 
     def lines(self, result: FrameResult) -> list[str]:
@@ -92,6 +94,9 @@ class CutoutSink(OverlaySink):
     options = {"deadline": "realtime", "cpu-used": "8", "crf": "24", "b": "0", "threads": "1", "auto-alt-ref": "0"}
     muxing: dict[str, str] = {}
     clock = 1000  # WebM's
+
+    def __init__(self, path: Path, frame_rate: Fraction | None = None, look: Look = Look()):
+        super().__init__(path, frame_rate, look)
 
     def picture(self, frame: Frame, result: FrameResult) -> np.ndarray:
         return cut_out(frame, result)
@@ -126,8 +131,12 @@ def open_sinks(
     frame_rate: Fraction | None = None,
     ledger: Ledger | None = None,
     source: Path | None = None,
+    look: Look = Look(),
+    sound: Path | None = None,
 ) -> list[Sink]:
     """Sinks by name, in `folder`, which is made.
+
+    look: how objects are drawn, and what they are called. sound: a video file whose sound goes into the overlay.
 
     ledger: of this folder; with it, results of an earlier run make way for new ones of the same kind, and nothing else does. source: what
     is read, which must not be written over. Raises `OutputError` for an unknown name, for a file that is in the way, or for a folder that
@@ -142,6 +151,8 @@ def open_sinks(
         check_apart(source, folder, targets)
     with writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
+    if sound is not None and not Path(sound).is_file():  # a folder of images
+        sound = None
     if ledger is not None:
         ledger.claim(*targets)
     begin = ledger.add if ledger is not None else lambda path: None
@@ -149,10 +160,15 @@ def open_sinks(
         for name in names:
             target, kind = SINKS[name]
             if issubclass(kind, FolderSink):
-                sinks.append(kind(folder / target, begin))
+                sinks.append(kind(folder / target, begin, look))
                 continue
             begin(folder / target)
-            sinks.append(kind(folder / target, frame_rate) if issubclass(kind, OverlaySink) else kind(folder / target))
+            if kind is OverlaySink:
+                sinks.append(kind(folder / target, frame_rate, look, sound))
+            elif issubclass(kind, OverlaySink):
+                sinks.append(kind(folder / target, frame_rate, look))
+            else:
+                sinks.append(kind(folder / target, look))
     except OutputError:
         for sink in sinks:
             sink.close()

@@ -17,9 +17,11 @@ from pathlib import Path
 import numpy as np
 
 from vidmem.errors import OutputError
-from vidmem.render import PALETTE, overlay
+from vidmem.names import cell
+from vidmem.render import PALETTE, Look, overlay
 from vidmem.types import Frame, FrameResult
 from vidmem.video.rle import rle_encode
+from vidmem.video.sound import add_sound
 
 CLOCK = 90_000  # ticks a second: the video stream's time base
 PART = ".vidmem-part"  # a file that is being written
@@ -41,6 +43,9 @@ def writing(path: Path):
 
 class Sink:
     """A context manager that closes itself."""
+
+    problems: tuple[str, ...] = ()
+    """After `close`: what could not be kept, a line each."""
 
     def write(self, frame: Frame, result: FrameResult) -> None:
         raise NotImplementedError
@@ -69,9 +74,11 @@ class OverlaySink(Sink):
 
     def picture(self, frame: Frame, result: FrameResult) -> np.ndarray:
         """(H, W, 3) uint8 RGB, or (H, W, 4) with alpha: what is written of a frame."""
-        return overlay(frame.image, result)
+        return overlay(frame.image, result, self.look)
 
-    def __init__(self, path: Path, frame_rate: Fraction | None = None):
+    def __init__(self, path: Path, frame_rate: Fraction | None = None, look: Look = Look(), sound: Path | None = None):
+        """sound: a video file whose sound, between the first and the last frame, goes into this one."""
+        self.look, self._sound = look, sound
         self.path, self._rate = Path(path), Fraction(frame_rate or 25).limit_denominator(100_000)
         self._container = self._stream = None
         self._last, self._first = -1, None
@@ -136,13 +143,16 @@ class OverlaySink(Sink):
                 container.mux(self._stream.encode())
             finally:
                 container.close()
+            if self._sound is not None and self._first is not None:
+                end = self._first + self._last / self.clock + float(1 / self._rate)
+                self.problems = add_sound(self.path, self._sound, self._first, end, self.path.with_name(PART))
 
 
 class FolderSink(Sink):
     """A folder of images, known to take files before the work begins. begin: told of each file before it is written."""
 
-    def __init__(self, folder: Path, begin: Callable[[Path], None] = lambda path: None):
-        self.folder, self._begin = Path(folder), begin
+    def __init__(self, folder: Path, begin: Callable[[Path], None] = lambda path: None, look: Look = Look()):
+        self.folder, self._begin, self.look = Path(folder), begin, look
         with writing(self.folder):
             self.folder.mkdir(parents=True, exist_ok=True)
             tempfile.TemporaryFile(dir=self.folder).close()
@@ -160,6 +170,15 @@ class FolderSink(Sink):
         pass
 
 
+def palette(look: Look) -> np.ndarray:
+    """(256, 3) uint8: DAVIS's, with the colours that a person chose at the places of their objects."""
+    own = PALETTE.copy()
+    for obj_id, rgb in look.colors.items():
+        if obj_id < len(own):
+            own[obj_id] = rgb
+    return own
+
+
 class PngSink(FolderSink):
     """Label maps as indexed PNGs with the DAVIS palette, `00000.png` by frame index; 16-bit grey beyond object 255."""
 
@@ -171,7 +190,7 @@ class PngSink(FolderSink):
             image = Image.fromarray(labels)
         else:
             image = Image.fromarray(labels.astype(np.uint8))
-            image.putpalette(PALETTE.tobytes())
+            image.putpalette(palette(self.look).tobytes())
         self.save(image, f"{result.frame_idx:05d}.png")
 
 
@@ -180,8 +199,8 @@ class LineSink(Sink):
 
     header = ""
 
-    def __init__(self, path: Path):
-        self.path = Path(path)
+    def __init__(self, path: Path, look: Look = Look()):
+        self.path, self.look = Path(path), look
         with writing(self.path):
             self._file = self.path.open("wb", buffering=0)
         self._add(self.header)
@@ -210,7 +229,7 @@ class LineSink(Sink):
 
 
 class RleSink(LineSink):
-    """JSON lines, one a frame, masks as COCO compressed RLE."""
+    """JSON lines, one a frame, masks as COCO compressed RLE; objects that were given a label or a color have it."""
 
     def lines(self, result: FrameResult) -> list[str]:
         objects = [
@@ -218,6 +237,7 @@ class RleSink(LineSink):
                 "obj_id": int(obj_id), "segmentation": rle_encode(mask),
                 "bbox": [float(x0), float(y0), float(x1 - x0), float(y1 - y0)], "score": round(float(score), 4),
                 "object_logit": round(float(logit), 3), "status": status.value,
+                **self.look.about(int(obj_id)),
             }
             for obj_id, mask, (x0, y0, x1, y1), score, logit, status in zip(
                 result.obj_ids, result.masks, result.boxes, result.scores, result.object_logits, result.status
@@ -233,15 +253,26 @@ class RleSink(LineSink):
 
 
 class BoxSink(LineSink):
-    """CSV: a line for each object and frame; x1 and y1 are exclusive, an unseen object has zeros."""
+    """CSV: a line for each object and frame; x1 and y1 are exclusive, an unseen object has zeros. Where objects have names, a last
+    column `label`."""
 
-    header = "frame_idx,pts_seconds,obj_id,x0,y0,x1,y1,score,object_logit,status\n"
+    columns = "frame_idx,pts_seconds,obj_id,x0,y0,x1,y1,score,object_logit,status"
+
+    def __init__(self, path: Path, look: Look = Look()):
+        self.header = f"{self.columns}{',label' if look.names else ''}\n"
+        super().__init__(path, look)
 
     def lines(self, result: FrameResult) -> list[str]:
         pts = "" if result.pts_seconds is None else f"{result.pts_seconds:.6f}"
         return [
-            f"{result.frame_idx},{pts},{obj_id},{x0:g},{y0:g},{x1:g},{y1:g},{score:.4f},{logit:.3f},{status.value}"
+            f"{result.frame_idx},{pts},{obj_id},{x0:g},{y0:g},{x1:g},{y1:g},{score:.4f},{logit:.3f},{status.value}{self._label(obj_id)}"
             for obj_id, (x0, y0, x1, y1), score, logit, status in zip(
                 result.obj_ids, result.boxes, result.scores, result.object_logits, result.status
             )
         ]
+
+    def _label(self, obj_id: int) -> str:
+        if not self.look.names:
+            return ""
+        name = cell(self.look.names.get(int(obj_id), "")).replace('"', '""')
+        return f',"{name}"'

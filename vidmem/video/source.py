@@ -18,6 +18,7 @@ import numpy as np
 from vidmem.errors import SourceError
 from vidmem.names import shown
 from vidmem.types import Frame
+from vidmem.video.places import IMAGE_FORMATS, LAST, Sequence, check_sizes
 
 # What FFmpeg may take a file for, whatever its name. Playlists (HLS, DASH, concat, SDP ...) would open other files and addresses, and
 # FFmpeg draws any text as a terminal's screen.
@@ -26,11 +27,10 @@ FORMATS = (
     "dv,nut,rm,swf,wtv,nsv,roq,bink,mjpeg,dnxhd,dirac,h263,h261,cavsvideo,vvc,mp3,aac,wav,flac,ac3"
 )
 MOST_PIXELS = 1 << 26  # of a frame: 8192x8192, 200 MB in RGB
-IMAGE_FORMATS = ("PNG", "JPEG", "BMP", "TIFF", "WEBP", "PPM", "JPEG2000")
 IMAGE_SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".ppm", ".pgm", ".jp2"}
 
 
-class Source:
+class Source(Sequence):
     """An iterator of `Frame` and a context manager. Made by `open_video`; both kinds differ in `_read` alone.
 
     Each `iter()` begins again at `start`.
@@ -62,6 +62,11 @@ class Source:
         """(H, W) of every frame, after rotation and `max_size`."""
         self.problems.clear()
 
+    def __repr__(self) -> str:
+        count = "" if self.frame_count is None else f", {self.frame_count} frames"
+        rate = "" if self.frame_rate is None else f" at {float(self.frame_rate):g} fps"
+        return f"{type(self).__name__}({self.path.name}, {self.size[1]}x{self.size[0]}{count}{rate})"
+
     def _why(self) -> str:
         return f" ({self.problems[0]})" if self.problems else ""
 
@@ -70,23 +75,18 @@ class Source:
         raise NotImplementedError
 
     def __iter__(self) -> Iterator[Frame]:
-        self.close()
+        self._stop()
         self.problems.clear()
         self._running = self._frames()
         return self._running
 
     def _frames(self) -> Iterator[Frame]:
-        import cv2
-
         last = -1
         for frame in self._read(self._start):
             if self._end is not None and frame.index >= self._end:
                 break
             last = frame.index
-            if self.scale != 1.0:
-                small = cv2.resize(frame.image, self.size[::-1], interpolation=cv2.INTER_AREA)
-                frame = Frame(frame.index, frame.pts_seconds, small)
-            yield frame
+            yield self._scaled(frame)
         if last >= 0:
             return
         if self._start < self._seen:  # images that are there, but none that can be read
@@ -97,6 +97,14 @@ class Source:
         raise SourceError(
             f"start={self._start} is past the end: {self.path} has {self._seen} frames (0 to {self._seen - 1}){self._why()}"
         )
+
+    def _scaled(self, frame: Frame) -> Frame:
+        import cv2
+
+        if self.scale == 1.0:
+            return frame
+        small = cv2.resize(frame.image, self.size[::-1], interpolation=cv2.INTER_AREA)
+        return Frame(frame.index, frame.pts_seconds, small)
 
     _seen = 0  # frames decoded by the last `_read`; of a folder, its images
     _full: tuple[int, int] | None = None  # (H, W) of the first frame in the file
@@ -112,6 +120,10 @@ class Source:
 
     def close(self) -> None:
         """Let the file go. Iterating again opens it again."""
+        self._stop()
+        self._leave_cursor()
+
+    def _stop(self) -> None:
         if self._running is not None:
             self._running.close()
             self._running = None
@@ -241,8 +253,28 @@ class VideoFile(Source):
             f"{self.path.name}: {packets} unreadable packet(s){at} skipped, after frame {self._seen - 1}"
         )
 
+    def _count(self) -> int:
+        import av
+
+        try:
+            with av.open(
+                str(self.path.absolute()), options={"format_whitelist": FORMATS, "protocol_whitelist": "file"}
+            ) as container:
+                return sum(1 for packet in container.demux(_moving(container)[0]) if packet.size) or LAST
+        except (av.error.FFmpegError, OSError):  # damaged somewhere: nobody knows
+            return LAST
+
 
 class ImageFolder(Source):
+    _stride = 0
+
+    def _count(self) -> int:
+        return len(self.files)
+
+    def reach(self, count: bool = True) -> tuple[int, int]:
+        check_sizes(self.path, self.files[self._start : self._end])
+        return super().reach()
+
     def __init__(self, path: Path, start: int, end: int | None, max_size: int | None):
         files = [path] if path.is_file() else [p for p in path.iterdir() if _is_image(p)]
         if path.is_file() and (count := look(path)[1]) > 1:
@@ -270,6 +302,8 @@ class ImageFolder(Source):
                 continue
             if pictures > 1:
                 self.problems.append(f"{file.name}: an animation, of which only the first picture is read")
+            if self._end is not None and index >= self._end:
+                return  # its size is nobody's business
             self._check(str(file), image)
             yield Frame(index, None, image)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from vidmem.engines.base import GRAPHS, Engine
@@ -28,7 +29,9 @@ WEIGHTS = "nano.safetensors"
 class NanoFamily(Family):
     models = {"nano": "embedded model, 3.6 M parameters, trained by this project; runs on a CPU"}
     embedded = True
-    engines = {"onnx": ("fp32",), "openvino": ("fp32", "bf16"), "pytorch": ("fp32",)}
+    engines = {
+        "onnx": ("fp32",), "openvino": ("fp32", "bf16"), "pytorch": ("fp32",), **dict.fromkeys(("tensorrt", "tensorrt-rtx", "onnx-tensorrt", "nv-tensorrt-rtx"), ()),
+    }  # fmt: skip
     open_axes = {"attend": {1: 1, 2: 1}}  # memory tokens
 
     def bank(self, name: str | None = None) -> Policy:
@@ -59,13 +62,21 @@ class NanoFamily(Family):
     def on_graphs(self, engine: Engine, folder: Path, manifest: Manifest | None):
         from vidmem.networks.nano.network import NanoNetwork
 
-        return NanoNetwork(engine)
+        return NanoNetwork(engine, fixed=manifest if manifest and manifest.objects else None)
 
     def export(self, model: str, weights: Path | None, folder: Path, wish: Wish) -> Wish:
-        from vidmem.networks.nano.export import export
+        from vidmem.networks.nano.export import export, export_fixed
+        from vidmem.networks.nano.network import input_size
         from vidmem.networks.nano.weights import load_nano
 
-        if wish.objects is not None or wish.precision != "fp32":
-            raise ModelError("nano's graphs take any number of objects, in fp32; leave --objects and --precision")
-        export(load_nano((weights or self.path(model)) / WEIGHTS), folder)
-        return Wish(slots=wish.slots, pointers=wish.pointers)
+        network = load_nano((weights or self.path(model)) / WEIGHTS)
+        if wish.objects is None:
+            export(network, folder)
+            return replace(wish, size=0)
+        if wish.slots < 2:
+            raise ModelError(
+                f"slots={wish.slots}; expected 2 or more: nano reads a corrected frame's own guess beside a memory"
+            )
+        shape = input_size(*wish.frame)
+        export_fixed(network, folder, shape, wish.objects, wish.slots)
+        return replace(wish, size=0, pointers=0, shape=shape)

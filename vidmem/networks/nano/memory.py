@@ -68,7 +68,10 @@ class MemoryAttention(nn.Module):
         self.log_temperature = nn.Parameter(torch.tensor([math.log(temperature)] * 2))
         self.log_reach = nn.Parameter(torch.tensor(math.log(reach)))  # tokens: the Gaussian's standard deviation
 
-    def _read(self, query: Tensor, keys: Tensor, value: Tensor, temperature: Tensor, offset: Tensor | float) -> Tensor:
+    def _read(
+        self, query: Tensor, keys: Tensor, value: Tensor, temperature: Tensor, offset: Tensor | float,
+        hidden: Tensor | None = None,
+    ) -> Tensor:  # fmt: skip
         """query (1 or G, Q, C) already times temperature, keys (G, N, C), value (R, N, V + 1), where each keys serve R/G
         consecutive rows -> (R, Q, V + 4): value, share of object, and how well the best object token and the best background
         token match (in cosine units).
@@ -83,7 +86,7 @@ class MemoryAttention(nn.Module):
         for block in range(self.blocks):
             first = block * count
             some = query[:, first : first + count] if block < self.blocks - 1 else query[:, first:]
-            similarity = some @ across
+            similarity = some @ across if hidden is None else some @ across + hidden[:, None]
             most.append(
                 similarity.detach().amax(-1, keepdim=True)
             )  # the ratio below does not depend on it: no gradient to follow
@@ -96,18 +99,21 @@ class MemoryAttention(nn.Module):
         return torch.cat([read, best, best + share.log() / temperature, best + (1 - share).log() / temperature], -1)
 
     def forward(
-        self, key: Tensor, coarse: Tensor, long_key: Tensor, long_value: Tensor, new_key: Tensor, new_value: Tensor
-    ) -> Tensor:
+        self, key: Tensor, coarse: Tensor, long_key: Tensor, long_value: Tensor, new_key: Tensor, new_value: Tensor,
+        hidden: Tensor | None = None,
+    ) -> Tensor:  # fmt: skip
         """key (1 or R, C, h, w) and coarse (1 or R, h*w/4, C + I) of the current frame, long_key (1 or R, N, C + I), long_value
         (R, N, V + 1), new_key (1 or R, h*w, C), new_value (R, h*w, V + 1) -> conditioned (R, 2 * (V + 4) + 2, h, w). Keys know
-        nothing of objects: rows that remember the same frame share them, and then also their scores, which are most of the work."""
+        nothing of objects: rows that remember the same frame share them, and then also their scores, which are most of the work.
+        hidden (R, N): added to the scores of the long read, 0, or very negative for tokens that are not there; those are zeros, so
+        they add nothing to a descriptor either."""
         height, width = key.shape[-2:]
         dim = key.shape[1]
         same = self._same(coarse[..., dim:], long_key[..., dim:], long_value[..., -1:], height, width)
         long_key = long_key[..., :dim]
         query = as_tokens(key)
         t_long, t_local = self.log_temperature.exp().unbind()
-        long = self._read(query * t_long, long_key, long_value, t_long, 0.0)
+        long = self._read(query * t_long, long_key, long_value, t_long, 0.0, hidden)
         # The Gaussian enters as three more channels: -|q - n|^2 = 2 q.n - |n|^2 - |q|^2, and |q|^2 is the same for every n.
         grid = token_grid(height, width, key)
         weight = 0.5 * torch.exp(-2 * self.log_reach)

@@ -59,9 +59,10 @@ class Nano(nn.Module):
         return self.encoder(image)
 
     def attend(
-        self, key: Tensor, coarse: Tensor, long_key: Tensor, long_value: Tensor, new_key: Tensor, new_value: Tensor
-    ) -> Tensor:
-        return self.memory_attention(key, coarse, long_key, long_value, new_key, new_value)
+        self, key: Tensor, coarse: Tensor, long_key: Tensor, long_value: Tensor, new_key: Tensor, new_value: Tensor,
+        hidden: Tensor | None = None,
+    ) -> Tensor:  # fmt: skip
+        return self.memory_attention(key, coarse, long_key, long_value, new_key, new_value, hidden)
 
     def decode(
         self, feature: Tensor, skip: Tensor, conditioned: Tensor, prompt: Tensor

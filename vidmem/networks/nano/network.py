@@ -13,7 +13,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from vidmem.engines.base import Engine
-from vidmem.networks.base import Ask, Memory, pooled
+from vidmem.engines.manifest import Manifest
+from vidmem.errors import ModelError
+from vidmem.networks.base import HIDDEN, Ask, Memory, pooled, within
 from vidmem.networks.nano.prompts import prompt_maps
 from vidmem.types import Candidates, Chosen, ReadPlan, Usage
 
@@ -86,18 +88,25 @@ def input_size(height: int, width: int, area: int = AREA) -> tuple[int, int]:
 
 
 class NanoNetwork:
-    """Implements `vidmem.networks.base.Network`."""
+    """Implements `vidmem.networks.base.Network`. fixed: of an export with fixed shapes; rows and memories are filled up to them with
+    zeros, which a bias hides."""
 
     name, competes = "nano", True
 
-    def __init__(self, engine: Engine, area: int = AREA):
-        self.engine, self.area, self.runtime = engine, area, engine.name
+    def __init__(self, engine: Engine, area: int = AREA, fixed: Manifest | None = None):
+        self.engine, self.area, self.runtime, self.fixed = engine, area, engine.name, fixed
         self.overlaps = engine.overlaps
 
     def encode(self, image: np.ndarray) -> Features:
         import cv2
 
         height, width = input_size(*image.shape[:2], self.area)
+        if self.fixed and (height, width) != self.fixed.shape:
+            came, made = f"{image.shape[1]}x{image.shape[0]}", "x".join(map(str, (self.fixed.shape or ())[::-1]))
+            raise ModelError(
+                f"a frame of {came} needs an input of {width}x{height}, and this export takes {made} alone; export again with "
+                f"--frame-size {came.replace('x', ',')}, or use the graphs that come with vidmem"
+            )
         shrinks = height < image.shape[0]
         small = cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
         return Features(*self.engine.run("encode", self.engine.put(small[None])))
@@ -144,7 +153,7 @@ class NanoNetwork:
         iou, present = np.zeros((len(asks), 1), np.float32), np.full(len(asks), -SURE, np.float32)
         if rows:
             batch = self.engine.cat([read[row] for row in rows], 0)
-            decoded = self.engine.run("decode", features.feature, features.skip, batch, self.engine.put(maps[rows]))
+            decoded = self._run("decode", (features.feature, features.skip), (batch, self.engine.put(maps[rows])))
             logits, scores, presence = (self.engine.host(array) for array in decoded)
             masks, iou = np.repeat(masks, logits.shape[1], 1), np.repeat(iou, logits.shape[1], 1)
             masks[rows], iou[rows], present[rows] = logits, scores, presence
@@ -162,17 +171,29 @@ class NanoNetwork:
 
     def _memorize(self, features: Features, share: np.ndarray) -> list[Tokens]:
         """share (R, 1, h, w) in 0..1 -> the tokens of each row."""
-        values, coarse = self.engine.run("memorize", features.feature, self.engine.put(share))
-        return [
-            Tokens(features.tokens, values[row : row + 1], features.coarse_tokens, coarse[row : row + 1])
-            for row in range(len(share))
+        made, copy = self._run("memorize", (features.feature,), (self.engine.put(share),)), self.engine.copy
+        return [  # copies, for a view would keep the whole batch
+            Tokens(features.tokens, copy(values), features.coarse_tokens, copy(coarse))
+            for values, coarse in ([array[row : row + 1] for array in made] for row in range(len(share)))
         ]
+
+    def _run(self, graph: str, shared: tuple, rows: tuple) -> list:
+        """A graph whose last inputs hold a line for each row: all at once, or as many as fixed shapes take."""
+        engine, count = self.engine, len(rows[0])
+        most, parts = self.fixed.objects if self.fixed else count, []
+        for first in range(0, count, most):
+            some = [array[first : first + most] for array in rows]
+            out = engine.run(graph, *shared, *(engine.pad(array, (most, *array.shape[1:])) for array in some))
+            parts.append([array[: len(some[0])] for array in out])
+        return [engine.cat(part, 0) for part in zip(*parts)]
 
     def _arrange(self, plan: ReadPlan) -> tuple[list[Tokens], Tokens | None]:
         """The newest whole entry serves the local read, all others the long one; a single entry serves both."""
         if not plan.recalls:
             return [], None
         recalls = sorted(plan.recalls, key=lambda recall: recall.entry.frame_idx)
+        if self.fixed:  # one place is for a corrected frame's own guess
+            recalls = within(recalls, (self.fixed.slots - 1) * self.fixed.shape[0] * self.fixed.shape[1] // 256)
         newest = next(r.entry.payload for r in reversed(recalls) if r.entry.payload.new_key is not None)
         return [_scaled(r.entry.payload, r.key_scale) for r in recalls if r.entry.payload is not newest] or [
             newest
@@ -190,6 +211,8 @@ class NanoNetwork:
     def _read(self, features: Features, memories: dict[int, tuple[list[Tokens], Tokens]]) -> dict[int, Any]:
         """Rows with the same number of tokens are one batch. Those whose newest memory is of one frame share its keys, and the
         scores with them: twenty objects are then read in a quarter of the time."""
+        if self.fixed:
+            return self._read_fixed(features, memories)
         batches: dict[tuple, list[int]] = {}
         for row, (long, new) in memories.items():
             batches.setdefault((sum(tokens.tokens for tokens in long), id(new.new_key)), []).append(row)
@@ -207,6 +230,24 @@ class NanoNetwork:
             (out,) = self.engine.run("attend", features.key, features.coarse_tokens, *long, *new)
             read |= {row: out[i : i + 1] for i, row in enumerate(rows)}
         return read
+
+    def _read_fixed(self, features: Features, memories: dict[int, tuple[list[Tokens], Tokens]]) -> dict[int, Any]:
+        """Rows of any make-up together."""
+        if not memories:
+            return {}
+        engine, total = self.engine, self.fixed.slots * features.coarse_tokens.shape[1]
+        hidden = np.full((len(memories), total), HIDDEN, np.float32)
+        long_keys, long_values, new_keys, new_values = [], [], [], []
+        for line, (long, new) in zip(hidden, memories.values()):
+            line[: sum(tokens.tokens for tokens in long)] = 0
+            for arrays, name in ((long_keys, "long_key"), (long_values, "long_value")):
+                whole = engine.cat([getattr(tokens, name) for tokens in long], 1)
+                arrays.append(engine.pad(whole, (1, total, whole.shape[2])))
+            new_keys.append(new.new_key)
+            new_values.append(new.new_value)
+        rows = [engine.cat(arrays, 0) for arrays in (long_keys, long_values, new_keys, new_values)]
+        (out,) = self._run("attend", (features.key, features.coarse_tokens), (*rows, engine.put(hidden)))
+        return {row: out[i : i + 1] for i, row in enumerate(memories)}
 
     def _beside(self, memories: list[list[Tokens]], key: str, value: str) -> tuple[Any, Any]:
         """The memories of each row -> keys (R, N, C), or (1, N, C) where all rows remember the same frames, and values (R, N, V + 1)."""

@@ -23,7 +23,7 @@ class Sam2Family(Family):
     models = {name: _about(name) for name in CONFIGS}
     sizes = True
     engines = {
-        "pytorch": ("fp32", "bf16"), "onnx": ("fp32",), "openvino": ("fp32", "bf16"), "tensorrt": (), "onnx-tensorrt": (),
+        "pytorch": ("fp32", "bf16"), "onnx": ("fp32",), "openvino": ("fp32", "bf16"), **dict.fromkeys(("tensorrt", "tensorrt-rtx", "onnx-tensorrt", "nv-tensorrt-rtx"), ()),
     }  # fmt: skip
     open_axes = {
         "attend": {1: 2, 2: 2, 3: 1, 4: 2, 5: 1, 6: 1, 7: 1, 8: 1, 9: 1},
@@ -66,13 +66,8 @@ class Sam2Family(Family):
         return Sam2Graphs(folder, engine, manifest)
 
     def export(self, model: str, weights: Path | None, folder: Path, wish: Wish) -> Wish:
-        import torch
-
         from vidmem.networks.sam2.checkpoints import load_sam2
         from vidmem.networks.sam2.export import export
 
-        network = load_sam2(model, weights, wish.size)
-        kinds = {"fp16": torch.float16, "bf16": torch.bfloat16}
-        with torch.autocast("cpu", kinds.get(wish.precision, torch.bfloat16), enabled=wish.precision != "fp32"):
-            export(network, folder, wish.objects, wish.slots, wish.pointers)
+        export(load_sam2(model, weights, wish.size), folder, wish.objects, wish.slots, wish.pointers)
         return wish

@@ -12,12 +12,10 @@ import numpy as np
 from vidmem.engines.base import Engine
 from vidmem.engines.manifest import Manifest
 from vidmem.errors import ModelError
-from vidmem.networks.base import Memory
+from vidmem.networks.base import HIDDEN, Memory, within
 from vidmem.networks.sam2.config import CONFIGS
 from vidmem.networks.sam2.host import Features, Sam2Host
 from vidmem.types import Candidates, Chosen, ReadPlan, Usage
-
-HIDDEN = -30000.0  # added to the score of a token that is not there; float16 holds it
 
 
 @dataclass(eq=False)
@@ -118,7 +116,7 @@ class Sam2Graphs(Sam2Host):
             plans = [_within(plan, fixed) for plan in plans]
         lines = [self._lines(plan) for plan in plans]
         tokens, count = lines[0].code.size, max(1, lines[0].distances.size)  # the same in all rows of an open graph
-        rows, tokens, count = (fixed.objects, fixed.tokens, fixed.pointers) if fixed else (len(plans), tokens, count)
+        rows, tokens, count = (fixed.objects, _room(fixed), fixed.pointers) if fixed else (len(plans), tokens, count)
         bias = np.full((rows, tokens + 4 * count), HIDDEN, np.float32)
         for row, line in enumerate(lines):
             bias[row, : line.code.size] = bias[row, tokens : tokens + 4 * line.distances.size] = 0
@@ -221,18 +219,17 @@ class Sam2Graphs(Sam2Host):
         return made
 
 
+def _room(fixed: Manifest) -> int:
+    """Memory tokens of a row."""
+    return fixed.slots * (fixed.size // 16) ** 2
+
+
 def _within(plan: ReadPlan, fixed: Manifest) -> ReadPlan:
-    """What fits into a graph of fixed shapes: the newest memory, the prompted ones, then the others from the newest back; and the
-    first pointers, which are the prompted ones' and the newest. A stream must not end because someone corrected it often."""
-    room, kept = fixed.tokens, set()
-    last = len(plan.recalls) - 1
-    for i in sorted(range(last + 1), key=lambda i: (i != last, not plan.recalls[i].entry.prompted, -i)):
-        if plan.recalls[i].entry.payload.tokens <= room:
-            room -= plan.recalls[i].entry.payload.tokens
-            kept.add(i)
-    if len(kept) == len(plan.recalls) and len(plan.pointers) <= fixed.pointers:
+    """What fits into a graph of fixed shapes; of the pointers the first, which are the prompted ones' and the newest."""
+    recalls = within(plan.recalls, _room(fixed))
+    if len(recalls) == len(plan.recalls) and len(plan.pointers) <= fixed.pointers:
         return plan
-    return replace(plan, recalls=tuple(plan.recalls[i] for i in sorted(kept)), pointers=plan.pointers[: fixed.pointers])
+    return replace(plan, recalls=recalls, pointers=plan.pointers[: fixed.pointers])
 
 
 def _usage(attention: np.ndarray, sizes: list[int]) -> list[Usage]:

@@ -43,7 +43,7 @@ class Sam2(nn.Module):
 
     def encode(self, image: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """(1, S, S, 3) uint8 RGB -> feature (1, 256, S/16, S/16), skip4 (1, 32, S/4, S/4), skip8 (1, 64, S/8, S/8)."""
-        s4, s8, s16 = self.image_encoder((image.permute(0, 3, 1, 2) - self.mean) / self.std)
+        s4, s8, s16 = self.image_encoder((image.float().permute(0, 3, 1, 2) - self.mean) / self.std)
         return s16, self.sam_mask_decoder.conv_s0(s4), self.sam_mask_decoder.conv_s1(s8)
 
     def without_memory(self, feature: Tensor) -> Tensor:
