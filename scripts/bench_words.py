@@ -59,6 +59,7 @@ ABSENT = [
     "flamingo",
 ]
 ONE_THING = {"blackswan": "bird"}  # what to call it when its colour is changed
+WIDEST = 180  # pixels of a twin, so that twins do not touch
 COLOURS = {"red": 2, "green": 62, "blue": 112}  # hues, 0..179
 
 
@@ -176,11 +177,14 @@ def absent(args, tracker, detector) -> dict:
 
 
 def recoloured(image: np.ndarray, hue: int) -> np.ndarray:
+    """Painted, not tinted: what is dark (tyres, windows, shadows) stays as it is."""
     import cv2
 
     hsv = cv2.cvtColor(image, cv2.COLOR_RGB2HSV).astype(np.float32)
+    paint = ((hsv[..., 2:] - 50) / 60).clip(0, 1)
     hsv[..., 0], hsv[..., 1], hsv[..., 2] = hue, 185, 55 + 0.75 * hsv[..., 2]
-    return cv2.cvtColor(hsv.clip(0, 255).astype(np.uint8), cv2.COLOR_HSV2RGB)
+    painted = cv2.cvtColor(hsv.clip(0, 255).astype(np.uint8), cv2.COLOR_HSV2RGB)
+    return (painted * paint + image * (1 - paint)).astype(np.uint8)
 
 
 def paste(canvas: np.ndarray, image: np.ndarray, mask: np.ndarray, x: int, base: int, height: int) -> np.ndarray:
@@ -189,7 +193,7 @@ def paste(canvas: np.ndarray, image: np.ndarray, mask: np.ndarray, x: int, base:
 
     rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
     window = slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1)
-    scale = min(height / (rows[-1] + 1 - rows[0]), 250 / (columns[-1] + 1 - columns[0]))
+    scale = min(height / (rows[-1] + 1 - rows[0]), WIDEST / (columns[-1] + 1 - columns[0]))
     size = [max(8, round(n * scale)) for n in (columns[-1] + 1 - columns[0], rows[-1] + 1 - rows[0])]
     small, alpha = (cv2.resize(a[window], size, interpolation=cv2.INTER_AREA) for a in (image, mask.astype(np.float32)))
     top, left = base - size[1], x - size[0] // 2
