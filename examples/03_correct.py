@@ -9,9 +9,9 @@ DEMO = Path(__file__).parents[1] / "assets/demo.mp4"
 tracker = vidmem.load("nano")
 with tracker.session() as session:
     video = vidmem.open_video(DEMO, end=6)
-    session.add(1, points=[(120, 205)])  # one click on the fish
+    session.add(1, points=[(140, 200)])  # one click on the fish, which finds half of it
     before = session.step(video[0])
-    after = session.add(1, points=[(60, 205)], labels=[0])  # its tail is not wanted: a click beside the object
+    after = session.add(1, points=[(62, 215)])  # its tail too; labels=[0] would say: not this
     print(f"{before.masks[0].sum()} pixels, and after the click {after.masks[0].sum()}")
     session.undo()
     print(f"taken back: {session.result().masks[0].sum()}")

@@ -44,7 +44,7 @@ from hypothesis.stateful import (
 
 import vidmem
 from vidmem.catalogue.tracker import MODELS, Tracker
-from vidmem.errors import ObjectError, PromptError, SessionClosed
+from vidmem.errors import FrameError, ObjectError, PromptError, SessionClosed
 from vidmem.memory import BANKS
 from vidmem.networks.fake import FakeNetwork
 from vidmem.search import SEARCHES, Tree
@@ -53,7 +53,7 @@ from vidmem.types import Frame, FrameResult
 H, W = 60, 90
 COLOURS = ((220, 30, 30), (30, 220, 30), (30, 30, 220))
 STAGES = ("encode", "attend", "decode", "memorize")
-EXPECTED = (PromptError, ObjectError, ValueError)
+EXPECTED = (PromptError, ObjectError, FrameError)
 CALLS = 40  # at most, in a sequence
 
 
@@ -239,7 +239,7 @@ class Twins(RuleBasedStateMachine):
     def step_what_is_no_frame(self, kind):
         try:
             frame = BAD_FRAMES[kind](self.at)
-        except ValueError as error:
+        except FrameError as error:
             self.refused[type(error).__name__] += 1
             return
         self.both(lambda s, which: s.step(frame), shared=True)

@@ -21,6 +21,7 @@ from vidmem.batch.run import Report
 from vidmem.batch.work import failure
 from vidmem.cli.main import main
 from vidmem.errors import OutputError, PromptError, SourceError
+from vidmem.render import Look
 
 ROOT = Path(__file__).resolve().parents[1]
 SIZE = (48, 64)
@@ -451,6 +452,13 @@ def test_a_model_that_no_ray_actor_can_load_ends_the_run(tree):
 
 
 # The command
+
+
+def test_another_look_is_other_work_and_the_usual_one_is_not():
+    plain = Settings("s", "o").of(Item("a.mp4"))
+    assert plain == "66dc15808a0042b4", "results of earlier runs would be made again"
+    changed = [Settings("s", "o", look=Look(effect="blur")), Settings("s", "o", sound=False)]
+    assert len({plain, *(settings.of(Item("a.mp4")) for settings in changed)}) == 3
 
 
 def test_the_exit_code_says_whose_fault_it_was():

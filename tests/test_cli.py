@@ -193,7 +193,7 @@ def test_eval_says_what_it_cannot_read_or_write(data, tmp_path, capsys):
         (["--box", BOX, "--prompts", "p.json"], "not both"),
         (["--prompts", "none.json"], "does not exist"),
         (["--mask", "none.png"], "does not exist"),
-        (["--box", BOX, "--weights", "none"], "weights none: there is no such file or folder"),
+        (["--box", BOX, "--weights", "none"], "weights none: there is no such folder"),
         (["--box", BOX, "--device", "tpu"], "no device 'tpu'; choose from: cpu, cuda"),
         (["--box", BOX, "--save", ""], "cannot save 'nothing'; choose from: overlay"),
         (["--box", BOX, "--save", " , "], "cannot save 'nothing'"),
@@ -241,7 +241,12 @@ def test_a_refused_prompt_leaves_no_video_of_no_bytes(tmp_path, capsys):
 
 
 def test_a_prompt_past_the_end_is_refused_before_the_work(tmp_path, capsys):
-    items = [{"obj_id": 1, "box": [43, 154, 201, 255]}, {"obj_id": 2, "frame": 400, "points": [[9, 9]]}]
+    box = {"obj_id": 1, "box": [43, 154, 201, 255]}
+    (tmp_path / "p.json").write_text(json.dumps([box, {"obj_id": 2, "frame": 3, "points": [[900, 9]]}]))
+    refused(
+        capsys, command(tmp_path / "out", "--prompts", tmp_path / "p.json"), "object 2: click [900.0, 9.0] is outside"
+    )
+    items = [box, {"obj_id": 2, "frame": 400, "points": [[9, 9]]}]
     (tmp_path / "p.json").write_text(json.dumps(items))
     for end, last in (("3", 2), ("999", 275)):
         says = f"object 2 waits for frame 400, but frames 0 to {last} are read"

@@ -106,7 +106,7 @@ def test_banks_lists_them_and_refuses_others(capsys):
 @needs_model
 def test_the_results_name_the_file_to_open_and_the_runtime(tmp_path, capsys):
     argv = ["track", str(DEMO), "--box", "43,154,201,255", "--end", "2", "--threads", "1", "--out", str(tmp_path / "o")]
-    assert main([*argv, "--save", "overlay, png"]) == 0
+    assert main([*argv, "--save", "png, overlay"]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert f"results: {tmp_path / 'o/overlay.mp4'}, and masks" in lines
     assert any(re.match(r"runtime: \w+, (fp32|bf16), the (default|fastest here)", line) for line in lines)

@@ -9,9 +9,13 @@ import pytest
 from PIL import Image
 from results import rectangle, result
 
+import vidmem
 from vidmem.errors import PromptError
+from vidmem.memory import Recent
+from vidmem.networks.fake import FakeNetwork
 from vidmem.prompts import load_prompts
 from vidmem.render import Look
+from vidmem.search import Greedy
 from vidmem.types import Frame
 from vidmem.video import OverlaySink, open_sinks, open_video
 
@@ -151,3 +155,19 @@ def test_a_source_without_sound_or_with_none_that_can_be_read_leaves_the_video_a
     (problem,) = overlay_with(tmp_path / "gone.mp4", tmp_path / "o.mp4").problems
     assert "the sound of gone.mp4 could not be kept" in problem
     assert (tmp_path / "o.mp4").read_bytes() == plain.path.read_bytes()
+
+
+def test_a_job_keeps_the_sound_of_its_source_unless_it_is_told_not_to(tmp_path):
+    import av
+
+    source = with_sound(tmp_path / "a.mp4", "aac", 2.0)
+    tracker = vidmem.Tracker(FakeNetwork(), Recent(), Greedy())
+    job = {"box": (5, 5, 30, 30), "save": ["overlay"], "model": tracker, "progress": False}
+    kept = vidmem.track(source, out=tmp_path / "kept", **job)
+    assert kept.problems == [] and heard(kept.files[0])[0] == "aac"
+    dropped = vidmem.track(source, out=tmp_path / "dropped", sound=False, **job)
+    with av.open(str(dropped.files[0])) as file:
+        assert not file.streams.audio and file.streams.video
+    with open_video(source, start=4, end=12) as video:
+        _, first, last, _ = heard(vidmem.track(video, out=tmp_path / "part", **job).files[0])
+        assert abs(first) < 0.1 and abs(last - 0.8) < 0.15

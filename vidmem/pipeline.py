@@ -13,7 +13,7 @@ from pathlib import Path
 from vidmem.catalogue.tracker import Tracker, load
 from vidmem.detect import Concept, Watcher, open_detector
 from vidmem.errors import PromptError
-from vidmem.prompts import PromptAt, load_prompts
+from vidmem.prompts import PromptAt, check_inside, load_prompts, make_prompt
 from vidmem.render import Look
 from vidmem.session import Session
 from vidmem.types import Event, Frame, Status
@@ -129,8 +129,8 @@ def track(
 
 
 def check_reach(source, prompts: Iterable[PromptAt]) -> None:
-    """Raises `PromptError` for a prompt on a frame that will not come, and `SourceError` for images of several sizes: before any work.
-    Sources that cannot tell, such as iterables of frames, are not asked."""
+    """Raises `PromptError` for a prompt outside the frame or on a frame that will not come, and `SourceError` for images of several sizes:
+    before any work. Sources that cannot tell, such as iterables of frames, are not asked."""
     reach = getattr(source, "reach", None)
     if reach is None:
         return
@@ -142,6 +142,12 @@ def check_reach(source, prompts: Iterable[PromptAt]) -> None:
                 f"the prompt of object {p.obj_id} waits for frame {p.frame_idx}, but frames {first} to {last} are read; "
                 "give a frame that exists"
             )
+    for p in prompts:
+        if any(said is not None for said in (p.points, p.box, p.mask)):
+            try:
+                check_inside(make_prompt(p.points, p.labels, p.box, p.mask), source.size)
+            except PromptError as error:
+                raise PromptError(f"object {p.obj_id}: {error}") from None
 
 
 def run(

@@ -76,10 +76,10 @@ class Prompt:
         return self.mask is not None and self.points is None and self.box is None
 
     def __repr__(self) -> str:
-        clicks = "" if self.points is None else f"{len(self.points)} clicks"
-        box = "" if self.box is None else f"box {', '.join(f'{v:g}' for v in self.box)}"
-        mask = "" if self.mask is None else f"mask of {int(self.mask.sum())} pixels"
-        return f"Prompt({'; '.join(filter(None, (clicks, box, mask)))})"
+        said = [] if self.points is None else [f"{len(self.points)} clicks"]
+        said += [] if self.box is None else [f"box {', '.join(f'{v:g}' for v in self.box)}"]
+        said += [] if self.mask is None else [f"mask of {int(self.mask.sum())} pixels"]
+        return f"Prompt({'; '.join(said)})"
 
 
 class Status(StrEnum):
@@ -370,10 +370,8 @@ class FrameResult:
         return f"FrameResult({self.frame_idx}, {self.size[1]}x{self.size[0]}: {', '.join(said) or 'no objects'})"
 
     def plot(self, frame=None, **look):
-        """-> `PIL.Image` of the objects, which notebooks show: over `frame` (`Frame` or (H, W, 3) uint8 RGB), or on black.
-
-        look: of `vidmem.render.Look`, such as opacity=0.3, labels=False, effect="blur". Raises `FrameError` for a frame of another size.
-        """
+        """-> `PIL.Image` of the objects, which notebooks show: over `frame` (`Frame` or (H, W, 3) uint8 RGB), or on black. look: of
+        `vidmem.Look`, such as opacity=0.3, labels=False, effect="blur". Raises `FrameError` for a frame of another size."""
         from vidmem.render.show import plot
 
         return plot(

@@ -48,6 +48,8 @@ class Settings:
     def of(self, item: Item) -> str:
         """A hash of all that decides what the results of an item look like, but for the video itself."""
         said = {k: v for k, v in asdict(self).items() if k not in ("source", "out", "bank", "search", "load")}
+        if (self.look, self.sound) == (Look(), True):
+            del said["look"], said["sound"]  # so that what was done before there was a choice is not done again
         if not any("text" in p for p in item.prompts):  # a detector that nobody asks changes nothing
             said = {k: v for k, v in said.items() if not k.startswith("detector")}
         load = {k: str(v) for k, v in self.load.items() if k not in ("threads", "device") and v is not None}

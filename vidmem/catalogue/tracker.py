@@ -115,8 +115,8 @@ def load(
         raise ModelError(f"there is no runtime {runtime!r}; choose from: {', '.join(RUNTIMES)}")
     if threads is not None and not 1 <= threads <= MOST_THREADS:
         raise ModelError(f"threads={threads}; expected 1 or more, at most {MOST_THREADS}, or none for every core")
-    if weights is not None and not Path(weights).exists():
-        raise ModelError(f"weights {weights}: there is no such file or folder; leave them out for the model's own")
+    if card.embedded and weights is not None and not Path(weights).is_dir():
+        raise ModelError(f"weights {weights}: there is no such folder; leave them out for the model's own")
     make_bank, make_search = card.make_bank(bank), pick(SEARCHES, "search", search)()
     asked = Request(model, runtime, precision, device, threads, None if weights is None else Path(weights), image_size)
     network, why = open_network(asked)

@@ -91,7 +91,7 @@ def check_said(args) -> None:
     """Raises `PromptError` for what `simple_prompts` would take and nobody can mean."""
     if args.not_click and not (args.click or args.box or args.mask or args.prompts):
         raise PromptError("--not-click says what is not the object; give --click or --box too")
-    if args.at is not None and args.prompts:
+    if args.at is not None and not (args.click or args.box or args.mask):
         raise PromptError('--at is for --click, --box and --mask; in --prompts FILE say "frame" for each')
     if args.at is not None and args.at < 0:
         raise PromptError(f"--at is {args.at}; expected the index of a frame, from 0")
@@ -107,8 +107,8 @@ def track(args) -> int:
 
     check_said(args)
     prompts, names = simple_prompts(args), save_names(args.save)
-    if args.at is not None:
-        prompts = [dataclasses.replace(prompt, frame_idx=args.at) for prompt in prompts]
+    if args.at is not None:  # a text is looked for everywhere
+        prompts = [p if p.text is not None else dataclasses.replace(p, frame_idx=args.at) for p in prompts]
     report = vidmem.Report()
     with vidmem.open_video(args.source, start=args.start, end=args.end, max_size=args.max_size) as video:
         scaled = [prompt.scaled(video.scale) for prompt in prompts]
@@ -131,7 +131,8 @@ def track(args) -> int:
             if report.frames:
                 print(report.summary())
                 print(f"runtime: {tracker.why or tracker.network.runtime}")
-                first, *others = [str(args.out.resolve() / SINKS[name][0]) for name in names]
+                files = [SINKS[name][0] for name in sorted(names, key=lambda name: name != "overlay")]
+                first, *others = [str(args.out.resolve() / file) for file in files]  # the one to look at first
                 print(f"results: {first}" + (f", and {', '.join(map(os.path.basename, others))}" if others else ""))
     if report.interrupted:
         print(f"interrupted after {report.frames} frames; what was written is whole", file=sys.stderr)

@@ -89,7 +89,7 @@ def write_text(image: np.ndarray, text: str, at: tuple[int, int], tint, letters:
     where it would leave the picture."""
     from PIL import Image, ImageDraw
 
-    font, edge = _font(letters), max(2, letters // 5)
+    font, edge, text = _font(letters), max(2, letters // 5), text.replace("  ", "    ")  # this font's spaces are narrow
     ascent, descent = font.getmetrics()
     width, height = round(font.getlength(text)) + 2 * edge, ascent + descent + edge
     plate = Image.new("RGB", (width, height), tuple(tint))
