@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Build every exported graph with TensorRT for RTX, ahead of time and without a GPU: which ones it takes.
 
-    pip install --no-deps tensorrt-rtx-cu12-libs tensorrt-rtx-cu12-bindings
+    pip install tensorrt-rtx-cu12-libs tensorrt-rtx-cu12-bindings
     python scripts/build_tensorrt.py --json assets/figures/tensorrt_build.json
 
 nano with its weights; SAM 2.1 with random ones, for a builder looks at shapes and types. Each model in float32, float16 and bfloat16,

@@ -178,6 +178,48 @@ def engines() -> str:
     return "\n".join(lines)
 
 
+def tensorrt() -> str:
+    """What TensorRT for RTX builds: graphs taken of all, for each capability; the size of the engines, the time; what it refuses."""
+    figure = load("tensorrt_build")
+    if not figure:
+        return ""
+    known = [r for r in figure["builds"] if r["sm"] in figure["capabilities"]]
+    sms = sorted({r["sm"] for r in known})
+    lines = ["| model | precision | objects | " + " | ".join(f"SM{sm}" for sm in sms) + " | engines, MB | seconds |",
+             "|---|---|---|" + "---|" * (len(sms) + 2)]  # fmt: skip
+    for model, precision, objects in dict.fromkeys((r["model"], r["precision"], r["objects"]) for r in known):
+        own = [r for r in known if (r["model"], r["precision"], r["objects"]) == (model, precision, objects)]
+        cells = []
+        for sm in sms:
+            rows = [r for r in own if r["sm"] == sm]
+            cells.append(f"{sum('bytes' in r for r in rows)} of {len(rows)}")
+        sizes = [sum(r.get("bytes", 0) for r in own if r["sm"] == sm) / 1e6 for sm in sms[1:]]
+        spent = [sum(r["seconds"] for r in own if r["sm"] == sm) for sm in sms[1:]]
+        lines.append(
+            f"| {model} | {precision} | {objects} | {' | '.join(cells)} | {max(sizes):.0f} | {min(spent):.0f} to {max(spent):.0f} |"
+        )
+    newer = [r for r in known if r["sm"] > sms[0]]
+    lines += ["", f"`{figure['command']}`: TensorRT for RTX {figure['tensorrt_rtx']}, no GPU, one thread of {figure['machine']['processor']} beside other work. "
+              f"{sum('bytes' in r for r in known)} of {len(known)} built, from SM{sms[1]} on {sum('bytes' in r for r in newer)} of {len(newer)}. "
+              f"Megabytes and seconds: all graphs for one capability from SM{sms[1]} on; `encode` is counted with 1 object."]  # fmt: skip
+    reasons = {"FP32 GEMM is not supported": "a matrix product in float32", "HW-specific datatypes: b16": "bfloat16"}
+    for r in known:
+        if "refused" in r and not any(text in r["refused"] for text in reasons):
+            lines += ["", f"Refused: {r['model']} {r['precision']} `{r['graph']}` for SM{r['sm']}: {r['refused']}"]
+    for text, what in reasons.items():
+        rows = [r for r in known if text in r.get("refused", "")]
+        if rows:
+            where = ", ".join(f"SM{sm}" for sm in sorted({r["sm"] for r in rows}))
+            lines += ["", f'{len(rows)} builds for {where} were refused because of {what}: "{text}".']
+    if unknown := sorted({r["sm"] for r in figure["builds"]} - set(sms)):
+        names = ", ".join(f"SM{sm}" for sm in unknown)
+        lines += [
+            "",
+            f"It has no engines for {names} at all (data-centre GPUs, which TensorRT itself serves); those were not counted.",
+        ]
+    return "\n".join(lines)
+
+
 def memory() -> str:
     """Banks and searches on the long videos and the short sequences, the best first, and what they cost."""
     long, short, cost, lines = load("memory"), load("memory_short"), load("search"), []
@@ -231,6 +273,7 @@ def main(argv=None) -> int:
         ("docs/memory.md", "memory", memory()),
         ("docs/sam2.md", "sam2", sam2()),
         ("docs/engines.md", "engines", engines()),
+        ("docs/engines.md", "tensorrt", tensorrt()),
         ("models/nano/README.md", "figures", sequences()),
     )
     for name, block, text in blocks:

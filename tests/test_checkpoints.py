@@ -133,9 +133,9 @@ def test_a_missing_file_names_the_command_that_fetches_it(tmp_path, monkeypatch)
 
 @pytest.mark.parametrize("wrong, message", [
     ({"image_size": 100}, "image_size=100; expected a multiple of 32"),
-    ({"precision": "int8"}, "precision='int8'; expected 'fp32' or 'bf16'"),
+    ({"precision": "int8"}, "precision='int8' with the pytorch runtime; expected 'fp32' or 'bf16'"),
     ({"runtime": "openvino", "device": "cuda"}, "device 'cuda' with the openvino runtime; it runs on the CPU"),
-    ({"runtime": "onnx", "precision": "bf16"}, "sam2.1-tiny on onnx in bf16 has not passed its gate on this machine; run: vidmem gate"),
+    ({"runtime": "onnx", "precision": "bf16"}, "precision='bf16' with the onnx runtime; expected 'fp32'"),
 ])  # fmt: skip
 def test_settings_that_cannot_be_are_refused(wrong, message, files):
     with pytest.raises(ModelError, match=message):

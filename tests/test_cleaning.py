@@ -40,6 +40,12 @@ def test_a_blob_away_from_where_the_object_was_goes_and_the_array_that_came_is_l
     assert clean(whole, logits(BODY), None, SCALE) is whole
 
 
+def test_a_large_part_may_come_out_on_the_other_side_of_a_pole_and_a_speck_may_not():
+    left, right, speck = (5, 5, 12, 20), (18, 5, 24, 20), (18, 25, 20, 27)
+    assert kept([left, right], [left]) == [True, True]
+    assert kept([left, speck], [left]) == [True, False]
+
+
 @pytest.mark.parametrize(
     "last, why",
     [

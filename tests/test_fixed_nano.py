@@ -1,5 +1,7 @@
 """nano with fixed shapes says what its open graphs say: rows and memories are filled up, and what fills them is hidden."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -33,9 +35,13 @@ def fixed(tmp_path_factory, frames):
 
 def follow(frames, runtime="onnx", folder=None, bank="confident") -> list:
     """Three objects, which are two batches and one filler; a click and a mask; a correction, which reads its own guess as well."""
+    return steps(vidmem.load("nano", runtime=runtime, weights=folder, bank=bank, threads=1), frames)
+
+
+def steps(tracker, frames) -> list:
     results, mask = [], np.zeros(frames[0].size, bool)
     mask[10:60, 20:90] = True
-    with vidmem.load("nano", runtime=runtime, weights=folder, bank=bank, threads=1).session() as session:
+    with tracker.session() as session:
         session.add(1, box=BOX)
         session.add(2, points=[[300, 120]], labels=[1])
         for t, frame in enumerate(frames):
@@ -56,6 +62,19 @@ def test_fixed_graphs_say_what_open_ones_say(runtime, bank, frames, fixed):
         assert np.abs(mine.mask_logits - theirs.mask_logits).max() < 2e-3
         assert np.abs(mine.scores - theirs.scores).max() < 1e-3 and mine.status == theirs.status
         assert mine.masks.any()
+
+
+def test_memories_that_stay_on_a_device_say_the_same(frames, fixed):
+    """As on a GPU: torch tensors, bound by address."""
+    from vidmem.engines.onnx import OnnxDeviceEngine
+    from vidmem.networks.nano.network import NanoNetwork
+
+    tracker = vidmem.load("nano", runtime="onnx", weights=fixed, threads=1)
+    network = NanoNetwork(OnnxDeviceEngine(fixed, "cpu"), fixed=Manifest.read(fixed))
+    for mine, theirs in zip(
+        steps(replace(tracker, network=network), frames), follow(frames, folder=fixed), strict=True
+    ):
+        assert np.abs(mine.mask_logits - theirs.mask_logits).max() < 2e-3
 
 
 def test_hidden_places_do_not_move_a_single_read(frames, fixed, tmp_path):

@@ -58,7 +58,6 @@ def test_what_cannot_be_built_is_refused_with_the_builders_words(tmp_path):
         build(trt, path, 89)
     with pytest.raises(ModelError, match="no engines for SM90; expected one of 75, 80, 86, 89, 120"):
         build(trt, path, 90)
-    with pytest.raises(
-        onnx.checker.ValidationError
-    ):  # what `vidmem export` asks, so that no engine is needed to see it
+    # `vidmem export` asks this of what it wrote, so that no builder is needed to see it.
+    with pytest.raises(onnx.shape_inference.InferenceError, match="inconsistent type"):
         onnx.checker.check_model(str(path), full_check=True)

@@ -21,6 +21,7 @@ from vidmem.networks.halves import KINDS, OPSET_BF16, halve
 TARGETS = ("onnx", "openvino", "tensorrt", "tensorrt-rtx")
 PRECISIONS = ("fp32", *KINDS)
 FRAME = Wish().frame
+MOST_SIDE = 65536  # of a frame, in pixels
 SIZE = 1024  # pixels a side of a network whose input has a size
 PROBE = 1 << 20  # bytes that a disk with room takes
 
@@ -44,8 +45,10 @@ def export_model(
         raise ModelError(
             f"to={to!r}, precision={precision!r}; expected one of {', '.join(TARGETS)} and one of {', '.join(PRECISIONS)}"
         )
-    if min(frame_size) < 1:
-        raise ModelError(f"frame_size={frame_size}; expected the height and width of the frames, in pixels")
+    if not all(1 <= side <= MOST_SIDE for side in frame_size):
+        raise ModelError(
+            f"frame_size={frame_size}; expected the frames' height and width, from 1 to {MOST_SIDE} pixels"
+        )
     if objects is not None and objects < 1:
         raise ModelError(f"objects={objects}; expected 1 or more, or none for graphs that take any number")
     if to.startswith("tensorrt") and objects is None:
@@ -73,7 +76,7 @@ def export_model(
     except OSError as error:
         raise OutputError(f"{out} cannot be written ({error.strerror}); choose another folder") from error
     try:
-        wish = Wish(size or SIZE if family.sizes else 0, objects, slots, pointers, frame_size)
+        wish = Wish(size or SIZE if family.sizes else 0, objects, slots, pointers, tuple(map(int, frame_size)))
         manifest = _write(family, model, weights, part, to, precision, wish, sms)
         _check_replaceable(out)  # an export takes minutes, in which somebody may have put something there
         old = part.with_name(f"{part.name}-old")

@@ -15,7 +15,7 @@ def export(args) -> int:
 
     manifest = export_model(
         args.model, args.out, to=args.to, weights=args.weights, size=args.size, objects=args.objects, slots=args.slots,
-        pointers=args.pointers, precision=args.precision, frame_size=tuple(map(int, args.frame_size[::-1])), sms=tuple(args.sm),
+        pointers=args.pointers, precision=args.precision, frame_size=tuple(args.frame_size[::-1]), sms=tuple(args.sm),
     )  # fmt: skip
     for name in manifest.files:
         print(f"{args.out / name} ({(args.out / name).stat().st_size / 1e6:.1f} MB)")
@@ -147,7 +147,7 @@ def add_engine_commands(commands, common) -> None:
     )
     p.add_argument("--objects", type=int, help="fixed shapes for so many objects (default: open; tensorrt: 1)")
     p.add_argument(
-        "--frame-size", type=numbers(2, "width,height"), default=[854, 480],
+        "--frame-size", metavar="W,H", type=numbers(2, "width,height"), default=[854, 480],
         help="frames that fixed shapes of nano are for: those of another shape are refused (default: 854,480)",
     )  # fmt: skip
     p.add_argument("--slots", type=int, default=7, help="spatial memories of fixed shapes (default: %(default)s)")

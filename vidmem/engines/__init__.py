@@ -116,7 +116,7 @@ _BUILT = {
     "precisions": (), "tried": (), "trusted": (), "devices": ("cpu", "cuda"), "fixed": True,
     "gate": "vidmem doctor --tensorrt DIR --runtime {runtime}, where DIR holds the export",
 }  # fmt: skip
-_RTX = "--no-deps tensorrt-rtx-cu12-libs tensorrt-rtx-cu12-bindings"
+_RTX = "tensorrt-rtx-cu12-libs tensorrt-rtx-cu12-bindings"
 ENGINES = {
     "onnx": EngineCard("onnxruntime", _onnx),
     "openvino": EngineCard("openvino", _openvino, ("fp32", "bf16"), ("bf16", "fp32"), devices=("cpu",)),

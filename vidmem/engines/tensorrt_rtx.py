@@ -27,7 +27,7 @@ def find_tensorrt_rtx(names=MODULES):
         except ImportError:
             continue
     raise RuntimeMissing(
-        "TensorRT for RTX is not installed: pip install --no-deps tensorrt-rtx-cu12-libs tensorrt-rtx-cu12-bindings"
+        "TensorRT for RTX is not installed: pip install tensorrt-rtx-cu12-libs tensorrt-rtx-cu12-bindings"
     )
 
 

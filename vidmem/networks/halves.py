@@ -26,7 +26,8 @@ OPSET_BF16 = 22  # the first in which convolutions take bfloat16
 
 
 def halve(path: Path, kind: str) -> None:
-    """Rewrite a float32 graph with its products in `kind`, one of `KINDS`. Raises as `onnx.checker` where types do not agree."""
+    """Rewrite a float32 graph with its products in `kind`, one of `KINDS`. Raises
+    `onnx.shape_inference.InferenceError` where types do not agree."""
     import onnx
     from onnx import version_converter
 

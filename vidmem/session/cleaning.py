@@ -10,6 +10,7 @@ HOLE = 8  # cells of the network's mask; larger holes are seen through
 STILL = 0.3  # of the last mask's area: so much must go on where it was before anything elsewhere is called stray
 PART = 0.1  # of the largest part: so large is another part of an object that was in parts
 REACH = 0.25  # of the square root of the area: so far an object may move or grow in one frame
+ACROSS = 1.0  # of the same: so far away a large part may come out from behind something
 
 
 def clean(logits: np.ndarray, last: np.ndarray | None, prompt: Prompt | None, scale: tuple[float, float]) -> np.ndarray:
@@ -74,12 +75,21 @@ def _going_on(parts: np.ndarray, stats: np.ndarray, last: np.ndarray) -> np.ndar
     areas = np.sort(cv2.connectedComponentsWithStats(before, connectivity=8)[2][1:, cv2.CC_STAT_AREA])
     if len(areas) > 1 and areas[-2] >= PART * areas[-1]:
         return every
-    reach = 1 + int(REACH * area**0.5)
-    near = cv2.dilate(before, np.ones((2 * reach + 1, 2 * reach + 1), np.uint8))
     kept = np.zeros(len(stats), bool)
-    kept[np.unique(parts[near > 0])] = True
+    kept[_near(parts, before, REACH)] = True
+    large = stats[:, cv2.CC_STAT_AREA] >= PART * area
+    around = _near(parts, before, ACROSS)
+    kept[around] |= large[around]
     kept[0] = False
     return kept if stats[kept, cv2.CC_STAT_AREA].sum() >= STILL * area else every
+
+
+def _near(parts: np.ndarray, before: np.ndarray, reach: float) -> np.ndarray:
+    """Numbers of the parts that lie within `reach` of the square root of the last mask's area."""
+    import cv2
+
+    cells = 1 + int(reach * float(before.sum()) ** 0.5)
+    return np.unique(parts[cv2.dilate(before, np.ones((2 * cells + 1, 2 * cells + 1), np.uint8)) > 0])
 
 
 def _small_holes(mask: np.ndarray) -> np.ndarray:
