@@ -8,6 +8,7 @@ import pytest
 
 from tests.scenes import new_session
 from vidmem.detect import Concept, View, Watcher, WatchRule, open_detector, read_concepts
+from vidmem.detect.words.detector import grey, parts_of_others, surer
 from vidmem.detect.words.evidence import Calibration, load_calibration, noun_odds
 from vidmem.detect.words.network import FILES, Names, WordNetwork
 from vidmem.detect.words.vocabulary import Noun
@@ -139,5 +140,28 @@ def test_a_score_rises_with_each_of_its_reasons():
     assert calibration.score(low, low, np.array([0.9])) > plain
 
 
+def test_a_part_gives_way_to_the_whole_that_is_as_likely():
+    boxes = np.array([[10, 0, 30, 90], [12, 5, 28, 40], [50, 0, 70, 90]], np.float32)
+    even = np.array([0.9, 0.95, 0.9])
+    assert parts_of_others(boxes, even, even).tolist() == [False, True, False]
+    assert not parts_of_others(boxes, np.array([0.3, 0.95, 0.9]), even).any()  # the larger box is something else
+    assert not parts_of_others(boxes, even, np.array([0.1, 0.9, 0.9])).any()  # or no object
+
+
 def test_the_weights_are_small():
     assert sum(path.stat().st_size for path in FOLDER.iterdir()) < 8e6
+
+
+def test_of_two_looks_the_surer_counts_class_by_class():
+    one, other = np.zeros((1, 1000), np.float32), np.zeros((1, 1000), np.float32)
+    one[0, 3], other[0, 5] = 9, 9
+    looks = [Names(classes, np.array([p], np.float32), np.full((1, 4), p)) for classes, p in ((one, 1.0), (other, 2.0))]
+    both = surer(*looks)
+    assert both.person[0] == 2 and both.features[0, 0] == 1
+    for noun in (Noun("three", frozenset([3])), Noun("five", frozenset([5]))):
+        assert noun_odds(both, noun)[0] > -0.2
+    assert noun_odds(both, Noun("seven", frozenset([7])))[0] < -5
+
+
+def test_grey_pictures_have_no_colour():
+    assert (np.ptp(grey(picture()).astype(int), axis=2) == 0).all()

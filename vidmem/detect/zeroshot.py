@@ -22,8 +22,6 @@ KINDS = {
     "clipseg": ("CIDAS/clipseg-rd64-refined", 0.4),
 }
 """Name -> its weights on the hub, and the least score of a find (each scores in its own way)."""
-TYPES = {"owlv2": "owlv2", "grounding_dino": "grounding-dino", "omdet-turbo": "omdet-turbo", "clipseg": "clipseg"}
-"""`model_type` of a configuration -> kind."""
 SMALLEST = 0.001  # of a frame's area: smaller pieces of CLIPSeg's map are noise
 ALL = ("all ", "every ", "each ")
 
@@ -51,7 +49,7 @@ class ZeroShotDetector:
         where, how = (hub, {}) if weights is None else (str(weights), {"local_files_only": True})
         loader = "CLIPSegForImageSegmentation" if kind == "clipseg" else "AutoModelForZeroShotObjectDetection"
         try:
-            came = TYPES.get(transformers.AutoConfig.from_pretrained(where, **how).model_type)
+            came = transformers.AutoConfig.from_pretrained(where, **how).model_type.replace("_", "-")
             if came == kind:
                 self.processor = transformers.AutoProcessor.from_pretrained(where, **how)
                 self.model = getattr(transformers, loader).from_pretrained(where, **how).eval()
@@ -59,7 +57,7 @@ class ZeroShotDetector:
             said = " ".join(str(error).split())[:300]
             raise ModelError(f"{where} cannot be loaded as {kind}: {said}; give --detector-weights FOLDER") from error
         if came != kind:
-            raise ModelError(f"{where} is of {came or 'another model'}; expected {kind}")
+            raise ModelError(f"{where} is of {came}; expected {kind}")
 
     def prepare(self, text: str) -> Prepared:
         """Any words; "all dogs" asks for every one. Raises `PromptError` for what is no text."""

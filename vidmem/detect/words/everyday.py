@@ -185,6 +185,12 @@ RIDERS = {
 }
 """People whose mount belongs to them."""
 
+LIVELY = {
+    "dancer", "runner", "skater", "skier", "surfer", "snowboarder", "skateboarder", "jumper", "swimmer", "rider", "cyclist", "biker",
+    "motorcyclist", "juggler", "gymnast",
+}  # fmt: skip
+"""People whose name says that they move: of several the one that moves most is meant."""
+
 THINGS = ["thing", "things", "one", "ones", "object", "objects", "something"]
 
 # Middles of OpenCV's hue, 0..179.

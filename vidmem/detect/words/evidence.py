@@ -27,7 +27,7 @@ def noun_odds(names: Names, noun: Noun) -> np.ndarray:
 
 @dataclass(frozen=True)
 class Calibration:
-    """Log odds of a look at a region, of a closer look, and of a whole object -> a score in 0..1; fitted by `scripts/train_words.py`."""
+    """Log odds of a look at a region, of a closer look, and of a whole object -> a score in 0..1; fitted by `scripts/fit_words.py`."""
 
     bias: float
     region: float
