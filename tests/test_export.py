@@ -210,9 +210,9 @@ def quick(monkeypatch):
     """Exports that write one small file: what becomes of folders is the same."""
     from vidmem.catalogue import export
 
-    def write(model, part, to, weights, size, objects, *rest):
-        (part / "encode.onnx").write_text(f"graph of {size}")
-        manifest = Manifest("nano", size, "fp32", 17, None, 7, 16, {"encode.onnx": "0" * 64}, {})
+    def write(family, model, weights, part, to, precision, wish, sms):
+        (part / "encode.onnx").write_text(f"graph of {wish.slots}")
+        manifest = Manifest("nano", 0, "fp32", 18, None, wish.slots, 16, {"encode.onnx": "0" * 64}, {})
         manifest.write(part)
         return manifest
 
@@ -222,18 +222,18 @@ def quick(monkeypatch):
 
 def test_an_export_replaces_an_export_and_nothing_else(quick, tmp_path):
     out, link = tmp_path / "o", tmp_path / "link"
-    export_model("nano", out, size=1)
+    export_model("nano", out, slots=1)
     link.symlink_to(out)
-    export_model("nano", link, size=2)
+    export_model("nano", link, slots=2)
     assert link.is_symlink() and (out / "encode.onnx").read_text() == "graph of 2", "what the link leads to is replaced"
     (out / "notes.txt").write_text("mine")
     with pytest.raises(OutputError, match="holds notes.txt, which is no part of the export there, and stays"):
-        export_model("nano", out, size=3)
+        export_model("nano", out, slots=3)
     assert (out / "notes.txt").read_text() == "mine" and (out / "encode.onnx").read_text() == "graph of 2"
     (out / "notes.txt").unlink()
     (out / "manifest.json").write_text("{}")
     with pytest.raises(OutputError, match="holds no export"):
-        export_model("nano", out, size=3)
+        export_model("nano", out, slots=3)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["link", "o"], "nothing is left beside it"
 
 
@@ -241,10 +241,10 @@ def test_what_came_into_the_folder_while_an_export_was_made_stays(quick, tmp_pat
     from vidmem.catalogue import export
 
     made, out = export._write, tmp_path / "o"
-    export_model("nano", out, size=1)
+    export_model("nano", out, slots=1)
     quick.setattr(export, "_write", lambda *given: ((out / "late.txt").write_text("mine"), made(*given))[1])
     with pytest.raises(OutputError, match=r"late\.txt"):
-        export_model("nano", out, size=2)
+        export_model("nano", out, slots=2)
     assert (out / "late.txt").read_text() == "mine" and (out / "encode.onnx").read_text() == "graph of 1"
 
 
