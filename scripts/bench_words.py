@@ -342,7 +342,9 @@ def main(argv=None) -> None:
     check_writable(args.json)
     tracker, detector = vidmem.load("nano", runtime="onnx", threads=1), open_detector("words", None, 1)
     figure = {"find": find, "absent": absent, "compose": compose, "cost": cost}[args.what](args, tracker, detector)
-    command = "python scripts/bench_words.py " + " ".join(sys.argv[1:] if argv is None else argv)
+    places = {str(path): f"DATA/{path.name}" for path in args.data}  # where the data lies here is nobody else's concern
+    said = [places.get(word, word) for word in (sys.argv[1:] if argv is None else argv)]
+    command = " ".join(["python scripts/bench_words.py", *said])
     write_figure({"command": command, **figure}, args.json)
     print({k: v for k, v in figure.items() if k not in ("sequences", "rows", "starts", "words")})
 

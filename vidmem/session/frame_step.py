@@ -14,7 +14,7 @@ from vidmem.networks.base import Ask, Network
 from vidmem.render import mask_boxes
 from vidmem.search import Choice, View
 from vidmem.session.cleaning import clean
-from vidmem.session.competition import Rival, compete, rivals
+from vidmem.session.competition import compete, rivals
 from vidmem.session.distractors import agreement
 from vidmem.session.tracks import Hypothesis, Outcome, Track
 from vidmem.types import Candidates, Chosen, Cue, Entry, Prompt, Status, Verdict
@@ -55,7 +55,10 @@ class Reading(NamedTuple):
     ask: Ask | None
     choices: list[Choice]
     obj_id: int
-    rival: Rival | None = None
+    rival: int | None = None
+    """`obj_id` of another object that claims the same thing."""
+    yields: bool = False
+    """That one is surer of it, and objects compete: nothing of it is remembered as this object's."""
 
     @property
     def best(self) -> tuple[int, int]:
@@ -96,7 +99,7 @@ def frame_step(
         first = own.stop
     readings = share_out(candidates, readings, network.competes)
 
-    kept = [one for reading in readings for one in take(reading, readings, candidates, now, lag)]
+    kept = [one for reading in readings for one in take(reading, candidates, now, lag)]
     wanted = [(bank, chosen, verdict) for bank, chosen, verdict in kept if bank.wants(verdict)]
     if wanted:
         memories = network.memorize(now.features, candidates, [chosen for _, chosen, _ in wanted])
@@ -136,7 +139,8 @@ def share_out(candidates: Candidates, readings: list[Reading], competes: bool) -
     out = list(readings)
     for i, rival in zip(visible, rivals(claims, firm)):
         if rival is not None:
-            out[i] = readings[i]._replace(rival=Rival(visible[rival.number], rival.stronger and competes))
+            other = readings[visible[rival.number]].obj_id
+            out[i] = readings[i]._replace(rival=other, yields=rival.stronger and competes)
     if competes:
         for i, logits in zip(visible, compete(claims, firm)):
             candidates.mask_logits[readings[i].best] = logits
@@ -144,17 +148,16 @@ def share_out(candidates: Candidates, readings: list[Reading], competes: bool) -
 
 
 def take(
-    reading: Reading, others: list[Reading], candidates: Candidates, now: Now, lag: int | None
+    reading: Reading, candidates: Candidates, now: Now, lag: int | None
 ) -> list[tuple[MemoryBank, Chosen, Verdict]]:
     """What was chosen becomes the object's hypotheses -> of each its bank, what it took, and the verdict."""
-    track, own, ask, choices, _, rival = reading
+    track, own, ask, choices, _, rival, yields = reading
     parents, kept = track.hypotheses, []
     first_use = {c.parent: c for c in reversed(choices)}
     track.hypotheses = []
     for c in choices:
         parent, chosen = parents[c.parent], Chosen(own.start + c.parent, c.candidate, ask is not None)
-        state = parent.state.advance(bool(candidates.object_logit[chosen.row] > 0), ask is not None,
-                                     rival and others[rival.number].obj_id)  # fmt: skip
+        state = parent.state.advance(bool(candidates.object_logit[chosen.row] > 0), ask is not None, rival)
         outcome = Outcome.of(candidates, chosen, ask, state, keep=lag != 0)
         bank = parent.bank if first_use[c.parent] is c else parent.bank.fork()
         past = () if lag == 0 else (*parent.past, (now.frame_idx, outcome))
@@ -165,8 +168,6 @@ def take(
             now.clock, outcome.iou, outcome.object_logit, area, ask is not None, ask is not None and not ask.fresh,
             state.status is Status.TRACKED, now.cut, apart, c.motion, now.frame_idx,
         )  # fmt: skip
-        if (
-            rival is None or not rival.stronger or c is not choices[0]
-        ):  # what another is surer of is not remembered as one's own
+        if not yields or c is not choices[0]:  # other hypotheses did not take part in the competition
             kept.append((bank, chosen, verdict))
     return kept
