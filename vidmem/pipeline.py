@@ -165,10 +165,11 @@ def run(
         with bar, WriteBehind(sinks) as writer:
             for p in prompts:
                 if p.text is not None:
-                    _seek(watcher, p)
+                    _seek(watcher, p.obj_id, p.text)
                     continue
                 session.add(p.obj_id, points=p.points, labels=p.labels, box=p.box, mask=p.mask, frame_idx=p.frame_idx)
-            frames, waiting = prefetch(source), deque()
+            frames = prefetch(source)
+            waiting: deque[Frame] = deque()
             try:
                 for frame, following in _with_next(frames, live=getattr(source, "frame_count", None) is None):
                     if following is not None:
@@ -198,13 +199,13 @@ def run(
     return report
 
 
-def _seek(watcher: Watcher | None, prompt: PromptAt) -> None:
+def _seek(watcher: Watcher | None, obj_id: int, text: str) -> None:
     if watcher is None:
         raise PromptError(
-            f"object {prompt.obj_id} is the text {prompt.text!r}, and this session has no detector; give track() a Watcher(session, detector), "
+            f"object {obj_id} is the text {text!r}, and this session has no detector; give track() a Watcher(session, detector), "
             "or a click, box or mask"
         )
-    watcher.add(Concept(prompt.obj_id, prompt.text, watcher.detector.prepare(prompt.text).limit))
+    watcher.add(Concept(obj_id, text, watcher.detector.prepare(text).limit))
 
 
 def _with_next(frames: Iterable[Frame], live: bool) -> Iterator[tuple[Frame, Frame | None]]:
