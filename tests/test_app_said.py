@@ -11,11 +11,10 @@ from pathlib import Path
 import pytest
 
 pytest.importorskip("gradio", reason="the app needs gradio")
-from test_app import COUNT, HERE, SIZE, Visitor, client, clip, jpeg, visitor, visits  # noqa: F401
-
 from app import limits, server
 from app.limits import Limits, Refused
 from app.said import arguments, configured
+from tests.visitors import COUNT, HERE, SIZE, Visitor, client, clip, jpeg, visitor, visits  # noqa: F401
 from vidmem.memory import BANKS
 from vidmem.search import SEARCHES, Tree
 

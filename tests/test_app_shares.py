@@ -13,12 +13,12 @@ import pytest
 
 pytest.importorskip("gradio", reason="the app needs gradio")
 from starlette.testclient import WebSocketDenialResponse
-from test_app import COUNT, HERE, SIZE, Visitor, client, clip, jpeg, visitor, visits  # noqa: F401
 
 from app import guard, limits, server
 from app.limits import Refused
 from app.live import Live, picture
 from app.turns import Turns
+from tests.visitors import COUNT, HERE, SIZE, Visitor, client, clip, jpeg, visitor, visits  # noqa: F401
 from vidmem.catalogue.tracker import Tracker
 from vidmem.memory import Recent
 from vidmem.networks.fake import FakeNetwork
