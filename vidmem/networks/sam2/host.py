@@ -52,6 +52,7 @@ class Sam2Host:
     """
 
     competes = False  # as published: masks of different objects may overlap
+    identity = staticmethod(str)
 
     def __init__(self, name: str, size: int, memories: int, post: bool):
         self.name, self.size, self.memories, self.post = name, size, memories, post
