@@ -27,6 +27,8 @@ class Hierarchical(ByContent):
     chunks: int = number(6, 2)
     open: int = number(2, 1)
 
+    notes = dict[int, int]
+
     @property
     def long(self) -> int:
         return self.chunks * self.inside

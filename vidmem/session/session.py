@@ -17,6 +17,7 @@ from vidmem.prompts import check_id, check_inside, make_prompt, merge
 from vidmem.search import Search
 from vidmem.session.cuts import CutRule
 from vidmem.session.frame_step import Now, frame_step
+from vidmem.session.state import StateFormat
 from vidmem.session.status import StatusRule, StatusState
 from vidmem.session.tracks import Hypothesis, Meta, Snapshot, Track, collect, settle
 from vidmem.types import Frame, FrameResult, Prompt, Remembered
@@ -171,7 +172,12 @@ class Session:
             self._remember_for_undo()
             self._state.queued.setdefault(when, {})[obj_id] = prompt
             return None
-        prompt = check_inside(prompt, self._now().size)
+        here = self._now()
+        prompt = check_inside(prompt, here.size)
+        if here.features is None:
+            raise FrameError(
+                f"frame {now} was not kept with this state, which is a light one; step the next frame, then correct"
+            )
         self._network.take()
         with self._all_or_nothing() as before:
             if obj_id not in self._state.tracks:
@@ -220,11 +226,27 @@ class Session:
         self._open()
         return self._state.fork()
 
-    def restore(self, snapshot: Snapshot) -> None:
-        """Go back to a snapshot of this session; it can be restored any number of times."""
+    def restore(self, state: Snapshot | bytes) -> None:
+        """Go back to a snapshot of this session, any number of times; or go on from where another one was when it gave these bytes, which
+        then needs the same model, engine, bank, search and settings. Raises `StateError` for other bytes, and for damaged ones; the
+        session then is what it was."""
         self._open()
+        snapshot = state if isinstance(state, Snapshot) else self._format().read(state)
         self._undo.clear()
         self._set(snapshot)
+
+    def to_bytes(self, light: bool = False) -> bytes:
+        """The whole state, for `restore` in another session or process, which goes on with the same masks, bit for bit; what could be undone
+        is left out. light: without the current frame's features, so that it can be stepped on from, and not corrected where it is.
+        Raises `StateError` where the bank, the search or the network is of a kind that cannot be written."""
+        state = self.snapshot()
+        return self._format().write(state.light() if light else state)
+
+    def _format(self) -> StateFormat:
+        settings = {
+            "search": repr(self._make_search), "clean": self._clean, "cuts": repr(self._cuts), "reverse": self._reverse,
+        }  # fmt: skip
+        return StateFormat(self._network.network, self._make_bank(), self._make_search(), self._status, settings)
 
     def close(self) -> None:
         """Free everything; any later call raises `SessionClosed`. Closing twice is fine."""
