@@ -177,15 +177,20 @@ def evaluate(args) -> int:
     return 0
 
 
-def browser_app(argv: list[str]) -> int:
-    """`app` lies beside this package in a checkout, and is installed under the name `vidmem_app`."""
-    from importlib import import_module, util
+def app_module(name: str):
+    """A module of the app, which lies beside this package in a checkout, and is installed under the name `vidmem_app`. An installed copy beside
+    a checkout is of another day: the checkout's own comes first."""
+    from importlib import import_module
 
     root = Path(__file__).resolve().parents[2]
-    if util.find_spec("vidmem_app") is None and (root / "app").is_dir():
+    own = (root / "app" / "page.py").is_file() and (root / "pyproject.toml").is_file()
+    if own and str(root) not in sys.path:
         sys.path.insert(0, str(root))
-        return import_module("app.__main__").main(argv)
-    return import_module("vidmem_app.__main__").main(argv)
+    return import_module(f"{'app' if own else 'vidmem_app'}.{name}")
+
+
+def browser_app(argv: list[str]) -> int:
+    return app_module("__main__").main(argv)
 
 
 def build_parser() -> argparse.ArgumentParser:
