@@ -189,7 +189,7 @@ def test_the_picture_follows_the_tracking_and_rows_do_not_move(kept, tab):
     shot(tab, "two_objects_stale")
     tab.press("track")
     tab.tracked(kept[1])
-    assert tab.page.is_hidden("[data-id=stale]")
+    tab.until(lambda: tab.page.is_hidden("[data-id=stale]"))
     tab.page.select_option("[data-id=way]", "until")
     assert tab.page.is_visible("[data-id=until]")
     tab.go(0)
@@ -246,3 +246,34 @@ def test_the_empty_page_has_an_example_and_nothing_is_cut_off(kept, browser):
     shot(tab, "advanced")
     tab.page.close()
     assert tab.errors == [] and SIZE
+
+
+def test_track_pick_waits_for_what_is_clicked(browser, clip):
+    from app.pick import pick
+
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    found, tracker = [], Tracker(FakeNetwork(tolerance=90.0), Recent(), Greedy(), model="nano")
+    thread = threading.Thread(
+        target=lambda: found.extend(pick(Path(clip), tracker, port=port, browse=False)), daemon=True
+    )
+    thread.start()
+    until = time.monotonic() + 30
+    while time.monotonic() < until:
+        with socket.socket() as probe:
+            if probe.connect_ex(("127.0.0.1", port)) == 0:
+                break
+        time.sleep(0.05)
+    tab = Tab(browser, f"http://127.0.0.1:{port}")
+    tab.until(lambda: tab.page.evaluate("document.querySelector('[data-id=scrub]').max") == str(COUNT - 1))
+    tab.until(lambda: sum(tab.pixel(2, 2)) > 60)
+    tab.press("picked")
+    tab.until(lambda: "say what to track" in tab.page.inner_text("[data-id=message]"))
+    tab.click(14, 20)
+    tab.until(lambda: tab.page.locator("[data-obj]").count() == 1)
+    tab.press("picked")
+    thread.join(20)
+    (prompt,) = found
+    assert prompt.obj_id == 1 and prompt.frame_idx == 0 and np.allclose(prompt.points, [[14, 20]], atol=1)
+    tab.page.close()

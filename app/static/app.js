@@ -99,6 +99,7 @@ export async function start(root) {
   page.place = () => {
     $("at").textContent = "frame " + view.at + " / " + (state.video.count - 1) + "  " + (view.at / state.video.fps).toFixed(2) + " s";
     $("scrub").value = view.at;
+    $("memory").classList.toggle("old", page.remembered !== view.at);
     page.bars();
   };
 
@@ -159,6 +160,7 @@ export async function start(root) {
     }
     const began = performance.now(), pending = { frame_idx: view.at, obj_id, prompt: said };
     view.pending = [...view.pending, pending]; // its dot, before the answer
+    tell("");
     page.paint();
     try {
       await mine("prompt", { frame_idx: view.at, obj_id, ...said });
@@ -220,6 +222,8 @@ export async function start(root) {
 
   async function memory() {
     const said = await page.get("visits/" + page.token + "/memory");
+    page.remembered = said.frame_idx; // which is another frame while the server is on its way to the one shown
+    $("memory").classList.toggle("old", page.remembered !== view.at);
     thumbnails(page, said, view.chosen ?? Object.keys(said.objects)[0]);
   }
 
@@ -254,6 +258,8 @@ export async function start(root) {
     $("example").hidden = !about.example;
     $("picked").hidden = !about.picking;
     $("track").classList.toggle("vm-primary", !about.picking);
+    if (about.picking) $("track").textContent = "Try it here";
+    matchMedia("(prefers-color-scheme: dark)").addEventListener("change", page.bars);
     $("export").append(...Object.entries(about.exports).map(([name, text]) => new Option(text, name)));
     setInterval(() => page.get("visits/" + page.token + "/state?since=" + Number.MAX_SAFE_INTEGER).then((said) => { page.kept = said.kept; page.showKept(); }).catch(() => {}), 20000); // still here
     if (at === null && about.given) await page.read(() => mine("given"));
