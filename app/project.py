@@ -128,8 +128,7 @@ class Project:
     def look(self, frame_idx: int) -> None:
         """Somebody looks at this frame: bring the session there, so that a click is answered at once."""
         with self._lock:
-            if self.edits:
-                self._go(frame_idx)
+            self._go(frame_idx)
 
     def remove(self, obj_id: int) -> None:
         """Forget an object everywhere."""
@@ -267,6 +266,7 @@ class Project:
             frame_idx, frame_idx / self.fps, self.size, np.array(list(seen), np.int64), masks, mask_boxes(masks),
             np.array([s.score for s in seen.values()], np.float32), np.array([s.object_logit for s in seen.values()], np.float32),
             tuple(Status(s.status) for s in seen.values()), np.where(masks, 8, -8).astype(np.float32),
+            rivals=tuple(s.rival if s.rival in seen else None for s in seen.values()),
         )  # fmt: skip
 
     def prompted(self) -> dict[int, list[int]]:

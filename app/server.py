@@ -18,6 +18,7 @@ from vidmem.installed import demo_folder
 from vidmem.memory import BANKS
 from vidmem.render import color
 from vidmem.search import SEARCHES
+from vidmem.session.status import UNSURE
 
 from . import live
 from .body import body, received
@@ -64,7 +65,7 @@ def make_app(
     app.add_middleware(Guard, auth=auth, hosts=hosts)
     page = {"limits": dataclasses.asdict(limits), "policies": policies(model), "exports": KINDS, "colors": [color(i) for i in range(1, limits.objects + 1)],
             "chosen": {"bank": name_of(BANKS, tracker.bank), "search": name_of(SEARCHES, tracker.search)}, "runtime": tracker.why or tracker.network.runtime,
-            "keeps": visits.shelf is not None, "example": example().is_file(), "given": given.path.name if given else None, "picking": bool(given and given.picked)}  # fmt: skip
+            "unsure": UNSURE, "keeps": visits.shelf is not None, "example": example().is_file(), "given": given.path.name if given else None, "picking": bool(given and given.picked)}  # fmt: skip
 
     @app.exception_handler(VidmemError)
     async def refused(request: Request, error: VidmemError):
@@ -216,8 +217,11 @@ def make_app(
         said = await body(request)
         visit, project = project_of(token)
         frame_idx, obj_id = whole(said, "frame_idx"), whole(said, "obj_id")
+        since = None if said.get("since") is None else whole(said, "since", 0)
         await visit.edit(instead, visit, project.say, frame_idx, obj_id, {key: said.get(key) for key in PROMPT})
-        return {}
+        return JSONResponse(
+            {} if since is None else told(visit, project, since)
+        )  # what it gave, without another question
 
     @app.post("/api/visits/{token}/unsay")
     async def unsay(token: str, request: Request):

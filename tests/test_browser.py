@@ -163,7 +163,10 @@ def test_click_track_play_correct_and_take_home(server, tab, tmp_path):
     tab.until(lambda: tab.masked(36, 20))
     tab.go(12)
     tab.click(60, 44, button="right")
-    tab.until(lambda: not tab.page.is_disabled("[data-id=undo]"))
+    tab.until(lambda: "nothing of object 1 here" in tab.page.inner_text("[data-id=message]"))
+    assert server[1].get(tab.token).project.fresh_until == COUNT - 1, "which said nothing"
+    tab.click(30, 24)
+    tab.until(lambda: server[1].get(tab.token).project.fresh_until == 12)
     tab.press("track")
     tab.tracked(server[1])
     tab.page.select_option("[data-id=export]", "overlay")

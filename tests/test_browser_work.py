@@ -8,6 +8,7 @@ import os
 import socket
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -160,11 +161,11 @@ def test_a_click_shows_its_dot_at_once_and_is_taken_back_by_a_click_on_it(kept, 
         tab.until(lambda: tab.pixel(14, 20)[1] > 120 and tab.pixel(14, 20)[0] < 100)
         assert tab.page.locator("[data-obj]").count() == 0
     tab.until(lambda: tab.page.locator("[data-obj]").count() == 1)
-    tab.click(40, 40, button="right")
+    tab.click(19, 24)
     tab.until(lambda: tab.page.locator("[data-id=said] button").count() == 2)
-    tab.page.mouse.move(*tab.place(40, 40))
+    tab.page.mouse.move(*tab.place(19, 24))
     tab.until(lambda: "take this click back" in (tab.page.get_attribute("[data-id=canvas]", "title") or ""))
-    tab.click(40, 40)
+    tab.click(19, 24)
     tab.until(lambda: tab.page.locator("[data-id=said] button").count() == 1)
     tab.page.locator("[data-id=said] button").click()
     tab.until(lambda: tab.page.locator("[data-obj]").count() == 0)
@@ -194,7 +195,18 @@ def test_the_picture_follows_the_tracking_and_rows_do_not_move(kept, tab):
     assert tab.page.is_visible("[data-id=until]")
     tab.go(0)
     tab.press("lost")
-    tab.until(lambda: not tab.page.inner_text("[data-id=at]").startswith("frame 0 "))
+    tab.until(lambda: "nothing to check" in tab.page.inner_text("[data-id=message]"))
+    project = kept[1].get(tab.token).project
+    project.results[5][1] = replace(project.results[5][1], score=0.3)
+    project.cuts = {9}
+    project.touch(5)
+    tab.page.locator("[data-obj='1'] input").fill("square")
+    tab.page.keyboard.press("Enter")  # anything that asks for what has changed
+    tab.until(lambda: "square" in tab.page.inner_text("[data-id=names]"))
+    tab.press("lost")
+    tab.until(lambda: tab.page.inner_text("[data-id=at]").startswith("frame 5 "))
+    assert "square is unsure (30%)" in tab.page.inner_text("[data-id=message]")
+    shot(tab, "low_score_and_cut")
 
 
 def test_pictures_are_opened_as_a_video_and_videos_wait_in_line(kept, browser, clip, tmp_path):

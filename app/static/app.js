@@ -30,16 +30,18 @@ export async function start(root) {
     page.forgetMasks();
   };
 
+  /** An answer of the server, shown. */
+  function heard(said) {
+    if (said.video && said.video.count !== undefined) state.video = said.video;
+    for (const [i, seen] of Object.entries(said.results || {})) { state.results.set(+i, seen); page.forgetMasks(+i); }
+    if (said.revision !== undefined) state.revision = said.revision;
+    for (const key of ["things", "prompts", "fresh", "cuts", "stale_from", "fresh_until", "can_undo", "can_redo"]) if (key in said) state[key] = said[key];
+    Object.assign(page, { busy: said.busy, kept: said.kept });
+  }
+
   page.refresh = async () => {
     let said;
-    do {
-      said = await page.get("visits/" + page.token + "/state?since=" + state.revision);
-      if (said.video && said.video.count !== undefined) state.video = said.video;
-      for (const [i, seen] of Object.entries(said.results || {})) { state.results.set(+i, seen); page.forgetMasks(+i); }
-      if (said.revision !== undefined) state.revision = said.revision;
-      for (const key of ["things", "prompts", "fresh", "cuts", "stale_from", "fresh_until", "can_undo", "can_redo"]) if (key in said) state[key] = said[key];
-    } while (said.more);
-    Object.assign(page, { busy: said.busy, kept: said.kept });
+    do heard((said = await page.get("visits/" + page.token + "/state?since=" + state.revision))); while (said.more);
     page.show(said);
     return said;
   };
@@ -116,7 +118,7 @@ export async function start(root) {
   /** Tell the server which frame is looked at, once it has been for a moment; then a click is answered at once, and the memory shown is that frame's. */
   function look() {
     clearTimeout(look.timer);
-    if (state.prompts.length && !watching && !view.playing && !page.live) look.timer = setTimeout(() => mine("look/" + view.at).then(memory).catch(() => {}), 120);
+    if (!watching && !view.playing && !page.live) look.timer = setTimeout(() => mine("look/" + view.at).then(memory).catch(() => {}), 120);
   }
 
   /** Show a frame. own: a person went there, so the picture does not follow the tracking any more. */
@@ -163,10 +165,16 @@ export async function start(root) {
     tell("");
     page.paint();
     try {
-      await mine("prompt", { frame_idx: view.at, obj_id, ...said });
+      const answer = await mine("prompt", { frame_idx: view.at, obj_id, since: state.revision, ...said });
       view.chosen = obj_id;
-    } finally { view.pending = view.pending.filter((one) => one !== pending); page.paint(); }
-    await page.refresh();
+      view.pending = view.pending.filter((one) => one !== pending);
+      heard(answer);
+      if (answer.more) await page.refresh(); else page.show(answer);
+    } catch (error) {
+      view.pending = view.pending.filter((one) => one !== pending);
+      page.paint();
+      throw error;
+    }
     root.dataset.answered = Date.now();
     root.dataset.answer = Math.round(performance.now() - began);
     attempt(memory)();

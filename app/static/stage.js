@@ -78,6 +78,23 @@ export function stage(page) {
     return null;
   }
 
+  /** Whether the object's mask is at a spot of the frame shown, or close to it. */
+  function covers(id, [x, y]) {
+    const found = layers(view.at).find(([one]) => +one === id), far = Math.max(1, Math.round(NEAR / view.scale));
+    if (!found) return false;
+    const data = found[1].getContext("2d").getImageData(Math.round(x) - far, Math.round(y) - far, 2 * far + 1, 2 * far + 1).data;
+    for (let i = 3; i < data.length; i += 4) if (data[i]) return true;
+    return false;
+  }
+
+  /** Why a click that says "not here" would say nothing; null where it says something. */
+  function pointless(at) {
+    if (page.live) return null;
+    if (!view.chosen || !state.things[view.chosen]) return "choose an object first: this click takes away a part of it";
+    const { name, visible } = state.things[view.chosen];
+    return !visible || covers(view.chosen, at) ? null : "there is nothing of " + name + " here that could be taken away";
+  }
+
   function zoom(factor, clientX, clientY) {
     const box = canvas.getBoundingClientRect(), [x, y] = spot({ clientX, clientY }), next = Math.max(1, Math.min(20, view.zoom * factor));
     const scale = (view.scale * next) / view.zoom, [h, w] = state.video.size;
@@ -163,7 +180,9 @@ export function stage(page) {
     if (!drag) return;
     if (drag.tool === "point" && inside(at)) {
       const there = page.live ? null : dot(at);
+      const why = !there && drag.negative ? pointless(at) : null;
       if (there) await page.unsay(there);
+      else if (why) tell(why);
       else await page.prompt({ points: [at], labels: [drag.negative ? 0 : 1] });
     }
     if (drag.tool === "box") {

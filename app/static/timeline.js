@@ -1,16 +1,16 @@
 // The timeline: small pictures, and a bar for each object with its colour and name.
 
-const ROW = 18, LOW = 0.6; // pixels; the predicted IoU below which a mask is worth a look
+const ROW = 18; // pixels
 const MARK = { ambiguous: "#8e54c7", lost: "#c0392b", low: "#e08a00" };
-
-/** Whether a person should look at what one frame gave for one object. */
-export const doubtful = (seen) => !!seen && (seen.status === "lost" || seen.status === "ambiguous" || (seen.status === "tracking" && seen.score < LOW));
 
 export function timeline(page) {
   const { $, state, view } = page, pictures = new Map();
   const colour = (id) => "rgb(" + page.about.colors[(id - 1) % page.about.colors.length].join() + ")";
   const fresh = (id, i) => { const span = state.fresh[id]; return !!span && i >= span[0] && i <= span[1]; };
   page.fresh = fresh;
+  const unsure = (seen) => seen.status === "tracking" && seen.score < page.about.unsure;
+  /** Whether a person should look at what one frame gave for one object. */
+  const doubtful = (seen) => seen.status === "lost" || seen.status === "ambiguous" || unsure(seen);
 
   function sized(canvas, height) {
     const ratio = window.devicePixelRatio || 1, width = canvas.clientWidth;
@@ -68,7 +68,7 @@ export function timeline(page) {
         if (seen.status === "occluded") draw(colour(id), 0.8, top + high / 2 - 1, 2);
         if (seen.status === "lost") draw(MARK.lost, 1, top + high / 2 - 2, 4);
         if (seen.status === "ambiguous") draw(MARK.ambiguous, 1, top + high - 4, 4);
-        if (seen.status === "tracking" && seen.score < LOW) draw(MARK.low, 1, top + high - 4, 4);
+        if (unsure(seen)) draw(MARK.low, 1, top + high - 4, 4);
       }
       pen.globalAlpha = 1;
       pen.fillStyle = ink;
