@@ -138,7 +138,7 @@ def test_odd_settings_are_answered(visitor, said):
 
 
 def test_an_answer_holds_so_many_masks_and_no_painted_ones(visitor, monkeypatch):
-    monkeypatch.setattr("app.server.CHANGED_BYTES", 20)
+    monkeypatch.setattr("app.told.CHANGED_BYTES", 20)
     visitor.click()
     visitor.post("track", {"from": 0})
     visitor.wait()

@@ -14,7 +14,7 @@ import pytest
 pytest.importorskip("gradio", reason="the app needs gradio")
 from starlette.testclient import WebSocketDenialResponse
 
-from app import guard, limits, server
+from app import body, guard, limits, server
 from app.limits import Refused
 from app.live import Live, picture
 from app.turns import Turns
@@ -74,12 +74,12 @@ def test_an_upload_and_a_prompt_have_deadlines(client, visits, monkeypatch):
 
         async def stream(self):
             yield b"x"
-            await server.asyncio.sleep(60)
+            await body.asyncio.sleep(60)
 
     async def read(seconds):
-        return [piece async for piece in server.received(Slow(), 100, seconds, "too much")]
+        return [piece async for piece in body.received(Slow(), 100, seconds, "too much")]
 
-    monkeypatch.setattr(server, "PAUSE_SECONDS", 0.2)
+    monkeypatch.setattr(body, "PAUSE_SECONDS", 0.2)
     for seconds in (0.1, 60):
         began = time.monotonic()
         with pytest.raises(Refused, match="did not come whole") as refused:

@@ -9,17 +9,21 @@ from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Protocol
 
 from vidmem.catalogue.tracker import Tracker, load
 from vidmem.detect import Concept, Watcher, open_detector
 from vidmem.errors import PromptError
 from vidmem.prompts import PromptAt, check_inside, load_prompts, make_prompt
 from vidmem.render import Look
-from vidmem.session import Session
-from vidmem.types import Event, Frame, Status
+from vidmem.session.status import UNSURE
+from vidmem.types import Event, Frame, FrameResult, Status
 from vidmem.video import SINKS, Ledger, WriteBehind, open_sinks, open_video, prefetch
 
 SAVED = ("overlay", "png", "rle", "csv")
+
+
+STRETCHES = 100  # that a report remembers of an object
 
 
 @dataclass(repr=False)
@@ -36,6 +40,8 @@ class Report:
     """Ctrl-C ended it; the files hold every frame until then."""
     statuses: dict[int, Counter] = field(default_factory=dict)
     """obj_id -> frames in each `Status`."""
+    unsure: dict[int, list[tuple[int, int]]] = field(default_factory=dict)
+    """obj_id -> first and last frames of the stretches whose predicted IoU is under `UNSURE`, at most `STRETCHES`: where a person should look."""
     problems: list[str] = field(default_factory=list)
     """What of the source could not be read and was skipped, or not be kept in a file."""
     step_ms: deque[float] = field(default_factory=lambda: deque(maxlen=10_000))
@@ -62,12 +68,33 @@ class Report:
         lines += [f"{text!r}: nothing here was credible; the nearest way is a click or a box" for text in self.sought]
         for obj_id, counts in sorted(self.statuses.items()):
             lines.append(f"object {obj_id}: " + ", ".join(f"{counts[s]} frames {s.value}" for s in Status if counts[s]))
+            if stretches := self.unsure.get(obj_id):
+                longest = sorted(stretches, key=lambda s: -abs(s[1] - s[0]))[:5]
+                shown = [f"{a} to {b}" if b != a else str(a) for a, b in longest]
+                lines.append(f"object {obj_id}: unsure, so worth a look: frames {', '.join(shown)}")
         return "\n".join([*lines, f"{self.frames} frames in {self.seconds:.1f} s: {self.fps:.1f} fps"])
+
+
+class Follower(Protocol):
+    """What `track` asks of a `Session`, for those that stand before one."""
+
+    @property
+    def frame_idx(self) -> int | None: ...
+
+    def add(self, obj_id: int, *, points=None, labels=None, box=None, mask=None, frame_idx=None) -> object: ...
+
+    def expect(self, frame: Frame) -> None: ...
+
+    def step(self, frame: Frame) -> object: ...
+
+    def settled(self, end: bool = False) -> list[FrameResult]: ...
+
+    def waiting(self) -> dict[int, list[int]]: ...
 
 
 def track(
     source,
-    session: Session | Watcher | None = None,
+    session: Follower | Watcher | None = None,
     prompts: str | Path | Iterable[PromptAt] = (),
     sinks: Iterable = (),
     *,
@@ -115,9 +142,8 @@ def track(
                 raise PromptError(
                     "nothing to track; give box=, points=, mask= or text=, or prompts= for several objects"
                 )
-            session = held.enter_context((load(model) if isinstance(model, str) else model).session())
-            if any(p.text is not None for p in prompts):
-                session = Watcher(session, open_detector())
+            own = held.enter_context((load(model) if isinstance(model, str) else model).session())
+            session = Watcher(own, open_detector()) if any(p.text is not None for p in prompts) else own
         sinks = list(sinks)
         if out is not None:
             path, out = getattr(source, "path", None), Path(out)
@@ -151,7 +177,7 @@ def check_reach(source, prompts: Iterable[PromptAt]) -> None:
 
 
 def run(
-    source, session: Session | Watcher, prompts: list[PromptAt], sinks: list, progress: bool | None, report: Report
+    source, session: Follower | Watcher, prompts: list[PromptAt], sinks: list, progress: bool | None, report: Report
 ) -> Report:
     """The loop itself; see `track`."""
     from tqdm import tqdm
@@ -238,7 +264,13 @@ def _write(results, waiting: deque, writer: WriteBehind, report: Report) -> None
 def count(report: Report, result) -> None:
     """Add a frame's result to the report."""
     report.frames += 1
-    for obj_id, status in zip(result.obj_ids.tolist(), result.status):
+    for obj_id, status, score in zip(result.obj_ids.tolist(), result.status, result.scores.tolist()):
         report.statuses.setdefault(obj_id, Counter())[status] += 1
+        if status is Status.TRACKED and score < UNSURE:
+            stretches = report.unsure.setdefault(obj_id, [])
+            if stretches and abs(result.frame_idx - stretches[-1][1]) == 1:
+                stretches[-1] = stretches[-1][0], result.frame_idx
+            elif len(stretches) < STRETCHES:
+                stretches.append((result.frame_idx, result.frame_idx))
     report.step_ms.append(result.timings["total"])
     report.events += [(result.frame_idx, event) for event in result.events]

@@ -75,10 +75,6 @@ class Prompt:
         points or a box beside it, it is a hint, and this is None."""
         return self.mask if self.points is None and self.box is None else None
 
-    @property
-    def is_answer(self) -> bool:
-        return self.answer is not None
-
     def __repr__(self) -> str:
         parts = [] if self.points is None else [f"{len(self.points)} clicks"]
         parts += [] if self.box is None else [f"box {', '.join(f'{v:g}' for v in self.box)}"]
@@ -222,11 +218,6 @@ class Entry:
         return self.verdict.frame_idx
 
     @property
-    def source_idx(self) -> int:
-        """The source's index of its frame."""
-        return self.frame_idx if self.verdict.source_idx is None else self.verdict.source_idx
-
-    @property
     def prompted(self) -> bool:
         return self.verdict.prompted
 
@@ -287,8 +278,8 @@ class ReadPlan:
 class Remembered(NamedTuple):
     """One entry of an object's memory, for people who want to see it; see `Session.memories`."""
 
-    frame_idx: int
-    """The source's index of the frame that it was made on."""
+    frame_idx: int | None
+    """`Verdict.source_idx` of the frame that it was made on."""
     verdict: Verdict
     prompted: bool
     """A person's prompt shaped its mask."""
@@ -363,8 +354,6 @@ class FrameResult:
         labels = np.zeros(self.size, np.uint16)
         if len(self.obj_ids) == 1:
             labels[self.masks[0]] = self.obj_ids[0]
-            return labels
-        if not len(self.obj_ids):
             return labels
         disputed = self.masks.sum(0) > 1
         for obj_id, mask in zip(self.obj_ids, self.masks):

@@ -106,6 +106,12 @@ def open_network(asked: Request) -> tuple[Network, str]:
 
 def named(asked: Request, strict: bool = True) -> Network:
     """The network on the runtime that is named. strict: refuse what needs a verdict and has not passed on this machine."""
+    network = _made(asked, strict)
+    network.identity = lambda: f"{asked.graphs()} {asked.precision or 'fp32'}"
+    return network
+
+
+def _made(asked: Request, strict: bool) -> Network:
     family, card = asked.family, pick(ENGINES, "runtime", asked.runtime)
     precision = asked.precision or "fp32"
     card.check(asked.runtime, asked.device, asked.precision)

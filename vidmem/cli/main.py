@@ -68,7 +68,9 @@ def simple_prompts(args) -> list:
 
     placed = args.click or args.not_click or args.box or args.mask
     if bool(placed or args.text) == bool(args.prompts):
-        raise PromptError("say what to track: --click, --box, --mask or --text, or --prompts FILE (not both)")
+        raise PromptError(
+            "say what to track: --click, --box, --mask or --text, or --prompts FILE (not both), or --pick"
+        )
     if args.prompts:
         return load_prompts(args.prompts)
     first = _placed(args) if placed else []
@@ -90,6 +92,10 @@ def _placed(args) -> list:
 
 def check_said(args) -> None:
     """Raises `PromptError` for what `simple_prompts` would take and nobody can mean."""
+    if args.pick and (args.click or args.not_click or args.box or args.mask or args.text or args.prompts):
+        raise PromptError(
+            "--pick waits for clicks in the browser; leave --click, --box, --mask, --text and --prompts out"
+        )
     if args.not_click and not (args.click or args.box or args.mask or args.prompts):
         raise PromptError("--not-click says what is not the object; give --click or --box too")
     if args.at is not None and not (args.click or args.box or args.mask):
@@ -107,14 +113,15 @@ def track(args) -> int:
     from vidmem.video import SINKS, Ledger, open_sinks
 
     check_said(args)
-    prompts, names = simple_prompts(args), save_names(args.save)
+    names, tracker = save_names(args.save), make_tracker(args) if args.pick else None
+    prompts = app_module("pick").pick(args.source, tracker, args.model) if args.pick else simple_prompts(args)
     if args.at is not None:  # a text is looked for everywhere
         prompts = [p if p.text is not None else dataclasses.replace(p, frame_idx=args.at) for p in prompts]
     report = vidmem.Report()
     with vidmem.open_video(args.source, start=args.start, end=args.end, max_size=args.max_size) as video:
         scaled = [prompt.scaled(video.scale) for prompt in prompts]
         check_reach(video, scaled)
-        tracker = make_tracker(args)
+        tracker = tracker or make_tracker(args)
         look = make_look(args).of(prompts)
         sound = args.source if args.sound else None
         sinks = open_sinks(names, args.out, video.frame_rate, Ledger(args.out), args.source, look, sound)
@@ -179,15 +186,20 @@ def evaluate(args) -> int:
     return 0
 
 
-def browser_app(argv: list[str]) -> int:
-    """`app` lies beside this package in a checkout, and is installed under the name `vidmem_app`."""
-    from importlib import import_module, util
+def app_module(name: str):
+    """A module of the app, which lies beside this package in a checkout, and is installed under the name `vidmem_app`. An installed copy beside
+    a checkout is of another day: the checkout's own comes first."""
+    from importlib import import_module
 
     root = Path(__file__).resolve().parents[2]
-    if util.find_spec("vidmem_app") is None and (root / "app").is_dir():
+    own = (root / "app" / "page.py").is_file() and (root / "pyproject.toml").is_file()
+    if own and str(root) not in sys.path:
         sys.path.insert(0, str(root))
-        return import_module("app.__main__").main(argv)
-    return import_module("vidmem_app.__main__").main(argv)
+    return import_module(f"{'app' if own else 'vidmem_app'}.{name}")
+
+
+def browser_app(argv: list[str]) -> int:
+    return app_module("__main__").main(argv)
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -224,6 +236,9 @@ def build_parser() -> argparse.ArgumentParser:
     )
     group.add_argument(
         "--prompts", type=Path, metavar="JSON", help="many objects, frames, names and colours; form below"
+    )
+    group.add_argument(
+        "--pick", action="store_true", help="click, box or paint it in the browser app, which opens for that"
     )
     group.add_argument(
         "--at", type=int, metavar="N", help="frame of --click, --box or --mask (default: the first tracked)"

@@ -27,6 +27,8 @@ class Hierarchical(ByContent):
     chunks: int = bounded(6, 2)
     open: int = bounded(2, 1)
 
+    notes = dict[int, int]
+
     @property
     def long(self) -> int:
         return self.chunks * self.inside

@@ -65,6 +65,8 @@ class Policy:
     absent: bool = False  # remember frames on which the object is not present
 
     needs: ClassVar[frozenset[str]] = frozenset()
+    notes: ClassVar[Any] = None
+    """The type of `Held.notes`, of tuples, dicts, numbers, arrays, or a NamedTuple of such; `Any` stands for a network's array."""
 
     def __post_init__(self):
         check(self)

@@ -19,6 +19,8 @@ class Pruned(Policy):
     absent: bool = True
     drop: int = bounded(2, 0)
 
+    notes = dict[int, float]
+
     def remember(self, held: Held, entry: Entry) -> Held:
         held = super().remember(held, entry)
         likeness = {e.frame_idx: e.payload.similarity(entry.payload) for e in held.recent[:-1]}

@@ -28,6 +28,8 @@ class Reconstructive(ByContent):
     stride: int = bounded(5, 1)  # frames between stored entries
     weight: float = bounded(0.02, 0)  # lambda of the Lasso; descriptors have unit length
 
+    notes = np.ndarray
+
     @property
     def long(self) -> int:
         return self.store

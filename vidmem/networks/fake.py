@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from vidmem.networks.base import Ask, Memory, pooled
+from vidmem.networks.base import Ask, Memory, Storage, pooled
 from vidmem.types import Candidates, Chosen, ReadPlan, Usage
 
 
@@ -52,6 +52,13 @@ class FakeNetwork:
     def __init__(self, tolerance: float = 30.0):
         self.tolerance = tolerance
         self.reads: list[list[list[int]]] = []
+
+    @property
+    def storage(self) -> Storage:
+        return Storage({Colour: {}}, lambda array: array, lambda array: array, lambda colour, whole: None)
+
+    def identity(self) -> str:
+        return ""
 
     def encode(self, image: np.ndarray) -> np.ndarray:
         h, w = max(1, image.shape[0] // 4), max(1, image.shape[1] // 4)

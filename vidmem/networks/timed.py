@@ -45,6 +45,10 @@ class Timed:
     def memorize(self, features, candidates, chosen):
         return self._timed("memorize", features, candidates, chosen)
 
+    def __getattr__(self, name: str):
+        """Everything else is the network's own."""
+        return getattr(self.network, name)
+
     def expect(self, image):
         self.network.expect(image)
 

@@ -46,12 +46,14 @@ def overlay(image: np.ndarray, result: Drawn, look: Look = Look()) -> np.ndarray
     out = image.copy() if look.effect is None else EFFECTS[look.effect](image, _union(result.masks))
     letters = max(11, round(min(image.shape[:2]) / 32))  # pixels
     texts, unseen = [], []
-    for obj_id, mask, box, score, status in zip(
-        result.obj_ids, result.masks, result.boxes, result.scores, result.status
+    rivals = getattr(result, "rivals", ()) or [None] * len(result.obj_ids)
+    for obj_id, mask, box, score, status, rival in zip(
+        result.obj_ids, result.masks, result.boxes, result.scores, result.status, rivals
     ):
+        other = None if rival is None else written(look, rival)
         tint, (x0, y0, x1, y1) = look.color(obj_id), box.astype(int)
         if x1 <= x0:
-            unseen.append((caption(written(look, obj_id), status), tint))
+            unseen.append((caption(written(look, obj_id), status, rival=other), tint))
             continue
         inside = mask[y0:y1, x0:x1].view(np.uint8)
         if plain and look.opacity > 0:
@@ -61,7 +63,7 @@ def overlay(image: np.ndarray, result: Drawn, look: Look = Look()) -> np.ndarray
         if thickness:
             contours, _ = cv2.findContours(inside, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
             cv2.drawContours(out, contours, -1, tint, thickness, offset=(int(x0), int(y0)))
-        texts.append((caption(written(look, obj_id), status, score), (x0, y0 - 2), tint))
+        texts.append((caption(written(look, obj_id), status, score, other), (x0, y0 - 2), tint))
     if labels:
         for text, at, tint in texts:
             write_text(out, text, at, tint, letters)
@@ -76,9 +78,10 @@ def written(look: Look, obj_id: int) -> str:
     return plain or str(obj_id)
 
 
-def caption(name: str, status, score: float | None = None) -> str:
-    """`dog  67%`, `dog  occluded  67%`, and without a mask `dog  lost`: two spaces, so that `1  67%` cannot be read as one number."""
-    words = [name] if status.value == "tracking" else [name, status.value]
+def caption(name: str, status, score: float | None = None, rival: str | None = None) -> str:
+    """`dog  67%`, `dog  occluded  67%`, `dog  ambiguous, or cat  67%` where `rival` claims the same, and without a mask `dog  lost`: two
+    spaces, so that `1  67%` cannot be read as one number."""
+    words = [name] if status.value == "tracking" else [name, status.value + (f", or {rival}" if rival else "")]
     return "  ".join(words if score is None else [*words, f"{100 * score:.0f}%"])
 
 

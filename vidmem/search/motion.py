@@ -79,6 +79,13 @@ class MotionSearch:
     def report(self) -> dict[str, float]:
         return {"hypotheses": 1, "switches": 0, "guided": self.guided, "stable": self.stable}
 
+    def check(self, hypotheses: int) -> None:
+        shapes = [None if array is None else array.shape for array in (self.mean, self.covariance)]
+        if hypotheses != 1 or shapes not in ([None, None], [(8,), (8, 8)]) or min(self.stable, self.guided) < 0:
+            raise ValueError(f"{hypotheses} hypotheses, with a motion of the shapes {shapes}")
+        if self.stable and self.mean is None:
+            raise ValueError("a stable motion that is not known")
+
     def fork(self) -> MotionSearch:
         return replace(self)
 

@@ -95,5 +95,12 @@ class TreeSearch:
     def report(self) -> dict[str, float]:
         return {"hypotheses": len(self.scores), "switches": self.switches, "uncertain": self.uncertain}
 
+    def check(self, hypotheses: int) -> None:
+        counts = len(self.scores), len(self.copies)
+        if counts != (hypotheses, hypotheses) or min(self.copies) < 1 or sum(self.copies) > self.policy.width:
+            raise ValueError(
+                f"{hypotheses} hypotheses, {counts[0]} scores, and {self.copies} copies of width {self.policy.width}"
+            )
+
     def fork(self) -> TreeSearch:
         return replace(self, scores=list(self.scores), copies=list(self.copies))

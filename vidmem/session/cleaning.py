@@ -22,7 +22,7 @@ def clean(logits: np.ndarray, last: np.ndarray | None, prompt: Prompt | None, sc
     import cv2
 
     mask = (logits > 0).astype(np.uint8)
-    if not mask.any() or (prompt is not None and prompt.is_answer):
+    if not mask.any() or (prompt is not None and prompt.answer is not None):
         return logits
     count, parts, stats, _ = cv2.connectedComponentsWithStats(mask, connectivity=8)
     kept = np.ones(count, bool)

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
@@ -17,6 +18,7 @@ from vidmem.prompts import check_id, check_inside, make_prompt, merge
 from vidmem.search import Search
 from vidmem.session.cuts import CutRule
 from vidmem.session.frame_step import Now, frame_step
+from vidmem.session.state import StateFormat
 from vidmem.session.status import StatusRule, StatusState
 from vidmem.session.tracks import Hypothesis, Meta, Snapshot, Track, collect, settle
 from vidmem.types import Frame, FrameResult, Prompt, Remembered
@@ -46,13 +48,8 @@ class Session:
         parts of masks and fill small holes (`vidmem.session.cleaning`); None: where the network's objects compete, so not on SAM 2,
         whose masks are the original's."""
         self._network, self._make_bank, self._make_search = Timed(network), bank, search
-        self._status, self._max_objects, self._reverse, self._cuts, self._lag = (
-            status,
-            max_objects,
-            reverse,
-            cuts,
-            search().lag,
-        )
+        self._status, self._max_objects, self._reverse = status, max_objects, reverse
+        self._cuts, self._lag = cuts, search().lag
         self._clean = network.competes if clean is None else clean
         self._state = Snapshot()
         self._undo: list[Snapshot] = []
@@ -171,7 +168,12 @@ class Session:
             self._remember_for_undo()
             self._state.queued.setdefault(when, {})[obj_id] = prompt
             return None
-        prompt = check_inside(prompt, self._now().size)
+        here = self._now()
+        prompt = check_inside(prompt, here.size)
+        if here.features is None:
+            raise FrameError(
+                f"frame {now} was not kept with this state, which is a light one; step the next frame, then correct"
+            )
         self._network.spent()
         with self._all_or_nothing() as before:
             if obj_id not in self._state.tracks:
@@ -220,11 +222,27 @@ class Session:
         self._open()
         return self._state.fork()
 
-    def restore(self, snapshot: Snapshot) -> None:
-        """Go back to a snapshot of this session; it can be restored any number of times."""
+    def restore(self, state: Snapshot | bytes) -> None:
+        """Go back to a snapshot of this session, any number of times; or go on from where another one was when it gave these bytes, which
+        then needs the same model, engine, bank, search and settings. Raises `StateError` for other bytes, and for damaged ones; the
+        session then is what it was."""
         self._open()
+        snapshot = state if isinstance(state, Snapshot) else self._format().read(state)
         self._undo.clear()
         self._set(snapshot)
+
+    def to_bytes(self, light: bool = False) -> bytes:
+        """The whole state, for `restore` in another session or process, which goes on with the same masks, bit for bit; what could be undone
+        is left out. light: without the current frame's features, so that it can be stepped on from, and not corrected where it is.
+        Raises `StateError` where the bank, the search or the network is of a kind that cannot be written."""
+        state = self.snapshot()
+        return self._format().write(state.light() if light else state)
+
+    def _format(self) -> StateFormat:
+        settings: dict[str, Any] = {
+            "search": repr(self._make_search), "clean": self._clean, "cuts": repr(self._cuts), "reverse": self._reverse,
+        }  # fmt: skip
+        return StateFormat(self._network.network, self._make_bank(), self._make_search(), self._status, settings)
 
     def close(self) -> None:
         """Free everything; any later call raises `SessionClosed`. Closing twice is fine."""
@@ -261,11 +279,8 @@ class Session:
     @property
     def nbytes(self) -> int:
         """Bytes that all memory banks hold now; what hypotheses share counts once."""
-        return sum(
-            {
-                id(e): e.held for track in self._state.tracks.values() for bank in track.banks for e in bank.entries()
-            }.values()
-        )
+        entries = [e for track in self._state.tracks.values() for bank in track.banks for e in bank.entries()]
+        return sum({id(e): e.held for e in entries}.values())
 
     def memories(self, obj_id: int) -> list[Remembered]:
         """What the object's bank holds, the oldest first, and which of it the next frame would read. Raises `ObjectError` if unknown."""
@@ -279,7 +294,10 @@ class Session:
         )
         read = {id(recall.entry) for recall in plan.recalls} if plan else set()
         entries = sorted(bank.entries(), key=lambda entry: entry.frame_idx)
-        return [Remembered(e.source_idx, e.verdict, e.prompted, e.payload is not None, id(e) in read) for e in entries]
+        return [
+            Remembered(e.verdict.source_idx, e.verdict, e.prompted, e.payload is not None, id(e) in read)
+            for e in entries
+        ]
 
     def waiting(self) -> dict[int, list[int]]:
         """Frame index -> objects whose prompts still wait for that frame (-1: the next one)."""

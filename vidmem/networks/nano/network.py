@@ -15,7 +15,7 @@ import numpy as np
 from vidmem.engines.base import Engine
 from vidmem.engines.manifest import Manifest
 from vidmem.errors import ModelError
-from vidmem.networks.base import HIDDEN, Ask, Memory, pooled, within
+from vidmem.networks.base import HIDDEN, Ask, Memory, Storage, pooled, within
 from vidmem.networks.nano.prompts import prompt_maps
 from vidmem.types import Candidates, Chosen, ReadPlan, Usage
 
@@ -91,11 +91,12 @@ class NanoNetwork:
     """Implements `vidmem.networks.base.Network`. fixed: of an export with fixed shapes; rows and memories are filled up to them with
     zeros, which a bias hides."""
 
-    name, competes = "nano", True
+    name, competes, identity = "nano", True, staticmethod(str)
 
     def __init__(self, engine: Engine, area: int = AREA, fixed: Manifest | None = None):
         self.engine, self.area, self.runtime, self.fixed = engine, area, engine.name, fixed
         self.overlaps = engine.overlaps
+        self.storage = Storage({NanoFeatures: {}, Tokens: {}}, engine.host, engine.put, _check_tokens)
 
     def encode(self, image: np.ndarray) -> NanoFeatures:
         import cv2
@@ -278,6 +279,20 @@ class NanoNetwork:
             None if prompt.box is None else prompt.box * np.tile(scale, 2),
             so_far,
         )
+
+
+def _check_tokens(tokens: Tokens, whole: Tokens) -> None:
+    """Raises `ValueError` for tokens of other widths than the whole ones, or more of them."""
+    count = tokens.tokens
+    for mine, other, name in zip(tokens, whole, whole._fields):
+        if mine is None and name.startswith("new"):
+            continue
+        most = other.shape[1] if name.startswith("new") else count
+        fits = len(mine.shape) == 3 and tuple(mine.shape) == (1, most, other.shape[2]) and mine.dtype == other.dtype
+        if not fits or not 1 <= count <= whole.tokens:
+            raise ValueError(f"a memory whose {name} has the shape {tuple(mine.shape)}")
+    if (tokens.new_key is None) != (tokens.new_value is None):
+        raise ValueError("a memory with keys or values alone")
 
 
 def _scaled(tokens: Tokens, scale: float) -> Tokens:

@@ -12,7 +12,7 @@ import numpy as np
 from vidmem.engines.base import Engine
 from vidmem.engines.manifest import Manifest
 from vidmem.errors import ModelError
-from vidmem.networks.base import HIDDEN, Memory, within
+from vidmem.networks.base import HIDDEN, Memory, Storage, within
 from vidmem.networks.sam2.config import CONFIGS
 from vidmem.networks.sam2.host import Sam2Features, Sam2Host
 from vidmem.types import Candidates, Chosen, ReadPlan, Usage
@@ -34,6 +34,16 @@ class TokenMemory:
     @property
     def tokens(self) -> int:
         return self.keys.shape[1]
+
+    def check(self, whole: TokenMemory) -> None:
+        """Raises `ValueError` where these are not some tokens of a memory like the whole one."""
+        layers, most, count = len(whole.keys), whole.tokens, self.tokens
+        for mine, other, name in ((self.memory, whole.memory, "memory"), (self.keys, whole.keys, "keys")):
+            lines = (layers,) if name == "keys" else (1, layers)
+            fits = len(mine.shape) == 3 and mine.shape[0] in lines and tuple(mine.shape[1:]) == (count, other.shape[2])
+            if not fits or mine.dtype != other.dtype:
+                raise ValueError(f"a memory whose {name} have the shape {tuple(mine.shape)}")
+        _check_places(self.places, (1, layers), count, most)
 
     def similarity(self, other: TokenMemory) -> float:
         a, b = (self.engine.host(which.memory[0]) for which in (self, other))
@@ -80,6 +90,9 @@ class Sam2Graphs(Sam2Host):
         with np.load(path) as arrays:
             self._constants = {name: arrays[name] for name in arrays.files}
         self.no_pointer = self._constants["no_obj_ptr"][0]
+        self.storage = Storage(
+            {Sam2Features: {}, TokenMemory: {"engine": engine}}, engine.host, engine.put, TokenMemory.check
+        )
         self._no_memory = self.put(self._constants["no_mem_embed"].reshape(1, -1, 1, 1))
 
     def put(self, array: np.ndarray) -> Any:
@@ -227,6 +240,19 @@ class Sam2Graphs(Sam2Host):
                 )
                 made.append(Memory(tokens, tokens.nbytes, candidates.pointer[c.row, c.candidate].copy()))
         return made
+
+
+def _check_places(places: np.ndarray, layers: tuple[int, ...], count: int, most: int) -> None:
+    if (
+        places.dtype != np.int64
+        or places.ndim != 2
+        or len(places) not in layers
+        or places.shape[1] != count
+        or not 1 <= count <= most
+    ):
+        raise ValueError(f"a memory of {count} tokens whose places have the shape {places.shape}")
+    if places.min() < 0 or places.max() >= most:
+        raise ValueError(f"a memory with a token outside of {most} places")
 
 
 def _room(fixed: Manifest) -> int:

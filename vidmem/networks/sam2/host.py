@@ -54,6 +54,7 @@ class Sam2Host(ABC):
     overlaps: bool
     competes = False  # as published: masks of different objects may overlap
     no_pointer: Any  # (256,), wherever its pointers are
+    identity = staticmethod(str)
 
     def __init__(self, name: str, size: int, memories: int, post: bool):
         self.name, self.size, self.memories, self.post = name, size, memories, post
