@@ -44,10 +44,14 @@ class Settings:
     sound: bool = True
     detector: str = "words"
     detector_weights: str | None = None
+    learner: Any = None
+    """Makes each object's learner; None: what `load` says."""
 
     def of(self, item: Item) -> str:
         """A hash of all that decides what the results of an item look like, but for the video itself."""
-        said = {k: v for k, v in asdict(self).items() if k not in ("source", "out", "bank", "search", "load")}
+        said = {
+            k: v for k, v in asdict(self).items() if k not in ("source", "out", "bank", "search", "load", "learner")
+        }
         if (self.look, self.sound) == (Look(), True):
             del said["look"], said["sound"]  # so that what was done before there was a choice is not done again
         if not any("text" in p for p in item.prompts):  # a detector that nobody asks changes nothing
@@ -56,7 +60,13 @@ class Settings:
         masks = [Path(item.base) / p["mask"] for p in item.prompts if isinstance(p.get("mask"), str)] + (
             [Path(item.mask)] if item.mask else []
         )
-        said |= {"load": load, "bank": repr(self.bank), "search": repr(self.search), "prompts": item.prompts}
+        said |= {
+            "load": load,
+            "bank": repr(self.bank),
+            "search": repr(self.search),
+            "learner": repr(self.learner),
+            "prompts": item.prompts,
+        }
         said["masks"] = [_mask_hash(mask) for mask in masks]
         return hashlib.sha256(json.dumps(said, sort_keys=True, default=str).encode()).hexdigest()[:16]
 
@@ -70,7 +80,9 @@ class Worker:
         _one_thread_each(settings.load.get("threads") or 1)
         tracker = load(**settings.load)
         bank, search = settings.bank or tracker.bank, settings.search or tracker.search
-        self.tracker = dataclasses.replace(tracker, bank=bank, search=search)
+        self.tracker = dataclasses.replace(
+            tracker, bank=bank, search=search, learner=settings.learner or tracker.learner
+        )
         self.settings, self._opened = settings, None
         self.source, self.out = place(settings.source), place(settings.out)
 

@@ -88,6 +88,11 @@ class Network(Protocol):
         frame, and only where a bank recalls by content."""
         ...
 
+    def cells(self, features: Any) -> np.ndarray:
+        """(h, w, D) float32: what each cell of the frame looks like, for learners; the last number is 1. Asked at most once a
+        frame, and only where there is a learner."""
+        ...
+
     def decode(self, features: Any, conditioned: Any, asks: Sequence[Ask | None]) -> Candidates:
         """Candidate masks and scores of each row; a row whose `Ask` is None is only tracked."""
         ...

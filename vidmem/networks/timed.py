@@ -38,6 +38,9 @@ class Timed:
     def describe(self, features):
         return self._timed("describe", features)
 
+    def cells(self, features):
+        return self._timed("cells", features)
+
     def decode(self, features, conditioned, asks):
         return self._timed("decode", features, conditioned, asks)
 

@@ -10,6 +10,7 @@ from dataclasses import replace
 import numpy as np
 
 from vidmem.errors import FrameError, ObjectError, PromptError, SessionClosed
+from vidmem.learn import Learner
 from vidmem.memory import MemoryBank
 from vidmem.networks.base import Network
 from vidmem.networks.timed import Timed
@@ -40,11 +41,13 @@ class Session:
         reverse: bool = False,
         cuts: CutRule | None = CutRule(),
         clean: bool | None = None,
+        learner: Callable[[], Learner] | None = None,
     ):
         """reverse: frames come with falling indices, as in a finite file that is followed from its end to its beginning; banks then
         count time as minus the index, and mirror what they recall. cuts: what counts as a cut between scenes; None: nothing does. clean: drop stray
         parts of masks and fill small holes (`vidmem.session.cleaning`); None: where the network's objects compete, so not on SAM 2,
-        whose masks are the original's."""
+        whose masks are the original's. learner: makes each object's learner
+        (`vidmem.learn`); None: objects have none."""
         self._network, self._make_bank, self._make_search = Timed(network), bank, search
         self._status, self._max_objects, self._reverse, self._cuts, self._lag = (
             status,
@@ -53,6 +56,7 @@ class Session:
             cuts,
             search().lag,
         )
+        self._make_learner = learner
         self._clean = network.competes if clean is None else clean
         self._state, self._undo = Snapshot(), []
         self._shown: FrameResult | None = None  # of the current frame, while nothing changed it
@@ -301,6 +305,7 @@ class Session:
             frame.pts_seconds,
             features,
             self._network.describe,
+            self._network.cells,
             cut,
             histogram,
         )
@@ -340,7 +345,11 @@ class Session:
         return obj_id
 
     def _new_track(self) -> Track:
-        return Track([Hypothesis(self._make_bank(), StatusState(self._status))], self._make_search())
+        return Track(
+            [Hypothesis(self._make_bank(), StatusState(self._status))],
+            self._make_search(),
+            self._make_learner and self._make_learner(),
+        )
 
     def _due(self, frame: Frame) -> dict[int, Prompt]:
         """Take the prompts that wait for this frame, checked against its size; those of skipped frames are refused."""
