@@ -117,14 +117,6 @@ def test_a_twin_is_told_apart_once_it_was_background(rng):
     assert taken[0] > 0.7 > known[0] + 0.1 and known[1] < taken[1] - 0.5
 
 
-def test_a_mask_of_another_size_teaches_nothing(rng):
-    learnt = Ridge(every=1)().prompted(*world(rng, (3, 4)))
-    cells, logits = world(rng, (3, 4))
-    grown = np.where(np.kron(np.pad(np.ones((9, 12)), ((2, 1), (3, 5))), np.ones((2, 2))) > 0, 5.0, -5.0)
-    assert learnt.after(cells, grown, 3.0, 0.9, True) is learnt
-    assert learnt.after(cells, logits, 3.0, 0.9, True) is not learnt
-
-
 def test_an_object_smaller_than_a_cell_has_one(rng):
     cells, logits = world(rng, (3, 4))
     tiny = np.full_like(logits, -5)

@@ -50,7 +50,7 @@ def banks(args) -> int:
     policy = pick(
         {name: one for table in tables.values() for name, one in table.items()}, "bank, search or learner", args.name
     )
-    kind = next(kind for kind, table in tables.items() if args.name in table)
+    kind = next(kind for kind, table in reversed(tables.items()) if args.name in table)
     print(inspect.getdoc(policy))
     for f in dataclasses.fields(policy):
         least, most = f.metadata.get("least"), f.metadata.get("most")

@@ -35,7 +35,6 @@ class Ridge:
     shrink: float = number(0.01, 1e-6, 10)  # ridge, in units of the mean eigenvalue
     every: int = number(2, 1)  # tracked frames from one that is learnt to the next
     iou: float = number(0.65, 0, 1)  # predicted IoU from which a frame teaches
-    jump: float = number(2.0, 1, 1000)  # factor by which its area may differ from what it was for a frame to teach
     network: float = number(0.145, 0, 10)  # weight of the network's object logit in presence
     learnt: float = number(3.5, 0, 100)  # weight of how well the mask fits
     bias: float = number(-1.6, -100, 100)
@@ -84,8 +83,6 @@ class Learnt:
     """How well masks of this object fit: mean over frames that taught it."""
     top: float = 1.0
     """The map's maximum on them."""
-    area: float = 0.0
-    """Cells that it covers: running mean over frames that taught it."""
     since: int = 0
     """Frames since one was learnt."""
 
@@ -109,8 +106,9 @@ class Learnt:
         new = sums(cells, on)
         said = new if self.said is None else self.said.mixed(new, 1 / (self.prompts + 1))
         learnt = replace(self, said=said, prompts=self.prompts + 1, since=0).solved()
-        return replace(learnt, level=max(LEAST, learnt.contrast(cells, on)), top=max(LEAST, float(learnt.map(cells).max())),
-                       area=float(on.sum()))  # fmt: skip
+        return replace(
+            learnt, level=max(LEAST, learnt.contrast(cells, on)), top=max(LEAST, float(learnt.map(cells).max()))
+        )
 
     def contrast(self, cells: Cells, on: np.ndarray) -> float:
         """Mean of the map on these cells less its mean on a ring around them; 0 where there is nothing to judge."""
@@ -138,8 +136,7 @@ class Learnt:
             if self.since + 1 < self.rule.every:
                 return replace(self, since=self.since + 1)
             on = cells.cover(mask_logits)
-            alike = self.area / self.rule.jump <= on.sum() <= self.area * self.rule.jump
-            return self._followed(cells, on) if alike and on.any() else self
+            return self._followed(cells, on) if on.any() else self
         if object_logit <= 0 and float(self.map(cells).max()) < QUIET * self.top:
             if self.since + 1 < SELDOM:
                 return replace(self, since=self.since + 1)
@@ -154,9 +151,7 @@ class Learnt:
         level = 0.97 * self.level + 0.03 * max(LEAST, self.contrast(cells, on))
         top = 0.97 * self.top + 0.03 * max(LEAST, float(values.max()))
         followed = new if self.followed is None else self.followed.mixed(new, self.rule.rate)
-        return replace(
-            self, followed=followed, level=level, top=top, area=0.9 * self.area + 0.1 * float(on.sum()), since=0
-        ).solved()
+        return replace(self, followed=followed, level=level, top=top, since=0).solved()
 
     def solved(self) -> Learnt:
         square, label = self.said
