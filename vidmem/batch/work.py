@@ -17,6 +17,7 @@ from typing import Any
 
 from vidmem.batch.places import place
 from vidmem.batch.plan import Item
+from vidmem.batch.resume import EVERY, Resumable, forget
 from vidmem.errors import VidmemError
 from vidmem.installed import file_hash
 from vidmem.names import regular, shown
@@ -74,6 +75,9 @@ class Settings:
 class Worker:
     """Holds the model; does items one after another. What goes wrong with an item is its result, never an exception."""
 
+    every = EVERY
+    """Seconds of work after which a video's state is written."""
+
     def __init__(self, settings: Settings):
         from vidmem.catalogue.tracker import load
 
@@ -93,7 +97,7 @@ class Worker:
         try:
             record["settings"] = self.settings.of(item)
             work = self.out.work()
-            record |= self._track(item, work, alive)
+            record |= self._track(item, work, alive, f"{item.stamp} {record['settings']}")
             record["seconds"] = round(time.perf_counter() - began, 3)
             results = work / "results"
             Ledger(results).add(results / DONE)
@@ -101,6 +105,7 @@ class Worker:
             with awake(alive):
                 self.out.publish(results, item.name)
             self.out.remove(failed_name(item.name))
+            forget(self.out, item.name)
         except Exception as error:
             record |= failure(error) | {"seconds": round(time.perf_counter() - began, 3)}
             keep_failed(self.out, record)
@@ -109,7 +114,7 @@ class Worker:
                 shutil.rmtree(work, ignore_errors=True)
         return record
 
-    def _track(self, item: Item, work: Path, alive: Callable[[], None]) -> dict:
+    def _track(self, item: Item, work: Path, alive: Callable[[], None], key: str) -> dict:
         from vidmem.detect import Watcher
         from vidmem.pipeline import track
         from vidmem.video import open_sinks, open_video
@@ -125,7 +130,11 @@ class Worker:
             )
             sinks = [*files, Pulse(alive)]
             with self.tracker.session() as session:
-                follower = Watcher(session, self._detector()) if any(p.text for p in prompts) else session
+                if any(p.text for p in prompts):
+                    follower, resumed = Watcher(session, self._detector()), None
+                else:
+                    follower = Resumable(session, self.out, item.name, key, self.every)
+                    resumed = follower.resumed
                 report = track(
                     Watched(video, alive), follower, [p.scaled(video.scale) for p in prompts], sinks, progress=False
                 )
@@ -133,7 +142,7 @@ class Worker:
             raise KeyboardInterrupt
         return {
             "frames": report.frames, "objects": len(report.statuses), "fps": round(report.fps, 2), "warnings": report.problems,
-            "not_found": report.sought,
+            "not_found": report.sought, "resumed": resumed,
             "statuses": {str(o): {s.value: n for s, n in counts.items()} for o, counts in report.statuses.items()},
             "sha256": content_hash(path, alive), "runtime": self.tracker.network.runtime,
         }  # fmt: skip

@@ -45,7 +45,7 @@ def banks(args) -> int:
     if args.name is None:
         for kind, table in tables.items():
             for name, policy in table.items():
-                print(f"{kind:7s} {name:15s} {inspect.getdoc(policy).splitlines()[0]}")
+                print(f"{kind:7s} {name:15s} {(inspect.getdoc(policy) or '').partition(chr(10))[0]}")
         return 0
     policy = pick(
         {name: one for table in tables.values() for name, one in table.items()}, "bank, search or learner", args.name

@@ -18,6 +18,7 @@ class Timed:
             network.runtime,
             network.competes,
         )
+        self.overlaps = network.overlaps
         self.timings: dict[str, float] = {}
 
     def _timed(self, stage, *args):
