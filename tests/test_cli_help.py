@@ -100,7 +100,9 @@ def test_banks_says_what_each_does_and_names_the_option_of_every_number(capsys, 
 def test_banks_lists_them_and_refuses_others(capsys):
     assert main(["banks"]) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert [line.split()[1] for line in lines] == [*BANKS, *SEARCHES, *LEARNERS] and all(len(line.split()) > 4 for line in lines)
+    assert [line.split()[1] for line in lines] == [*BANKS, *SEARCHES, *LEARNERS] and all(
+        len(line.split()) > 4 for line in lines
+    )
     assert main(["banks", "none"]) == 2 and "choose from: recent" in capsys.readouterr().err
 
 

@@ -207,13 +207,17 @@ def test_an_eager_network_is_silenced_and_its_mistakes_are_not_remembered():
         assert session.step(picture(None)).masks.any()
 
 
-def test_what_is_doubted_is_remembered_and_not_shown():
+def test_what_comes_back_must_be_surer_and_is_remembered_before_it_is_shown():
     with tracker(doubt=100.0).session() as session:
         session.add(1, box=box(8))
-        assert session.step(picture(8)).masks.any()
-        result = session.step(picture(12))
-        assert not result.masks.any() and result.object_logits[0] <= 0 and result.status == (Status.OCCLUDED,)
-        assert [memory.frame_idx for memory in session.memories(1)] == [0, 1]
+        shown = [session.step(picture(x)).masks.any() for x in (8, 12, None, 16)]
+        assert shown == [True, True, False, False]
+        result = session.result()
+        assert result.object_logits[0] <= 0 and result.status == (Status.OCCLUDED,)
+        assert [memory.frame_idx for memory in session.memories(1)] == [0, 1, 3]
+    with tracker().session() as session:
+        session.add(1, box=box(8))
+        assert [session.step(picture(x)).masks.any() for x in (8, 12, None, 16)] == [True, True, False, True]
 
 
 def test_corrections_snapshots_and_undo_carry_the_learner():

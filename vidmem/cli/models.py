@@ -41,7 +41,7 @@ def banks(args) -> int:
     from vidmem.memory import BANKS
     from vidmem.search import SEARCHES
 
-    tables = {"bank": BANKS, "search": SEARCHES, "learner": LEARNERS}
+    tables: dict[str, dict[str, type]] = {"bank": BANKS, "search": SEARCHES, "learner": LEARNERS}
     if args.name is None:
         for kind, table in tables.items():
             for name, policy in table.items():

@@ -97,7 +97,7 @@ def bank_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--learner",
         help=f"what learns each object's looks, one of: none, {', '.join(LEARNERS)} (default: ridge on nano, none on SAM 2)",
-        **name,
+        metavar="NAME",
     )
     for kind, table in (("bank", BANKS), ("search", SEARCHES), ("learner", LEARNERS)):
         for name in dict.fromkeys(f.name for policy in table.values() for f in dataclasses.fields(policy)):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import cached_property
-from typing import Protocol
+from typing import Any, ClassVar, Protocol
 
 import numpy as np
 
@@ -37,8 +37,20 @@ class Learner(Protocol):
     """What is known of one object. Immutable: snapshots, undo and forks share it."""
 
     @property
+    def rule(self) -> Any:
+        """Its numbers, which a session's state does not hold: the session that reads it has them."""
+        ...
+
+    parts: ClassVar[tuple[type, ...]]
+    """NamedTuples that its fields are made of, for a session's state."""
+
+    def check(self, dim: int) -> None:
+        """Raises `ValueError` where this cannot have been learnt from cells of `dim` numbers; asked of what was read from bytes."""
+        ...
+
+    @property
     def doubt(self) -> float:
-        """Object logit up to which the object is believed to be there, so that the frame may be remembered, but not shown."""
+        """Object logit that an object which was not shown must exceed to be shown again. Below it the frame may be remembered."""
         ...
 
     @property

@@ -10,7 +10,7 @@ different frames (LTMU, Dai et al. 2020, arXiv 2004.00305, has a verifier for th
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 import numpy as np
 
@@ -37,8 +37,8 @@ class Ridge:
     iou: float = number(0.65, 0, 1)  # predicted IoU from which a frame teaches
     network: float = number(0.145, 0, 10)  # weight of the network's object logit in presence
     learnt: float = number(3.5, 0, 100)  # weight of how well the mask fits
-    bias: float = number(-1.6, -100, 100)
-    doubt: float = number(0.6, 0, 100)  # object logit up to which a frame may be remembered and nothing is shown
+    bias: float = number(-1.3, -100, 100)
+    doubt: float = number(1.4, 0, 100)  # object logit that it must exceed to be shown again
 
     def __post_init__(self):
         check(self)
@@ -69,6 +69,8 @@ def sums(cells: Cells, on: np.ndarray) -> Sums:
 class Learnt:
     """Implements `vidmem.learn.Learner`."""
 
+    parts: ClassVar = (Sums,)
+
     rule: Ridge
     said: Sums | None = None
     """Mean over the frames that a person prompted."""
@@ -85,6 +87,22 @@ class Learnt:
     """The map's maximum on them."""
     since: int = 0
     """Frames since one was learnt."""
+
+    def check(self, dim: int) -> None:
+        squares = [self.said and self.said.square, self.followed and self.followed.square, self.beside]
+        vectors = [self.said and self.said.label, self.followed and self.followed.label, self.weights]
+        for arrays, shape in ((squares, (dim, dim)), (vectors, (dim,))):
+            for array in arrays:
+                if array is not None and (
+                    array.shape != shape or array.dtype != np.float32 or not np.isfinite(array).all()
+                ):
+                    raise ValueError(f"a learner with {array.dtype} {array.shape} in the place of float32 {shape}")
+        if (
+            (self.said is None) != (self.weights is None)
+            or min(self.level, self.top) < LEAST
+            or min(self.since, self.prompts) < 0
+        ):
+            raise ValueError("a learner that learnt nothing, or too little")
 
     @property
     def doubt(self) -> float:

@@ -69,10 +69,11 @@ class Reading(NamedTuple):
     yields: bool = False
     """That one is surer of it, and objects compete: nothing of it is remembered as this object's."""
 
-    @property
-    def doubt(self) -> float:
-        """Presence up to which a mask is remembered and not shown."""
-        return self.track.learner.doubt if self.track.learner is not None and self.ask is None else 0.0
+    def doubt(self, choice: Choice) -> float:
+        """Presence that the mask must exceed to be shown: an object that was not shown on the frame before must be surer."""
+        track, last = self.track, self.track.hypotheses[choice.parent].outcome
+        hidden = last is not None and last.object_logit <= 0
+        return track.learner.doubt if hidden and track.learner is not None and self.ask is None else 0.0
 
     @property
     def best(self) -> tuple[int, int]:
@@ -177,7 +178,11 @@ def tidy(candidates: Candidates, reading: Reading, now: Now) -> None:
 def share_out(candidates: Candidates, readings: list[Reading], competes: bool) -> list[Reading]:
     """Name the rivals among the best readings of visible objects; where they compete, cells that several claim stay with
     one of them."""
-    visible = [i for i, reading in enumerate(readings) if candidates.object_logit[reading.best[0]] > reading.doubt]
+    visible = [
+        i
+        for i, reading in enumerate(readings)
+        if candidates.object_logit[reading.best[0]] > reading.doubt(reading.choices[0])
+    ]
     claims = [candidates.mask_logits[readings[i].best] for i in visible]
     firm = [readings[i].ask is not None for i in visible]
     out = list(readings)
@@ -198,12 +203,13 @@ def take(
     track, own, ask, seen, choices, _, rival, yields = reading
     parents, kept = track.hypotheses, []
     first_use = {c.parent: c for c in reversed(choices)}
+    doubts = [reading.doubt(c) for c in choices]
     track.hypotheses = []
-    for c in choices:
+    for c, doubt in zip(choices, doubts):
         parent, chosen = parents[c.parent], Chosen(own.start + c.parent, c.candidate, ask is not None)
         logit = float(candidates.object_logit[chosen.row])
         state = parent.state.advance(logit > 0, ask is not None, rival)
-        outcome = Outcome.of(candidates, chosen, ask, state, reading.doubt, seen[c.parent], keep=lag != 0)
+        outcome = Outcome.of(candidates, chosen, ask, state, doubt, seen[c.parent], keep=lag != 0)
         bank = parent.bank if first_use[c.parent] is c else parent.bank.fork()
         past = () if lag == 0 else (*parent.past, (now.frame_idx, outcome))
         track.hypotheses.append(Hypothesis(bank, state, outcome, past))

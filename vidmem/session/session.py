@@ -248,9 +248,12 @@ class Session:
 
     def _format(self) -> StateFormat:
         settings = {
-            "search": repr(self._make_search), "clean": self._clean, "cuts": repr(self._cuts), "reverse": self._reverse,
+            "search": repr(self._make_search), "learner": repr(self._make_learner), "clean": self._clean, "cuts": repr(self._cuts), "reverse": self._reverse,
         }  # fmt: skip
-        return StateFormat(self._network.network, self._make_bank(), self._make_search(), self._status, settings)
+        learner = self._make_learner and self._make_learner()
+        return StateFormat(
+            self._network.network, self._make_bank(), self._make_search(), learner, self._status, settings
+        )
 
     def close(self) -> None:
         """Free everything; any later call raises `SessionClosed`. Closing twice is fine."""

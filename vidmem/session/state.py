@@ -17,6 +17,7 @@ import numpy as np
 
 from vidmem.bounds import MOST_PIXELS
 from vidmem.errors import StateError
+from vidmem.learn import Learner
 from vidmem.memory import Held, MemoryBank
 from vidmem.networks.base import Ask, Memory, Network
 from vidmem.prompts import check_id, check_inside, make_prompt
@@ -49,26 +50,31 @@ class Example(NamedTuple):
 
 
 class StateFormat:
-    """Writes and reads the snapshots of sessions with one network, bank, search and rule of the status.
+    """Writes and reads the snapshots of sessions with one network, bank, search, learner and rule of the status.
 
     settings: what else must be the same in the session that reads, as text.
     """
 
     def __init__(
-        self, network: Network, bank: MemoryBank, search: Search, rule: StatusRule, settings: Mapping[str, str]
-    ):
-        for kept in (bank, search):
-            if not is_dataclass(kept):
+        self, network: Network, bank: MemoryBank, search: Search, learner: Learner | None, rule: StatusRule,
+        settings: Mapping[str, str],
+    ):  # fmt: skip
+        for kept in (bank, search, learner):
+            if kept is not None and not is_dataclass(kept):
                 raise StateError(
-                    f"a {type(kept).__name__} cannot be written; expected a dataclass, as vidmem's banks and searches are"
+                    f"a {type(kept).__name__} cannot be written; expected a dataclass, as vidmem's banks, searches and learners are"
                 )
-        self._network, self._storage, self._bank, self._search = network, network.storage, bank, search
+        self._network, self._storage, self._bank, self._search, self._learner = (
+            network, network.storage, bank, search, learner
+        )  # fmt: skip
         policy = bank.policy
         about = {
             Snapshot: {}, Track: {}, Hypothesis: {}, Meta: {}, Outcome: {}, Prompt: {}, Verdict: {}, Entry: {}, Held: {},
-            Now: {"describe": network.describe}, StatusState: {"rule": rule}, type(bank): {"policy": policy},
+            Now: {"describe": network.describe, "see": network.cells}, StatusState: {"rule": rule}, type(bank): {"policy": policy},
             type(search): {"policy": search.policy} if hasattr(search, "policy") else {}, **self._storage.kinds,
         }  # fmt: skip
+        if learner is not None:
+            about |= {type(learner): {"rule": learner.rule}, **{part: {} for part in learner.parts}}
         if hasattr(policy.notes, "_fields"):
             about[policy.notes] = {}
         hints = {Held: {"notes": policy.notes and policy.notes | None}}
@@ -122,7 +128,9 @@ class StateFormat:
             if size and size[0] * size[1] > MOST_PIXELS:
                 raise ValueError(f"frames of {size[1]}x{size[0]}")
             self._example = Example.of(self._network, size) if size else None
-            stand_in = {MemoryBank: type(self._bank), Search: type(self._search)}
+            stand_in: dict[type, type] = {MemoryBank: type(self._bank), Search: type(self._search)}
+            if self._learner is not None:
+                stand_in[Learner] = type(self._learner)
             reader = Reader(self._kinds, self._storage.load, said["objects"], arrays, stand_in)
             snapshot = reader.value(said["root"], Snapshot)
             self._check(snapshot, size)
@@ -185,6 +193,10 @@ class StateFormat:
         if not track.hypotheses:
             raise ValueError("an object without a hypothesis")
         track.search.check(len(track.hypotheses))
+        if (track.learner is None) != (self._learner is None):
+            raise ValueError("an object with a learner in a session without, or without one in a session with")
+        if track.learner is not None:
+            track.learner.check(self._network.cells(self._example.features).shape[2])
         for hypothesis in track.hypotheses:
             state, entries = hypothesis.state, hypothesis.bank.entries()
             if min(state.unseen, state.seen, state.contested) < 0:
