@@ -115,7 +115,7 @@ def track(
         if isinstance(source, (str, Path)):
             source = held.enter_context(open_video(source))
         prompts = load_prompts(prompts) if isinstance(prompts, (str, Path)) else list(prompts)
-        if any(said is not None for said in (points, labels, box, mask)):
+        if any(given is not None for given in (points, labels, box, mask)):
             prompts.append(PromptAt(1, None, points, labels, box, mask))
         if text is not None:
             prompts.append(PromptAt(max((p.obj_id for p in prompts), default=0) + 1, text=text))
@@ -153,7 +153,7 @@ def check_reach(source, prompts: Iterable[PromptAt]) -> None:
                 "give a frame that exists"
             )
     for p in prompts:
-        if any(said is not None for said in (p.points, p.box, p.mask)):
+        if any(given is not None for given in (p.points, p.box, p.mask)):
             try:
                 check_inside(make_prompt(p.points, p.labels, p.box, p.mask), source.size)
             except PromptError as error:

@@ -80,10 +80,10 @@ class Prompt:
         return self.answer is not None
 
     def __repr__(self) -> str:
-        said = [] if self.points is None else [f"{len(self.points)} clicks"]
-        said += [] if self.box is None else [f"box {', '.join(f'{v:g}' for v in self.box)}"]
-        said += [] if self.mask is None else [f"mask of {int(self.mask.sum())} pixels"]
-        return f"Prompt({'; '.join(said)})"
+        parts = [] if self.points is None else [f"{len(self.points)} clicks"]
+        parts += [] if self.box is None else [f"box {', '.join(f'{v:g}' for v in self.box)}"]
+        parts += [] if self.mask is None else [f"mask of {int(self.mask.sum())} pixels"]
+        return f"Prompt({'; '.join(parts)})"
 
 
 class Status(StrEnum):
@@ -387,8 +387,8 @@ class FrameResult:
         return labels
 
     def __repr__(self) -> str:
-        said = [f"{o} {s.value} {100 * p:.0f}%" for o, s, p in zip(self.obj_ids, self.status, self.scores)]
-        return f"FrameResult({self.frame_idx}, {self.size[1]}x{self.size[0]}: {', '.join(said) or 'no objects'})"
+        parts = [f"{o} {s.value} {100 * p:.0f}%" for o, s, p in zip(self.obj_ids, self.status, self.scores)]
+        return f"FrameResult({self.frame_idx}, {self.size[1]}x{self.size[0]}: {', '.join(parts) or 'no objects'})"
 
     def plot(self, frame=None, **look):
         """-> `PIL.Image` of the objects, which notebooks show: over `frame` (`Frame` or (H, W, 3) uint8 RGB), or on black. look: of

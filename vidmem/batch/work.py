@@ -15,7 +15,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from vidmem.batch.places import place
+from vidmem.batch.places import open_place
 from vidmem.batch.plan import Item
 from vidmem.batch.resume import EVERY, Resumable, forget
 from vidmem.errors import VidmemError
@@ -50,26 +50,26 @@ class Settings:
 
     def of(self, item: Item) -> str:
         """A hash of all that decides what the results of an item look like, but for the video itself."""
-        said = {
+        settings = {
             k: v for k, v in asdict(self).items() if k not in ("source", "out", "bank", "search", "load", "learner")
         }
         if (self.look, self.sound) == (Look(), True):
-            del said["look"], said["sound"]  # so that what was done before there was a choice is not done again
+            del settings["look"], settings["sound"]  # so that what was done before there was a choice is not done again
         if not any("text" in p for p in item.prompts):  # a detector that nobody asks changes nothing
-            said = {k: v for k, v in said.items() if not k.startswith("detector")}
+            settings = {k: v for k, v in settings.items() if not k.startswith("detector")}
         load = {k: str(v) for k, v in self.load.items() if k not in ("threads", "device") and v is not None}
         masks = [Path(item.base) / p["mask"] for p in item.prompts if isinstance(p.get("mask"), str)] + (
             [Path(item.mask)] if item.mask else []
         )
-        said |= {
+        settings |= {
             "load": load,
             "bank": repr(self.bank),
             "search": repr(self.search),
             "learner": repr(self.learner),
             "prompts": item.prompts,
         }
-        said["masks"] = [_mask_hash(mask) for mask in masks]
-        return hashlib.sha256(json.dumps(said, sort_keys=True, default=str).encode()).hexdigest()[:16]
+        settings["masks"] = [_mask_hash(mask) for mask in masks]
+        return hashlib.sha256(json.dumps(settings, sort_keys=True, default=str).encode()).hexdigest()[:16]
 
 
 class Worker:
@@ -88,7 +88,7 @@ class Worker:
             tracker, bank=bank, search=search, learner=settings.learner or tracker.learner
         )
         self.settings, self._opened = settings, None
-        self.source, self.out = place(settings.source), place(settings.out)
+        self.source, self.out = open_place(settings.source), open_place(settings.out)
 
     def do(self, item: Item, alive: Callable[[], None] = lambda: None) -> dict:
         """-> the item's record, which is also in its `done.json`, or below `.failed`. alive: called again and again while it goes on."""
@@ -205,11 +205,11 @@ class Watched:
 
 def failure(error: BaseException) -> dict:
     """What a record says of an error."""
-    said = str(error) if isinstance(error, VidmemError) else f"internal error, {type(error).__name__}: {error}"
+    message = str(error) if isinstance(error, VidmemError) else f"internal error, {type(error).__name__}: {error}"
     if isinstance(error, MemoryError):
-        said = "out of memory; use fewer --workers or --streams, or a smaller --max-size"
+        message = "out of memory; use fewer --workers or --streams, or a smaller --max-size"
     code = error.exit_code if isinstance(error, VidmemError) else 1
-    return {"state": "failed", "error": shown(" ".join(said.split())), "exit_code": code}
+    return {"state": "failed", "error": shown(" ".join(message.split())), "exit_code": code}
 
 
 def _mask_hash(path: Path) -> str:

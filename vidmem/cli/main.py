@@ -14,7 +14,7 @@ from vidmem.cli.doctor import doctor
 from vidmem.cli.engines import add_engine_commands
 from vidmem.cli.looks import look_options, make_look
 from vidmem.cli.models import banks, models
-from vidmem.cli.options import bank_options, joined, make_tracker, numbers, save_names, watched
+from vidmem.cli.options import bank_options, coordinates, joined, make_tracker, save_names, watched
 from vidmem.cli.pick import add_pick_command
 from vidmem.engines import ENGINES
 from vidmem.errors import PromptError, VidmemError
@@ -220,16 +220,16 @@ def build_parser() -> argparse.ArgumentParser:
         "what to track", "one of these; coordinates are source pixels, from the top left corner"
     )
     group.add_argument(
-        "--click", type=numbers(2, "x,y"), action="append", metavar="X,Y", help="on the object; again for more"
+        "--click", type=coordinates(2, "x,y"), action="append", metavar="X,Y", help="on the object; again for more"
     )
     group.add_argument(
         "--not-click",
-        type=numbers(2, "x,y"),
+        type=coordinates(2, "x,y"),
         action="append",
         metavar="X,Y",
         help="beside the object, with --click or --box; again for more",
     )
-    group.add_argument("--box", type=numbers(4, "x0,y0,x1,y1"), metavar="X0,Y0,X1,Y1", help="around the object")
+    group.add_argument("--box", type=coordinates(4, "x0,y0,x1,y1"), metavar="X0,Y0,X1,Y1", help="around the object")
     group.add_argument("--mask", type=Path, metavar="PNG", help="image: the object, or a label map of several")
     group.add_argument(
         "--text", action="append", metavar="WORDS", help="what to look for, such as 'black dog'; again for more"

@@ -56,9 +56,9 @@ def banks(args) -> int:
         least, most = f.metadata.get("least"), f.metadata.get("most")
         bounds = [f"from {least}" if least is not None else "", f"to {most}" if most not in (None, MOST) else ""]
         words = f.metadata.get("choices")
-        said = f"one of {', '.join(words)}" if words else " ".join(filter(None, bounds))
+        limits = f"one of {', '.join(words)}" if words else " ".join(filter(None, bounds))
         option = f"--{kind}-{f.name.replace('_', '-')}"
-        print(f"  {option:24s} {f'default {f.default}':16s} {said}".rstrip())
+        print(f"  {option:24s} {f'default {f.default}':16s} {limits}".rstrip())
     print(f"vidmem track VIDEO --{kind} {args.name} ...")
     return 0
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from vidmem.errors import OutputError, PromptError
 
 
-def numbers(count: int, names: str):
+def coordinates(count: int, names: str):
     """A parser of `count` comma-separated numbers."""
 
     def parse(text: str) -> list[float]:

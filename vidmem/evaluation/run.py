@@ -62,7 +62,7 @@ def evaluate(
         began = time.perf_counter()
         waiting: deque[Frame] = deque()
 
-        def take(results) -> None:
+        def keep(results) -> None:
             """Settled answers, each with its frame."""
             for result in results:
                 predicted.append(result.label_map())
@@ -75,8 +75,8 @@ def evaluate(
             waiting.append(frame)
             results = session.settled()
             spent += time.perf_counter() - began
-            take(results)
+            keep(results)
             began = time.perf_counter()
-        take(session.settled(end=True))
+        keep(session.settled(end=True))
     score = score_sequence(predicted, (load_labels(path) for path in sequence.masks))
     return Row(sequence.name, len(predicted), score, len(predicted) / spent)

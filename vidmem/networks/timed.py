@@ -54,7 +54,7 @@ class Timed:
     def close(self):
         self.network.close()
 
-    def take(self) -> dict[str, float]:
+    def spent(self) -> dict[str, float]:
         """The milliseconds since the last call, by stage."""
         timings, self.timings = self.timings, {}
         return timings

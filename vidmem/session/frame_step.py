@@ -117,7 +117,7 @@ def frame_step(
 
     for reading in readings:
         learn(reading, candidates, now)
-    kept = [one for reading in readings for one in take(reading, candidates, now, lag)]
+    kept = [one for reading in readings for one in adopt(reading, candidates, now, lag)]
     wanted = [(bank, chosen, verdict) for bank, chosen, verdict in kept if bank.wants(verdict)]
     if wanted:
         memories = network.memorize(now.features, candidates, [chosen for _, chosen, _ in wanted])
@@ -196,7 +196,7 @@ def share_out(candidates: Candidates, readings: list[Reading], competes: bool) -
     return out
 
 
-def take(
+def adopt(
     reading: Reading, candidates: Candidates, now: Now, lag: int | None
 ) -> list[tuple[MemoryBank, Chosen, Verdict]]:
     """What was chosen becomes the object's hypotheses -> of each its bank, what it took, and the verdict."""

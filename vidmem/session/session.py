@@ -94,7 +94,7 @@ class Session:
             )
         prompts = self._due(frame)
         with self._all_or_nothing():
-            self._network.take()
+            self._network.spent()
             queued = {key: queue for key, queue in self._state.queued.items() if key not in (-1, frame.index)}
             self._state = replace(self._state, queued=queued, now=self._look(frame))
             tracks = self._state.tracks
@@ -139,9 +139,9 @@ class Session:
         self._state = replace(self._state, unsettled=unsettled[len(due) :])
         if not self._lag and self._lag is not None:
             return [self.result()]
-        said = {obj_id: dict(track.best.past) for obj_id, track in sorted(tracks.items())}
+        pasts = {obj_id: dict(track.best.past) for obj_id, track in sorted(tracks.items())}
         results = [
-            self._collect(meta, {o: past[meta.frame_idx] for o, past in said.items() if meta.frame_idx in past})
+            self._collect(meta, {o: past[meta.frame_idx] for o, past in pasts.items() if meta.frame_idx in past})
             for meta in due
         ]
         settle(tracks, due[-1].frame_idx)
@@ -182,7 +182,7 @@ class Session:
             raise FrameError(
                 f"frame {now} was not kept with this state, which is a light one; step the next frame, then correct"
             )
-        self._network.take()
+        self._network.spent()
         with self._all_or_nothing() as before:
             if obj_id not in self._state.tracks:
                 self._state.tracks[obj_id] = self._new_track()
@@ -345,7 +345,7 @@ class Session:
         """What the current frame gave."""
         now, tracks = self._now(), self._state.tracks
         outcomes = {obj_id: track.best.outcome for obj_id, track in sorted(tracks.items()) if track.best.outcome}
-        meta = Meta(now.frame_idx, now.size, now.pts_seconds, self._network.take(), now.cut)
+        meta = Meta(now.frame_idx, now.size, now.pts_seconds, self._network.spent(), now.cut)
         self._shown = self._collect(meta, outcomes)
         meta.timings["total"] = 1000 * (time.perf_counter() - began)
         return self._shown

@@ -18,7 +18,7 @@ import numpy as np
 from vidmem.errors import SourceError
 from vidmem.names import shown
 from vidmem.types import Frame
-from vidmem.video.places import IMAGE_FORMATS, LAST, Sequence, check_sizes
+from vidmem.video.places import IMAGE_FORMATS, LAST, Indexed, check_sizes
 
 # What FFmpeg may take a file for, whatever its name. Playlists (HLS, DASH, concat, SDP ...) would open other files and addresses, and
 # FFmpeg draws any text as a terminal's screen.
@@ -30,7 +30,7 @@ MOST_PIXELS = 1 << 26  # of a frame: 8192x8192, 200 MB in RGB
 IMAGE_SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".ppm", ".pgm", ".jp2"}
 
 
-class Source(Sequence):
+class Source(Indexed):
     """An iterator of `Frame` and a context manager. Made by `open_video`; both kinds differ in `_read` alone.
 
     Each `iter()` begins again at `start`.
