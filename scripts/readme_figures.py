@@ -265,18 +265,16 @@ def memory() -> str:
 
 def states() -> str:
     figure = load("state")
-    lines = [
-        "| model | objects | a state | writing it | of a minute | reading it | a step here |",
-        "|---|---|---|---|---|---|---|",
-    ]
+    lines = ["| model | objects | a state | writing it, in steps | reading it, in steps |", "|---|---|---|---|---|"]
     for row in figure["rows"]:
         lines.append(
-            f"| `{row['model']}` | {row['objects']} | {row['mb']:.1f} MB | {row['write_ms']:.0f} ms | {100 * row['share']:.2f} % | {row['read_ms']:.0f} ms | {row['step_ms']:.0f} ms |"
+            f"| `{row['model']}` | {row['objects']} | {row['mb']:.1f} MB | {row['write_steps']:.2f} | {row['read_steps']:.2f} |"
         )
     again = figure["replay"]
     lines += [
         "",
-        f"With `nano` and one object, {again['frames']} frames that need not be tracked again are done **{again['ratio']:.1f} times** as fast as tracked ones (`{figure['command']}`).",
+        f"Frames that need not be tracked again are done {again['ratio']:.0f} times as fast as tracked ones ({again['least']:.0f} to {again['most']:.0f}; "
+        f"`nano`, one object, overlay and label maps: `{figure['command']}`).",
     ]
     return "\n".join(lines)
 

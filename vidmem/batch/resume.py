@@ -29,7 +29,8 @@ class Resumable:
 
     def __init__(self, session: Session, out, video: str, key: str, every: float = EVERY):
         self._session, self._out, self._video, self._key, self._every = session, out, video, key, every
-        self._parts, self._new, self._saved = 0, [], time.monotonic()
+        self._parts, self._saved = 0, time.monotonic()
+        self._new: list[str] = []
         self._old: Iterator[FrameResult] = iter(())
         self._until = -1  # frames that were stepped by the process before
         self._open()
@@ -92,7 +93,7 @@ class Resumable:
             self._session.restore(state)
         except (VidmemError, ValueError, KeyError, TypeError, IndexError, RecursionError, zlib.error):
             return
-        self._parts, self._until = head["parts"], self._session.frame_idx
+        self._parts, self._until = head["parts"], self._session.frame_idx or 0
         self._old = (result for number in range(self._parts) for result in self._results(number))
 
     def _results(self, number: int) -> list[FrameResult]:

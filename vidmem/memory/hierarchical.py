@@ -76,5 +76,5 @@ class Hierarchical(ByContent):
 
 
 def _summary(group: list[Entry]) -> np.ndarray:
-    mean = np.mean([e.descriptor for e in group], 0)
+    mean = np.mean([parts.descriptor(e) for e in group], 0)
     return mean / max(float(np.linalg.norm(mean)), 1e-6)

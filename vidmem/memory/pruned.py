@@ -27,7 +27,7 @@ class Pruned(Policy):
         return held._replace(notes=likeness)
 
     def recall(self, held: Held, t: int, cue: Cue | None) -> list[Recall]:
-        recalls = super().recall(held, t, cue)
+        recalls = [*super().recall(held, t, cue)]
         if len(recalls) + len(held.prompted) < self.slots:
             return recalls
         likeness = held.notes

@@ -112,7 +112,7 @@ class FakeNetwork:
             x0, y0, x1, y1 = (prompt.box.reshape(2, 2) * scale).round().astype(int).ravel()
             region[:] = False
             region[y0:y1, x0:x1] = True
-        if prompt.points is not None:
+        if prompt.points is not None and prompt.labels is not None:
             for (x, y), label in zip((prompt.points * scale).astype(int), prompt.labels):
                 same = self._near(features, [features[min(y, h - 1), min(x, w - 1)]])
                 region = region | same if label else region & ~same

@@ -78,7 +78,9 @@ class TreeSearch:
 
     def _broad(self, order: list[tuple[int, int]], owner: list[int], view: View) -> list[tuple[int, int]]:
         """Survivors of an uncertain frame: masks with different signed IoU, then the best of pathways left out."""
-        width, taken, seen = self.policy.width, [], set()
+        width = self.policy.width
+        taken: list[tuple[int, int]] = []
+        seen = set()
         for p, j in order:
             iou = float(view.iou[owner[p], j])
             signed = round(iou if view.object_logit[owner[p]] > 0 else -iou, 2)

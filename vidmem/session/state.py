@@ -17,7 +17,7 @@ import numpy as np
 
 from vidmem.bounds import MOST_PIXELS
 from vidmem.errors import StateError
-from vidmem.memory import Held, MemoryBank
+from vidmem.memory import Bank, Held, MemoryBank
 from vidmem.networks.base import Ask, Memory, Network
 from vidmem.prompts import check_id, check_inside, make_prompt
 from vidmem.search import Search
@@ -51,11 +51,11 @@ class Example(NamedTuple):
 class StateFormat:
     """Writes and reads the snapshots of sessions with one network, bank, search and rule of the status.
 
-    settings: what else must be the same in the session that reads, as text.
+    settings: what else must be the same in the session that reads, as JSON has it.
     """
 
     def __init__(
-        self, network: Network, bank: MemoryBank, search: Search, rule: StatusRule, settings: Mapping[str, str]
+        self, network: Network, bank: MemoryBank, search: Search, rule: StatusRule, settings: Mapping[str, object]
     ):
         for kept in (bank, search):
             if not is_dataclass(kept):

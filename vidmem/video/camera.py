@@ -86,6 +86,8 @@ class Camera:
     def __iter__(self) -> Iterator[Frame]:
         while self.wait():
             frame = self.take()
+            if frame is None:  # somebody else took it
+                continue
             if self._end is not None and frame.index >= self._end:
                 return
             yield frame

@@ -58,8 +58,10 @@ class TokenMemory:
 
     def mix(self, other: TokenMemory, weight: float) -> TokenMemory:
         """Keys are an affine map of the memory, so they mix as it does."""
-        both = ((self.memory, other.memory), (self.keys, other.keys))
-        return TokenMemory(self.engine, *((1 - weight) * a + weight * b for a, b in both), self.places)
+        memory, keys = (
+            (1 - weight) * a + weight * b for a, b in ((self.memory, other.memory), (self.keys, other.keys))
+        )
+        return TokenMemory(self.engine, memory, keys, self.places)
 
 
 class Lines(NamedTuple):
@@ -88,11 +90,16 @@ class Sam2Graphs(Sam2Host):
         with np.load(path) as arrays:
             self._constants = {name: arrays[name] for name in arrays.files}
         self.no_pointer = self._constants["no_obj_ptr"][0]
-        self.put, self.host = engine.put, engine.host
         self.storage = Storage(
             {Features: {}, TokenMemory: {"engine": engine}}, engine.host, engine.put, TokenMemory.check
         )
         self._no_memory = self.put(self._constants["no_mem_embed"].reshape(1, -1, 1, 1))
+
+    def put(self, array: np.ndarray) -> Any:
+        return self.engine.put(array)
+
+    def host(self, array: Any) -> np.ndarray:
+        return self.engine.host(array)
 
     def _encode(self, image) -> tuple:
         return self.engine.run("encode", image)
@@ -129,7 +136,9 @@ class Sam2Graphs(Sam2Host):
             plans = [_within(plan, fixed) for plan in plans]
         lines = [self._lines(plan) for plan in plans]
         tokens, count = lines[0].code.size, max(1, lines[0].distances.size)  # the same in all rows of an open graph
-        rows, tokens, count = (fixed.objects, _room(fixed), fixed.pointers) if fixed else (len(plans), tokens, count)
+        rows = len(plans)
+        if fixed is not None:
+            rows, tokens, count = fixed.objects or rows, _room(fixed), fixed.pointers
         bias = np.full((rows, tokens + 4 * count), HIDDEN, np.float32)
         for row, line in enumerate(lines):
             bias[row, : line.code.size] = bias[row, tokens : tokens + 4 * line.distances.size] = 0
@@ -139,7 +148,8 @@ class Sam2Graphs(Sam2Host):
             out = np.zeros((rows, *shape), getattr(lines[0], name).dtype)
             for row, line in enumerate(lines):
                 array = getattr(line, name)
-                out[(row, *map(slice, array.shape))] = array
+                own: tuple[int | slice, ...] = (row, *map(slice, array.shape))
+                out[own] = array
             return out
 
         def filled_device(arrays: list):
