@@ -87,7 +87,7 @@ def main(argv=None) -> int:
     stages = ("encode", "attend", "decode", "memorize", "total")
     late = {name: rows[FILL:] for name, rows in times.items()}
     said = {
-        "command": "scripts/bench_sam2_pytorch.py --weights WEIGHTS --size 512", "size": args.size, "frames": args.frames - FILL,
+        "command": "scripts/bench_sam2_pytorch.py --weights WEIGHTS --size 512", "size": args.size, "frames": args.frames - FILL, "kept": args.frames,
         **{name: {s: round(median(row[s] for row in rows), 1) for s in stages} | {"snapshots_mb": payload_mb(kept[name])} for name, rows in late.items()},
         "ratio": {s: round(median(g[s] / o[s] for g, o in zip(late["generic"], late["own"])), 2) for s in stages},
     }  # fmt: skip

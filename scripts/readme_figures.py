@@ -263,6 +263,23 @@ def memory() -> str:
     return "\n".join(lines)
 
 
+def sam2_pytorch() -> str:
+    figure = load("sam2_pytorch")
+    stages = ("encode", "attend", "decode", "memorize", "total")
+    own, generic = figure["own"]["snapshots_mb"], figure["generic"]["snapshots_mb"]
+    return "\n".join(
+        [
+            "| time against the network of its own | "
+            + " | ".join(stages)
+            + f" | memories that {figure['kept']} snapshots keep |",
+            "|---|" + "---|" * (len(stages) + 1),
+            f"| `sam2.1-tiny` at {figure['size']} pixels | "
+            + " | ".join(f"{figure['ratio'][s]:.2f}" for s in stages)
+            + f" | {generic:.0f} MB, not {own:.0f} |",
+        ]
+    )
+
+
 def states() -> str:
     figure = load("state")
     lines = ["| model | objects | a state | writing it, in steps | reading it, in steps |", "|---|---|---|---|---|"]
@@ -291,6 +308,7 @@ def main(argv=None) -> int:
         ("docs/sam2.md", "sam2", sam2()),
         ("docs/engines.md", "engines", engines()),
         ("docs/engines.md", "tensorrt", tensorrt()),
+        ("docs/engines.md", "sam2 on pytorch", sam2_pytorch()),
         ("models/nano/README.md", "figures", sequences()),
     )
     for name, block, text in blocks:

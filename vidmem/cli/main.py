@@ -126,7 +126,8 @@ def track(args) -> int:
         prompts = [p if p.text is not None else dataclasses.replace(p, frame_idx=args.at) for p in prompts]
     report = vidmem.Report()
     how = {"end": args.end, "max_size": args.max_size} | ({} if camera else {"start": args.start})
-    with (open_camera if camera else vidmem.open_video)(args.source, **how) as video:
+    source: Any = (open_camera if camera else vidmem.open_video)(args.source, **how)
+    with source as video:
         scaled = [prompt.scaled(video.scale) for prompt in prompts]
         check_reach(video, scaled)
         tracker = tracker or make_tracker(args)

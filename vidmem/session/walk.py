@@ -83,7 +83,7 @@ class Reader:
         put: Callable[[np.ndarray], Any],
         objects: list,
         arrays: list[np.ndarray],
-        stand_in: Mapping[type, type],
+        stand_in: Mapping[Any, type],
     ):
         self._put, self._arrays, self._stand_in = put, arrays, stand_in
         self._own: dict[int, Any] = {}  # number of an array -> the network's
