@@ -130,11 +130,10 @@ class Worker:
             )
             sinks = [*files, Pulse(alive)]
             with self.tracker.session() as session:
+                follower: Any = Resumable(session, self.out, item.name, key, self.every)
+                resumed = follower.resumed
                 if any(p.text for p in prompts):
-                    follower, resumed = Watcher(session, self._detector()), None
-                else:
-                    follower = Resumable(session, self.out, item.name, key, self.every)
-                    resumed = follower.resumed
+                    follower = Watcher(session, self._detector())
                 report = track(
                     Watched(video, alive), follower, [p.scaled(video.scale) for p in prompts], sinks, progress=False
                 )

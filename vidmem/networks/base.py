@@ -86,9 +86,11 @@ class Network(Protocol):
     competes: bool
     """Objects of one session compete for pixels (see `vidmem.session.competition`); SAM 2's, as published, do not."""
 
-    storage: Storage
     identity: Callable[[], str]
     """-> a hash of the weights, and the precision; empty where nobody knows. Whoever loads a network sets it."""
+
+    @property
+    def storage(self) -> Storage: ...
 
     def encode(self, image: np.ndarray) -> Any:
         """(H, W, 3) uint8 RGB -> features of the frame, once for all objects."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 
 from vidmem.networks.ahead import Ahead
-from vidmem.networks.base import Network
+from vidmem.networks.base import Network, Storage
 
 
 class Timed:
@@ -19,7 +19,13 @@ class Timed:
             network.competes,
         )
         self.overlaps = network.overlaps
+        self.identity = getattr(network, "identity", str)
         self.timings: dict[str, float] = {}
+
+    @property
+    def storage(self) -> Storage:
+        """The network's; one that has none cannot be written."""
+        return self.network.storage
 
     def _timed(self, stage, *args):
         began = time.perf_counter()

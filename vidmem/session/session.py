@@ -247,13 +247,11 @@ class Session:
         return self._format().write(state.light() if light else state)
 
     def _format(self) -> StateFormat:
-        settings = {
+        settings: dict[str, object] = {
             "search": repr(self._make_search), "learner": repr(self._make_learner), "clean": self._clean, "cuts": repr(self._cuts), "reverse": self._reverse,
         }  # fmt: skip
         learner = self._make_learner and self._make_learner()
-        return StateFormat(
-            self._network.network, self._make_bank(), self._make_search(), learner, self._status, settings
-        )
+        return StateFormat(self._network, self._make_bank(), self._make_search(), learner, self._status, settings)
 
     def close(self) -> None:
         """Free everything; any later call raises `SessionClosed`. Closing twice is fine."""
