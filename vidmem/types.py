@@ -338,6 +338,9 @@ class FrameResult:
     """Milliseconds per stage."""
     rivals: tuple[int | None, ...] = ()
     """(N,) `obj_id` of the other object where the status is ambiguous, else None."""
+    seen: np.ndarray = field(default_factory=lambda: np.zeros(0, np.float32))
+    """(N,) float32: how well each mask fits what the object's learner knows, 1 as on the frames that taught it, 0 as the background;
+    NaN without a learner and on prompted frames (see `vidmem.learn`)."""
     search: tuple[dict[str, float], ...] = ()
     """(N,) what each object's search did: `hypotheses` alive, `switches` of the best branch so far, and its own."""
     cut: bool = False
@@ -346,7 +349,8 @@ class FrameResult:
     """What a watcher did on this frame."""
 
     def __post_init__(self):
-        for array in (self.obj_ids, self.masks, self.boxes, self.scores, self.object_logits, self.mask_logits):
+        every = (self.obj_ids, self.masks, self.boxes, self.scores, self.object_logits, self.mask_logits, self.seen)
+        for array in every:
             array.setflags(write=False)
 
     def label_map(self) -> np.ndarray:

@@ -45,10 +45,14 @@ class Settings:
     sound: bool = True
     detector: str = "words"
     detector_weights: str | None = None
+    learner: Any = None
+    """Makes each object's learner; None: what `load` says."""
 
     def of(self, item: Item) -> str:
         """A hash of all that decides what the results of an item look like, but for the video itself."""
-        settings = {k: v for k, v in asdict(self).items() if k not in ("source", "out", "bank", "search", "load")}
+        settings = {
+            k: v for k, v in asdict(self).items() if k not in ("source", "out", "bank", "search", "load", "learner")
+        }
         if (self.look, self.sound) == (Look(), True):
             del settings["look"], settings["sound"]  # so that what was done before there was a choice is not done again
         if not any("text" in p for p in item.prompts):  # a detector that nobody asks changes nothing
@@ -57,7 +61,13 @@ class Settings:
         masks = [Path(item.base) / p["mask"] for p in item.prompts if isinstance(p.get("mask"), str)] + (
             [Path(item.mask)] if item.mask else []
         )
-        settings |= {"load": load, "bank": repr(self.bank), "search": repr(self.search), "prompts": item.prompts}
+        settings |= {
+            "load": load,
+            "bank": repr(self.bank),
+            "search": repr(self.search),
+            "learner": repr(self.learner),
+            "prompts": item.prompts,
+        }
         settings["masks"] = [_mask_hash(mask) for mask in masks]
         return hashlib.sha256(json.dumps(settings, sort_keys=True, default=str).encode()).hexdigest()[:16]
 
@@ -74,7 +84,9 @@ class Worker:
         _one_thread_each(settings.load.get("threads") or 1)
         tracker = load(**settings.load)
         bank, search = settings.bank or tracker.bank, settings.search or tracker.search
-        self.tracker = dataclasses.replace(tracker, bank=bank, search=search)
+        self.tracker = dataclasses.replace(
+            tracker, bank=bank, search=search, learner=settings.learner or tracker.learner
+        )
         self.settings, self._opened = settings, None
         self.source, self.out = open_place(settings.source), open_place(settings.out)
 
@@ -117,12 +129,11 @@ class Worker:
                 list(self.settings.save), results, video.frame_rate, Ledger(results), look=look, sound=sound
             )
             sinks = [*files, Pulse(alive)]
-            follower: Watcher | Resumable
             with self.tracker.session() as session:
+                follower: Any = Resumable(session, self.out, item.name, key, self.every)
+                resumed = follower.resumed
                 if any(p.text for p in prompts):
                     follower = Watcher(session, self._detector())
-                else:
-                    follower = Resumable(session, self.out, item.name, key, self.every)
                 report = track(
                     Watched(video, alive), follower, [p.scaled(video.scale) for p in prompts], sinks, progress=False
                 )
@@ -130,7 +141,7 @@ class Worker:
             raise KeyboardInterrupt
         return {
             "frames": report.frames, "objects": len(report.statuses), "fps": round(report.fps, 2), "warnings": report.problems,
-            "not_found": report.sought, "resumed": getattr(follower, "resumed", None),
+            "not_found": report.sought, "resumed": resumed,
             "statuses": {str(o): {s.value: n for s, n in counts.items()} for o, counts in report.statuses.items()},
             "sha256": content_hash(path, alive), "runtime": self.tracker.network.runtime,
         }  # fmt: skip

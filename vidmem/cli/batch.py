@@ -33,7 +33,7 @@ def batch(args) -> int:
     items = find_items(source.files((*mine, args.prompts)), table)
     args.threads = args.threads or 1
     tracker = make_tracker(args)  # here too, so that a wrong option is said once, and now
-    names = ("model", "runtime", "device", "threads", "weights", "image_size", "precision", "clean")
+    names = ("model", "runtime", "device", "threads", "weights", "image_size", "precision", "clean", "learner")
     where = [
         place.path if isinstance(place, Folder) else given for place, given in ((source, args.folder), (out, args.out))
     ]
@@ -49,6 +49,7 @@ def batch(args) -> int:
         args.sound,
         args.detector,
         str(args.detector_weights) if args.detector_weights else None,
+        tracker.learner,
     )
     del tracker
     crew = (

@@ -45,6 +45,7 @@ examples:
   vidmem track clip.mp4 --box 420,130,560,300 --out results --save overlay,csv --effect spotlight
   vidmem track clip.mp4 --box 420,130,560,300 --at 120 --both-ways --out results
   vidmem track frames/ --prompts prompts.json --out results --bank surprise --bank-store 32
+  vidmem track 0 --text "red cup" --out results               the first camera, until Ctrl-C or --end 500
 
 exit code: 0; 2 when the input is at fault; 1 when vidmem is; 130 after Ctrl-C. What was written by then is whole."""
 
@@ -110,21 +111,30 @@ def track(args) -> int:
     import vidmem
     from vidmem.directions import track_back
     from vidmem.pipeline import check_reach
-    from vidmem.video import SINKS, Ledger, open_sinks
+    from vidmem.video import SINKS, Ledger, is_camera, open_camera, open_sinks
 
     check_said(args)
+    camera = is_camera(args.source)
+    if camera and (args.reverse or args.both_ways or args.start or args.pick):
+        raise PromptError(
+            "--reverse, --both-ways, --start and --pick are for files; a camera's frames come as they come"
+        )
+    path = None if camera else Path(args.source)
     names, tracker = save_names(args.save), make_tracker(args) if args.pick else None
-    prompts = app_module("pick").pick(args.source, tracker, args.model) if args.pick else simple_prompts(args)
+    prompts = app_module("pick").pick(path, tracker, args.model) if args.pick else simple_prompts(args)
     if args.at is not None:  # a text is looked for everywhere
         prompts = [p if p.text is not None else dataclasses.replace(p, frame_idx=args.at) for p in prompts]
     report = vidmem.Report()
-    with vidmem.open_video(args.source, start=args.start, end=args.end, max_size=args.max_size) as video:
+    how = {"end": args.end, "max_size": args.max_size} | ({} if camera else {"start": args.start})
+    source: Any = (open_camera if camera else vidmem.open_video)(args.source, **how)
+    with source as video:
         scaled = [prompt.scaled(video.scale) for prompt in prompts]
         check_reach(video, scaled)
         tracker = tracker or make_tracker(args)
         look = make_look(args).of(prompts)
-        sound = args.source if args.sound else None
-        sinks = open_sinks(names, args.out, video.frame_rate, Ledger(args.out), args.source, look, sound)
+        sinks = open_sinks(
+            names, args.out, video.frame_rate, Ledger(args.out), path, look, path if args.sound else None
+        )
         try:
             if args.reverse or args.both_ways:
                 if any(p.text for p in scaled):
@@ -213,9 +223,16 @@ def build_parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", title="commands, each with --help")
 
     command = commands.add_parser(
-        "track", parents=[common], epilog=TRACKING, help="follow objects through a video file or a folder of images"
+        "track",
+        parents=[common],
+        epilog=TRACKING,
+        help="follow objects through a video, a folder of images or a camera",
     )
-    command.add_argument("source", type=Path, metavar="VIDEO", help="video file, or folder of images in natural order")
+    command.add_argument(
+        "source",
+        metavar="VIDEO",
+        help="video file, folder of images in natural order, or camera: 0, rtsp://..., http://...",
+    )
     group = command.add_argument_group(
         "what to track", "one of these; coordinates are source pixels, from the top left corner"
     )

@@ -6,11 +6,11 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 
 from vidmem.errors import FrameError, ObjectError, PromptError, SessionClosed
+from vidmem.learn import Learner
 from vidmem.memory import MemoryBank
 from vidmem.networks.base import Network
 from vidmem.networks.timed import Timed
@@ -42,14 +42,17 @@ class Session:
         reverse: bool = False,
         cuts: CutRule | None = CutRule(),
         clean: bool | None = None,
+        learner: Callable[[], Learner] | None = None,
     ):
         """reverse: frames come with falling indices, as in a finite file that is followed from its end to its beginning; banks then
         count time as minus the index, and mirror what they recall. cuts: what counts as a cut between scenes; None: nothing does. clean: drop stray
         parts of masks and fill small holes (`vidmem.session.cleaning`); None: where the network's objects compete, so not on SAM 2,
-        whose masks are the original's."""
+        whose masks are the original's. learner: makes each object's learner
+        (`vidmem.learn`); None: objects have none."""
         self._network, self._make_bank, self._make_search = Timed(network), bank, search
         self._status, self._max_objects, self._reverse = status, max_objects, reverse
         self._cuts, self._lag = cuts, search().lag
+        self._make_learner = learner
         self._clean = network.competes if clean is None else clean
         self._state = Snapshot()
         self._undo: list[Snapshot] = []
@@ -239,10 +242,11 @@ class Session:
         return self._format().write(state.light() if light else state)
 
     def _format(self) -> StateFormat:
-        settings: dict[str, Any] = {
-            "search": repr(self._make_search), "clean": self._clean, "cuts": repr(self._cuts), "reverse": self._reverse,
+        settings: dict[str, object] = {
+            "search": repr(self._make_search), "learner": repr(self._make_learner), "clean": self._clean, "cuts": repr(self._cuts), "reverse": self._reverse,
         }  # fmt: skip
-        return StateFormat(self._network.network, self._make_bank(), self._make_search(), self._status, settings)
+        learner = self._make_learner and self._make_learner()
+        return StateFormat(self._network, self._make_bank(), self._make_search(), learner, self._status, settings)
 
     def close(self) -> None:
         """Free everything; any later call raises `SessionClosed`. Closing twice is fine."""
@@ -313,15 +317,9 @@ class Session:
             cut = self._cuts.is_cut(before.histogram if before else None, histogram)
         clock = before.clock + 1 if before else -frame.index if self._reverse else frame.index
         return Now(
-            int(frame.index),
-            int(clock),
-            frame.size,
-            frame.pts_seconds,
-            features,
-            self._network.describe,
-            cut,
-            histogram,
-        )
+            int(frame.index), int(clock), frame.size, frame.pts_seconds,
+            features, self._network.describe, self._network.cells, cut, histogram,
+        )  # fmt: skip
 
     def _follow(self, prompts: dict[int, Prompt | None]) -> None:
         self._state.tracks.update(
@@ -363,7 +361,11 @@ class Session:
         return obj_id
 
     def _new_track(self) -> Track:
-        return Track([Hypothesis(self._make_bank(), StatusState(self._status))], self._make_search())
+        return Track(
+            [Hypothesis(self._make_bank(), StatusState(self._status))],
+            self._make_search(),
+            self._make_learner and self._make_learner(),
+        )
 
     def _due(self, frame: Frame) -> dict[int, Prompt]:
         """Take the prompts that wait for this frame, checked against its size; those of skipped frames are refused."""

@@ -17,8 +17,9 @@ import numpy as np
 
 from vidmem.bounds import MOST_PIXELS
 from vidmem.errors import StateError
+from vidmem.learn import Learner
 from vidmem.memory import Bank, Held, MemoryBank
-from vidmem.networks.base import Ask, Memory, Network
+from vidmem.networks.base import Ask, Memory, Network, Storage
 from vidmem.prompts import check_id, check_inside, make_prompt
 from vidmem.search import Search
 from vidmem.session.frame_step import Now
@@ -49,28 +50,44 @@ class Example(NamedTuple):
 
 
 class StateFormat:
-    """Writes and reads the snapshots of sessions with one network, bank, search and rule of the status.
+    """Writes and reads the snapshots of sessions with one network, bank, search, learner and rule of the status.
 
-    settings: what else must be the same in the session that reads, as text.
+    settings: what else must be the same in the session that reads, as JSON has it.
     """
 
+    _network: Network
+    _storage: Storage
+    _bank: Bank
+    _search: Search
+    _learner: Learner | None
+    _kinds: dict[str, Kind]
+    _header: dict[str, Any]
+    _example: Any  # of what is being read; None before a session's first frame
+
     def __init__(
-        self, network: Network, bank: MemoryBank, search: Search, rule: StatusRule, settings: Mapping[str, str]
-    ):
+        self, network: Network, bank: MemoryBank, search: Search, learner: Learner | None, rule: StatusRule,
+        settings: Mapping[str, object],
+    ):  # fmt: skip
         if not isinstance(bank, Bank):
-            raise StateError(f"a {type(bank).__name__} cannot be written; expected a vidmem.memory.Bank")
-        if not is_dataclass(type(search)):
-            raise StateError(f"a {type(search).__name__} cannot be written; expected a search that is a dataclass")
-        self._network, self._storage = network, network.storage
-        self._bank: Bank = bank
-        self._search = search
-        self._example: Example | None = None
+            raise StateError(
+                f"a {type(bank).__name__} cannot be written; expected a Bank of vidmem.memory, over any policy"
+            )
+        for kept in (search, learner):
+            if kept is not None and not is_dataclass(kept):
+                raise StateError(
+                    f"a {type(kept).__name__} cannot be written; expected a dataclass, as vidmem's searches and learners are"
+                )
+        self._network, self._storage, self._bank, self._search, self._learner = (
+            network, network.storage, bank, search, learner
+        )  # fmt: skip
         policy = bank.policy
         about: dict[type, Mapping[str, Any]] = {
             Snapshot: {}, Track: {}, Hypothesis: {}, Meta: {}, Outcome: {}, Prompt: {}, Verdict: {}, Entry: {}, Held: {},
-            Now: {"describe": network.describe}, StatusState: {"rule": rule}, type(bank): {"policy": policy},
+            Now: {"describe": network.describe, "see": network.cells}, StatusState: {"rule": rule}, type(bank): {"policy": policy},
             type(search): {"policy": search.policy} if hasattr(search, "policy") else {}, **self._storage.kinds,
         }  # fmt: skip
+        if learner is not None:
+            about |= {type(learner): {"rule": learner.rule}, **{part: {} for part in learner.parts}}
         if hasattr(policy.notes, "_fields"):
             about[policy.notes] = {}
         hints: dict[type, dict[str, Any]] = {Held: {"notes": policy.notes and policy.notes | None}}
@@ -90,8 +107,8 @@ class StateFormat:
         import safetensors.numpy
 
         writer = Writer(self._kinds, self._storage.save)
-        banks = [bank for track in snapshot.tracks.values() for bank in track.banks]
-        if any(isinstance(bank, Bank) and bank.held.notes is not None and bank.policy.notes is None for bank in banks):
+        banks = [bank for track in snapshot.tracks.values() for bank in track.banks if isinstance(bank, Bank)]
+        if any(bank.held.notes is not None and bank.policy.notes is None for bank in banks):
             raise StateError(f"the bank {self._bank.policy} keeps notes; give its policy the field `notes`, their type")
         try:
             root = writer.node(snapshot)
@@ -121,7 +138,9 @@ class StateFormat:
             if size and size[0] * size[1] > MOST_PIXELS:
                 raise ValueError(f"frames of {size[1]}x{size[0]}")
             self._example = Example.of(self._network, size) if size else None
-            stand_in: dict[type, type] = {MemoryBank: type(self._bank), Search: type(self._search)}
+            stand_in: dict[Any, type] = {MemoryBank: type(self._bank), Search: type(self._search)}
+            if self._learner is not None:
+                stand_in[Learner] = type(self._learner)
             reader = Reader(self._kinds, self._storage.load, said["objects"], arrays, stand_in)
             snapshot = reader.value(said["root"], Snapshot)
             self._check(snapshot, size)
@@ -132,15 +151,9 @@ class StateFormat:
             ) from None
         return snapshot
 
-    def _made(self) -> Example:
-        """Raises `ValueError` for bytes without a frame, which hold nothing to compare."""
-        if self._example is None:
-            raise ValueError("objects without a frame")
-        return self._example
-
     # What is read, checked --------------------------------------------------------------------------------------------
     def _entry(self, entry: Entry) -> Entry:
-        example = self._made().memory
+        example = self._example.memory
         if entry.payload is not None:
             if type(entry.payload) is not type(example.payload):
                 raise ValueError("a memory of another kind")
@@ -173,7 +186,7 @@ class StateFormat:
                 check_id(obj_id)
         if now is None:
             return
-        if now.features is not None and not _alike(now.features, self._made().features):
+        if now.features is not None and not _alike(now.features, self._example.features):
             raise ValueError("features of another shape")
         if now.histogram is not None and (now.histogram.ndim, now.histogram.dtype) != (2, np.float32):
             raise ValueError("a histogram of another shape")
@@ -190,6 +203,10 @@ class StateFormat:
         if not track.hypotheses:
             raise ValueError("an object without a hypothesis")
         track.search.check(len(track.hypotheses))
+        if (track.learner is None) != (self._learner is None):
+            raise ValueError("an object with a learner in a session without, or without one in a session with")
+        if track.learner is not None:
+            track.learner.check(self._network.cells(self._example.features).shape[2])
         for hypothesis in track.hypotheses:
             state, entries = hypothesis.state, hypothesis.bank.entries()
             if min(state.unseen, state.seen, state.contested) < 0:
@@ -202,7 +219,7 @@ class StateFormat:
             self._try(hypothesis.bank, now)
 
     def _check_outcome(self, outcome: Outcome, size: tuple[int, int]) -> None:
-        if outcome.mask_logits.shape != self._made().mask_size or outcome.mask_logits.dtype != np.float32:
+        if outcome.mask_logits.shape != self._example.mask_size or outcome.mask_logits.dtype != np.float32:
             raise ValueError(f"a mask of shape {outcome.mask_logits.shape}")
         if outcome.mask is not None and (outcome.mask.shape != size or outcome.mask.dtype != bool):
             raise ValueError(f"a mask of shape {outcome.mask.shape}")
@@ -213,7 +230,7 @@ class StateFormat:
         """What the next frame would read: notes of a bank are its own matter, and show here whether they fit the rest."""
         cue = None
         if "cue" in bank.needs:
-            cue = Cue(self._network.describe(self._made().features))
+            cue = Cue(self._network.describe(self._example.features))
         plan = bank.fork().read(now.clock + 1, cue)
         for pointer in plan.pointers:
             self._entry(pointer.entry)
@@ -228,7 +245,7 @@ def _prompt(prompt: Prompt) -> Prompt:
         (prompt.box, good.box),
         (prompt.mask, good.mask),
     ):
-        if mine is not None and (other is None or (mine.dtype, mine.shape) != (other.dtype, other.shape)):
+        if mine is not None and other is not None and (mine.dtype, mine.shape) != (other.dtype, other.shape):
             raise ValueError(f"a prompt of {mine.dtype}")
     return prompt
 

@@ -19,7 +19,7 @@ class Kind:
     """A dataclass or NamedTuple that may be written. Fields of the type `Any` hold what belongs to the network: its arrays, or objects of
     its own kinds."""
 
-    cls: type
+    cls: Any
     given: Mapping[str, Any] = field(default_factory=dict)
     """Fields that are not written: the reader has them."""
     hints: Mapping[str, Any] = field(default_factory=dict)
@@ -83,7 +83,7 @@ class Reader:
         put: Callable[[np.ndarray], Any],
         objects: list,
         arrays: list[np.ndarray],
-        stand_in: Mapping[type, type],
+        stand_in: Mapping[Any, type],
     ):
         self._put, self._arrays, self._stand_in = put, arrays, stand_in
         self._own: dict[int, Any] = {}  # number of an array -> the network's

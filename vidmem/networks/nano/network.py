@@ -139,6 +139,16 @@ class NanoNetwork:
         height, width = (side // 2 for side in features.key.shape[-2:])
         return pooled(self.engine.host(features.coarse_tokens)[0].reshape(height, width, -1))
 
+    def cells(self, features: NanoFeatures) -> np.ndarray:
+        """Keys, and identities at twice their resolution."""
+        import cv2
+
+        key = self.engine.host(features.key)[0].transpose(1, 2, 0)
+        height, width, dim = key.shape
+        identity = self.engine.host(features.coarse_tokens)[0, :, dim:].reshape(height // 2, width // 2, -1)
+        identity = cv2.resize(identity, (width, height), interpolation=cv2.INTER_LINEAR)
+        return np.concatenate([key, identity, np.ones((height, width, 1), np.float32)], -1)
+
     def decode(self, features: NanoFeatures, conditioned: Conditioned, asks: Sequence[Ask | None]) -> Candidates:
         shape = features.mask_size
         maps = np.zeros((len(asks), 6, *shape), np.float32)

@@ -107,6 +107,11 @@ class Sam2Host(ABC):
     def describe(self, features: Sam2Features) -> np.ndarray:
         return pooled(self.host(features.feature)[0].transpose(1, 2, 0))
 
+    def cells(self, features: Sam2Features) -> np.ndarray:
+        grid = self.host(features.feature)[0].transpose(1, 2, 0)
+        grid = grid / np.maximum(np.linalg.norm(grid, axis=-1, keepdims=True), 1e-6)
+        return np.concatenate([grid, np.ones((*grid.shape[:2], 1), np.float32)], -1)
+
     def attend(self, features: Sam2Features, plans: Sequence[ReadPlan]) -> list:
         """-> for each row its `Read`, or None where there is nothing to read."""
         rows: list = [None] * len(plans)
