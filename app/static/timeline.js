@@ -6,7 +6,7 @@ const MARK = { ambiguous: "#8e54c7", lost: "#c0392b", low: "#e08a00" };
 export function timeline(page) {
   const { $, state, view } = page, pictures = new Map();
   const colour = (id) => "rgb(" + page.about.colors[(id - 1) % page.about.colors.length].join() + ")";
-  const fresh = (id, i) => { const span = state.fresh[id]; return !!span && i >= span[0] && i <= span[1]; };
+  const fresh = (id, i) => { const span = state.fresh[id]; return !!state.video.live || (!!span && i >= span[0] && i <= span[1]); };
   page.fresh = fresh;
   const told = () => new Set(state.prompts.map((prompt) => prompt.obj_id + "/" + prompt.frame_idx)); // where a person has looked already
   const unsure = (seen) => seen.status === "tracking" && seen.score < page.about.unsure;
