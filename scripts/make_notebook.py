@@ -10,19 +10,19 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 CELLS = [
-    ("markdown", "# A tour of vidmem\n\nA fish is followed, hidden, lost and found again. Run it from a checkout: `pip install \".[cpu]\"`, then open it in Jupyter."),
-    ("code", "from collections import Counter\n\nimport vidmem\n\nvideo = vidmem.open_video(\"../assets/demo.mp4\")\ntracker = vidmem.load(\"nano\", runtime=\"onnx\")\ntracker, len(video), video.size"),
-    ("markdown", "A box on the first frame says what to follow. Coordinates are source pixels; a result shows itself."),
-    ("code", "session = tracker.session()\nsession.add(1, box=(43, 154, 201, 255))\nresults = [session.step(frame) for frame in list(video)[:120]]\nresults[0]"),
-    ("code", "frames = list(video)[:120]\nresults[60].plot(frames[60]).reduce(2)"),
-    ("markdown", "What the session believes, frame by frame. Scores are predicted IoUs."),
-    ("code", "print(Counter(result.status[0].value for result in results))\nprint(min(results, key=lambda result: result.scores[0]))"),
-    ("markdown", "What is remembered, and what of it the next frame reads."),
-    ("code", "for entry in session.memories(1):\n    print(entry.frame_idx, f\"{entry.verdict.iou:.2f}\", \"prompted\" if entry.prompted else \"\", \"read next\" if entry.read else \"\")"),
-    ("markdown", "A click on the newest frame adds another object; `undo` takes it back."),
-    ("code", "added = session.add(2, points=[(330, 200)], labels=[1])\nprint(added)\nsession.undo(), session.obj_ids"),
-    ("markdown", "The same in one line, into files:"),
-    ("code", "import tempfile\n\nwith tempfile.TemporaryDirectory() as out:\n    print(vidmem.track(\"../assets/demo.mp4\", box=(43, 154, 201, 255), out=out, save=[\"csv\", \"rle\"], progress=False).summary())\nsession.close()"),
+    ('markdown', '# A tour of vidmem\n\nA fish is followed, hidden, lost and found again. Run it from a checkout: `pip install ".[cpu]"`, then open it in Jupyter.'),
+    ('code', 'from collections import Counter\n\nimport vidmem\n\nvideo = vidmem.open_video("../assets/demo.mp4")\ntracker = vidmem.load("nano", runtime="onnx")\ntracker, len(video), video.size'),
+    ('markdown', 'A box on the first frame says what to follow. Coordinates are source pixels; a result shows itself.'),
+    ('code', 'session = tracker.session()\nsession.add(1, box=(43, 154, 201, 255))\nresults = [session.step(frame) for frame in list(video)[:120]]\nresults[0]'),
+    ('code', 'frames = list(video)[:120]\nresults[60].plot(frames[60]).reduce(2)'),
+    ('markdown', 'What the session believes, frame by frame. Scores are predicted IoUs.'),
+    ('code', 'print(Counter(result.status[0].value for result in results))\nprint(min(results, key=lambda result: result.scores[0]))'),
+    ('markdown', 'What is remembered, and what of it the next frame reads.'),
+    ('code', 'for entry in session.memories(1):\n    print(\n        entry.frame_idx,\n        f"{entry.verdict.iou:.2f}",\n        "prompted" if entry.prompted else "",\n        "read next" if entry.read else "",\n    )'),
+    ('markdown', 'A click on the newest frame adds another object; `undo` takes it back.'),
+    ('code', 'added = session.add(2, points=[(330, 200)], labels=[1])\nprint(added)\nsession.undo(), session.obj_ids'),
+    ('markdown', 'The same in one line, into files:'),
+    ('code', 'import tempfile\n\nwith tempfile.TemporaryDirectory() as out:\n    print(\n        vidmem.track(\n            "../assets/demo.mp4", box=(43, 154, 201, 255), out=out, save=["csv", "rle"], progress=False\n        ).summary()\n    )\nsession.close()'),
 ]  # fmt: skip
 
 
