@@ -288,6 +288,39 @@ def memory() -> str:
     return "\n".join(lines)
 
 
+def sam2_pytorch() -> str:
+    figure = load("sam2_pytorch")
+    stages = ("encode", "attend", "decode", "memorize", "total")
+    own, generic = figure["own"]["snapshots_mb"], figure["generic"]["snapshots_mb"]
+    return "\n".join(
+        [
+            "| time against the network of its own | "
+            + " | ".join(stages)
+            + f" | memories that {figure['kept']} snapshots keep |",
+            "|---|" + "---|" * (len(stages) + 1),
+            f"| `sam2.1-tiny` at {figure['size']} pixels | "
+            + " | ".join(f"{figure['ratio'][s]:.2f}" for s in stages)
+            + f" | {generic:.0f} MB, not {own:.0f} |",
+        ]
+    )
+
+
+def states() -> str:
+    figure = load("state")
+    lines = ["| model | objects | a state | writing it, in steps | reading it, in steps |", "|---|---|---|---|---|"]
+    for row in figure["rows"]:
+        lines.append(
+            f"| `{row['model']}` | {row['objects']} | {row['mb']:.1f} MB | {row['write_steps']:.2f} | {row['read_steps']:.2f} |"
+        )
+    again = figure["replay"]
+    lines += [
+        "",
+        f"Frames that need not be tracked again are done {again['ratio']:.0f} times as fast as tracked ones ({again['least']:.0f} to {again['most']:.0f}; "
+        f"`nano`, one object, overlay and label maps: `{figure['command']}`).",
+    ]
+    return "\n".join(lines)
+
+
 def main(argv=None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--check", action="store_true")
@@ -296,10 +329,12 @@ def main(argv=None) -> int:
     blocks = (
         ("README.md", "figures", table()),
         ("docs/app.md", "scores", scores()),
+        ("docs/batch.md", "figures of states", states()),
         ("docs/memory.md", "memory", memory()),
         ("docs/sam2.md", "sam2", sam2()),
         ("docs/engines.md", "engines", engines()),
         ("docs/engines.md", "tensorrt", tensorrt()),
+        ("docs/engines.md", "sam2 on pytorch", sam2_pytorch()),
         ("models/nano/README.md", "figures", sequences()),
     )
     for name, block, text in blocks:

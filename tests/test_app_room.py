@@ -11,10 +11,10 @@ import pytest
 pytest.importorskip("gradio", reason="the app needs gradio")
 from nowrite import unwritable
 from starlette.requests import ClientDisconnect
-from test_app import Visitor, client, clip, visitor, visits  # noqa: F401
 
 from app import log, roots, server
 from app.limits import Refused
+from tests.visitors import Visitor, client, clip, visitor, visits  # noqa: F401
 
 resource = pytest.importorskip("resource")
 

@@ -1,173 +1,24 @@
-"""Folders of videos: prompts by name, one line for whatever is wrong, nothing done twice, nothing lost when a process dies."""
+"""Folders of videos, run after run: one line for whatever is wrong, nothing done twice."""
 
-import contextlib
+# ruff: noqa: F811  (fixtures are imported, and then named)
+
 import json
-import os
-import shutil
-import signal
-import subprocess
-import sys
-import time
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
 from clips import encode as write_clip
 
-from vidmem.batch import LocalCrew, Settings, Worker, find_items, load_table, place, run
+from tests.batches import BOX, ROOT, SIZE, Here, finished, go, images, settings_for, tree  # noqa: F401
+from vidmem.batch import Settings
 from vidmem.batch.plan import Item
-from vidmem.batch.run import Report
+from vidmem.batch.run import BatchReport
 from vidmem.batch.work import failure
 from vidmem.cli.main import main
-from vidmem.errors import OutputError, PromptError, SourceError
+from vidmem.errors import OutputError, PromptError
 from vidmem.render import Look
 
-ROOT = Path(__file__).resolve().parents[1]
-SIZE = (48, 64)
-BOX = "12,10,30,28"
 pytestmark = pytest.mark.skipif(not (ROOT / "models/nano/encode.onnx").is_file(), reason="no nano weights")
-
-
-def images(count: int, shift: int = 0) -> list[np.ndarray]:
-    """A bright square that moves to the right over a dim ground."""
-    frames = np.full((count, *SIZE, 3), 60, np.uint8)
-    for t, frame in enumerate(frames):
-        frame[10:28, 12 + t + shift : 30 + t + shift] = (230, 120, 30)
-    return list(frames)
-
-
-@pytest.fixture
-def tree(tmp_path):
-    """Two clips, one in a folder, and a folder of images; a table with a box for each."""
-    from PIL import Image
-
-    folder = tmp_path / "videos"
-    (folder / "deep/stills").mkdir(parents=True)
-    write_clip(folder / "a.mp4", images(6))
-    write_clip(folder / "deep/b.mp4", images(8, 1))
-    for t, image in enumerate(images(5)):
-        Image.fromarray(image).save(folder / f"deep/stills/{t:03d}.png")
-    table = tmp_path / "prompts.csv"
-    table.write_text(f"video,obj_id,x0,y0,x1,y1\na.mp4,1,{BOX}\ndeep/b,1,{BOX}\ndeep/stills,2,{BOX}\n")
-    return folder, table, tmp_path / "out"
-
-
-class Here:
-    """A crew of one, in this process; notes what it did."""
-
-    count = 1
-
-    def __init__(self, settings):
-        self.worker, self.did, self._said = Worker(settings), [], None
-
-    def give(self, worker, item):
-        self.did.append(item.name)
-        self._said = worker, self.worker.do(item)
-
-    def next(self, seconds):
-        said, self._said = self._said, None
-        return said
-
-    def close(self):
-        pass
-
-
-def settings_for(folder, out, **other) -> Settings:
-    return Settings(
-        str(folder), str(out), {"model": "nano", "runtime": "onnx", "threads": 1}, save=("png", "csv"), **other
-    )
-
-
-def go(folder, table, out, settings=None, crews=None, **options):
-    settings = settings or settings_for(folder, out)
-    items = find_items(place(folder).files(), load_table(table))
-    crews = [] if crews is None else crews
-
-    def crew():
-        crews.append(Here(settings))
-        return crews[-1]
-
-    return run(items, settings, place(out), crew, **options), crews
-
-
-def finished(out: Path) -> dict[Path, int]:
-    """Published records -> inode. What workers are about is left out; it comes and goes while one looks."""
-    found = {}
-    for folder, below, names in os.walk(out):
-        below[:] = [name for name in below if not name.startswith(".")]
-        if "done.json" in names:
-            found[Path(folder) / "done.json"] = os.stat(Path(folder) / "done.json").st_ino
-    return found
-
-
-# Prompts
-
-
-def test_a_table_names_boxes_clicks_objects_and_frames(tmp_path):
-    path = tmp_path / "p.csv"
-    path.write_text(
-        "video, obj_id, frame, x0, y0, x1, y1, x, y, label\na.mp4,1,,1,2,3,4,,,\na.mp4,2,5,,,,,7,8,\na.mp4,2,5,,,,,9,9,0\n\nb,1,,,,,,3,,\n"
-    )
-    said = load_table(path)
-    assert said["a.mp4"]["prompts"] == (
-        {"obj_id": 1, "box": [1, 2, 3, 4]},
-        {"obj_id": 2, "frame": 5, "points": [[7, 8], [9, 9]], "labels": [1, 0]},
-    )
-    assert "line 6: x without y" in said["b"]["problem"]
-    loaded = Item("a.mp4", **said["a.mp4"]).load()
-    assert [(p.obj_id, p.frame_idx) for p in loaded] == [(1, None), (2, 5)]
-
-
-def test_json_and_folders_of_masks_say_the_same_in_other_words(tmp_path):
-    from PIL import Image
-
-    path = tmp_path / "p.json"
-    path.write_text(json.dumps({"a.mp4": [{"obj_id": 3, "box": [1, 2, 3, 4]}], "b.mp4": "box"}))
-    said = load_table(path)
-    assert (
-        said["a.mp4"]["prompts"] == ({"obj_id": 3, "box": [1, 2, 3, 4]},)
-        and "expected a list of prompts" in said["b.mp4"]["problem"]
-    )
-    masks = tmp_path / "masks"
-    (masks / "deep/c").mkdir(parents=True)
-    labels = np.zeros(SIZE, np.uint8)
-    labels[:9, :9], labels[20:, 20:] = 1, 2
-    for name in ("a.png", "deep/c/00000.png", "deep/c/00001.png"):
-        Image.fromarray(labels).save(masks / name)
-    said = load_table(masks)
-    assert set(said) == {"a", "deep/c"} and said["deep/c"]["mask"].endswith("00000.png")
-    assert [p.obj_id for p in Item("a.mp4", **said["a"]).load()] == [1, 2]
-
-
-@pytest.mark.parametrize("name, text, message", [
-    ("p.csv", "clip,box\n1,2\n", "has the columns box, clip; expected video, obj_id"), ("p.csv", "video,obj_id\n", "no line that names a video"),
-    ("p.json", "[1]", "holds list; expected"), ("p.json", "{", "is not JSON"), ("p.txt", "\xff", "is not JSON"), ("none.csv", None, "cannot be read"),
-])  # fmt: skip
-def test_a_table_that_cannot_be_read_is_refused_before_the_work(tmp_path, name, text, message):
-    if text is not None:
-        (tmp_path / name).write_text(text)
-    with pytest.raises(PromptError, match=message):
-        load_table(tmp_path / name)
-
-
-def test_every_video_is_found_by_name_and_slips_in_names_are_items_too(tree):
-    folder, table, _ = tree
-    (folder / "notes.txt").write_text("no video")
-    (folder / ".hidden.mp4").write_bytes(b"")
-    write_clip(folder / "unasked.mp4", images(2))
-    table.write_text(table.read_text() + f"gone.mp4,1,{BOX}\n")
-    items = {item.name: item for item in find_items(place(folder).files(), load_table(table))}
-    assert set(items) == {"a.mp4", "deep/b.mp4", "deep/stills", "unasked.mp4", "gone.mp4"}
-    assert "no prompts for unasked.mp4" in items["unasked.mp4"].problem and "no such video" in items["gone.mp4"].problem
-    assert (
-        items["deep/stills"].stamp.startswith("5 images") and items["a.mp4"].size == (folder / "a.mp4").stat().st_size
-    )
-    with pytest.raises(SourceError, match="is no folder"):
-        place(folder / "none").files()
-
-
-# One run after another
 
 
 def test_what_is_done_is_not_done_again_until_something_changes(tree):
@@ -293,167 +144,6 @@ def test_a_place_of_fsspec_gives_the_same_results_and_marks_them_last(tree, monk
     ] == {"done": 3}
 
 
-# Processes that die
-
-
-def test_a_worker_that_dies_is_replaced_and_its_video_done(tree):
-    folder, table, out = tree
-    settings, killed = settings_for(folder, out), []
-    items = find_items(place(folder).files(), load_table(table))
-
-    class Killing(LocalCrew):
-        def give(self, worker, item):
-            super().give(worker, item)
-            if len(killed) < 1 and item.name == "deep/b.mp4":
-                os.kill(self._workers[worker][0].pid, signal.SIGKILL)
-                killed.append(item.name)
-
-    report = run(items, settings, place(out), lambda: Killing(settings, 2))
-    assert (
-        killed == ["deep/b.mp4"]
-        and dict(report.states) == {"done": 3}
-        and len({r["worker"] for r in report.records.values()}) >= 2
-    )
-
-    class Deadly(LocalCrew):
-        def give(self, worker, item):
-            super().give(worker, item)
-            if item.name == "a.mp4":
-                os.kill(self._workers[worker][0].pid, signal.SIGKILL)
-
-    report = run(items, replace(settings, max_size=40), place(out), lambda: Deadly(settings, 1))
-    assert (
-        report.records["a.mp4"]["error"].startswith("the worker died 2 times on this video, signal 9")
-        and report.states["done"] == 2
-    )
-
-
-def test_streams_of_one_process_share_its_model_and_its_fate(tree):
-    folder, table, out = tree
-    settings, killed = settings_for(folder, out), []
-    items = find_items(place(folder).files(), load_table(table))
-
-    class Killing(LocalCrew):
-        def give(self, spot, item):
-            super().give(spot, item)
-            if len(self._busy) == 2 and not killed:
-                killed.append(len(self._busy))
-                os.kill(self._workers[0][0].pid, signal.SIGKILL)
-
-    report = run(items, settings, place(out), lambda: Killing(settings, 1, 2))
-    assert (
-        killed == [2]
-        and dict(report.states) == {"done": 3}
-        and len({r["worker"] for r in report.records.values()}) == 1
-    )
-    alone = folder.parent / "alone"
-    run(items, settings_for(folder, alone), place(alone), lambda: Here(settings_for(folder, alone)))
-    for name in ("a.mp4", "deep/b.mp4", "deep/stills"):
-        assert (out / name / "boxes.csv").read_bytes() == (alone / name / "boxes.csv").read_bytes()
-
-
-def test_a_run_that_is_killed_goes_on_where_it_stopped(tree):
-    folder, table, out = tree
-    for number in range(5):
-        shutil.copy(folder / "deep/b.mp4", folder / f"more{number}.mp4")
-        table.write_text(table.read_text() + f"more{number}.mp4,1,{BOX}\n")
-    command = [
-        sys.executable,
-        "-m",
-        "vidmem",
-        "batch",
-        str(folder),
-        "--prompts",
-        str(table),
-        "--out",
-        str(out),
-        "--save",
-        "png,csv",
-    ]
-    first = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    until = time.monotonic() + 60
-    while len(finished(out)) < 2 and time.monotonic() < until:
-        time.sleep(0.01)
-    first.kill()
-    first.wait()
-    time.sleep(0.5)  # its worker notices
-    before = finished(out)
-    assert 2 <= len(before) < 8
-    second = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
-    assert second.returncode == 0 and "8 done" in second.stdout, second.stderr
-    assert all(path.stat().st_ino == inode for path, inode in before.items())
-    for path in finished(out):
-        assert len(list((path.parent / "masks").glob("*.png"))) == json.loads(path.read_text())["frames"]
-    assert not (out / ".work").exists()
-
-
-def test_ray_does_the_same_and_survives_the_death_of_an_actor(tree):
-    pytest.importorskip("ray")
-    from vidmem.batch import RayCrew
-
-    folder, table, out = tree
-    settings, killed = settings_for(folder, out), []
-    items = find_items(place(folder).files(), load_table(table))
-
-    class Killing(RayCrew):
-        def give(self, spot, item):
-            super().give(spot, item)
-            if not killed:
-                killed.append(item.name)
-                until = time.monotonic() + 60
-                while not (begun := list(out.glob(".work/*"))) and time.monotonic() < until:
-                    time.sleep(0.002)
-                os.kill(int(begun[0].name.split("-")[0]), signal.SIGKILL)
-
-    report = run(items, settings, place(out), lambda: Killing(settings, 2, "local"))
-    assert killed and dict(report.states) == {"done": 3}
-    assert {v["video"]: v["state"] for v in json.loads((out / "report.json").read_text())["videos"]} == {
-        item.name: "done" for item in items
-    }
-
-
-def test_a_ray_actor_that_hangs_is_replaced(tree):
-    pytest.importorskip("ray")
-    from vidmem.batch import RayCrew
-
-    folder, table, out = tree
-    settings, frozen = settings_for(folder, out), []
-    items = find_items(place(folder).files(), load_table(table))
-
-    class Freezing(RayCrew):
-        def give(self, spot, item):
-            super().give(spot, item)
-            if not frozen:
-                until = time.monotonic() + 60
-                while not (begun := list(out.glob(".work/*"))) and time.monotonic() < until:
-                    time.sleep(0.002)
-                frozen.append(int(begun[0].name.split("-")[0]))
-                os.kill(frozen[0], signal.SIGSTOP)
-
-    try:
-        report = run(items, settings, place(out), lambda: Freezing(settings, 1, "local", stall=3))
-    finally:
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(frozen[0], signal.SIGKILL)
-    assert dict(report.states) == {"done": 3}
-    assert frozen[0] not in {record["worker"] for record in report.records.values()}, "another did it"
-
-
-def test_a_model_that_no_ray_actor_can_load_ends_the_run(tree):
-    pytest.importorskip("ray")
-    from vidmem.batch import RayCrew
-    from vidmem.errors import ModelError
-
-    folder, table, out = tree
-    settings = replace(settings_for(folder, out), load={"model": "nano", "weights": out / "none"})
-    items = find_items(place(folder).files(), load_table(table))
-    with pytest.raises(ModelError, match="none"):
-        run(items, settings, place(out), lambda: RayCrew(settings, 1, "local"))
-
-
-# The command
-
-
 def test_another_look_is_other_work_and_the_usual_one_is_not():
     plain = Settings("s", "o").of(Item("a.mp4"))
     assert plain == "66dc15808a0042b4", "results of earlier runs would be made again"
@@ -469,7 +159,7 @@ def test_the_exit_code_says_whose_fault_it_was():
         ([{**failed, "exit_code": 2}, {**failed, "exit_code": 1}], 1),
         ([failed], 1),  # a worker that died
     ):
-        assert Report({str(i): record for i, record in enumerate(records)}).exit_code == code
+        assert BatchReport({str(i): record for i, record in enumerate(records)}).exit_code == code
     assert failure(PromptError("x"))["exit_code"] == 2 and failure(ZeroDivisionError())["exit_code"] == 1
 
 

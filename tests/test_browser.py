@@ -8,7 +8,8 @@ import time
 
 import pytest
 from clips import encode as write_clip
-from test_app import COUNT, SIZE, square
+
+from tests.visitors import COUNT, SIZE, square
 
 pytest.importorskip("gradio", reason="the app needs gradio")
 sync_api = pytest.importorskip("playwright.sync_api", reason="no playwright")

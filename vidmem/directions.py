@@ -6,7 +6,6 @@ when all passes are done the frames are read once more, and sinks get them in th
 
 from __future__ import annotations
 
-import pickle
 import tempfile
 import time
 import zlib
@@ -22,6 +21,7 @@ from vidmem.prompts import PromptAt
 from vidmem.types import Frame, FrameResult
 from vidmem.video import Sink, Source, WriteBehind
 from vidmem.video.backwards import Backwards
+from vidmem.video.exact import result_from_json, result_to_json
 
 
 def track_back(
@@ -44,12 +44,14 @@ def track_back(
     with tempfile.TemporaryDirectory(prefix="vidmem-") as folder:
         back, forth = Kept(Path(folder) / "back"), Kept(Path(folder) / "forth")
         begins: dict[int, int] = {}  # obj_id -> the frame of its first prompt
+        last: int | None = None  # of the frames with a prompt
         if both_ways:
-            prompts = [p if p.frame_idx is not None else replace(p, frame_idx=first) for p in prompts]
-            for p in prompts:
-                begins[p.obj_id] = min(p.frame_idx, begins.get(p.obj_id, p.frame_idx))
+            placed = [(first if p.frame_idx is None else p.frame_idx, p) for p in prompts]
+            prompts = [replace(p, frame_idx=at) for at, p in placed]
+            for at, p in placed:
+                begins[p.obj_id] = min(at, begins.get(p.obj_id, at))
             _pass(From(video, min(begins.values())), tracker, prompts, forth, report, progress)
-        last = max((p.frame_idx for p in prompts), default=None) if both_ways else None
+            last = max(at for at, _ in placed)
         if not report.interrupted and last != first:
             _pass(Backwards(video, last), tracker, prompts, back, report, progress, reverse=True)
         with WriteBehind(sinks) as writer:
@@ -82,6 +84,8 @@ class From:
     source: Source
     first: int
 
+    live = False
+
     @property
     def frame_count(self) -> int | None:
         whole = self.source.frame_count
@@ -99,21 +103,14 @@ class Kept(Sink):
         folder.mkdir()
 
     def write(self, frame: Frame, result: FrameResult) -> None:
-        fields = {
-            **vars(result),
-            "masks": np.packbits(result.masks),
-            "mask_logits": result.mask_logits.astype(np.float16),
-        }
-        data = zlib.compress(pickle.dumps((result.masks.shape, fields)), 1)
-        (self.folder / str(result.frame_idx)).write_bytes(data)
+        line = result_to_json(result, logits=True)  # objects of the other direction may overlap these
+        (self.folder / str(result.frame_idx)).write_bytes(zlib.compress(line.encode(), 1))
 
     def read(self, frame: Frame) -> FrameResult | None:
         path = self.folder / str(frame.index)
         if not path.is_file():
             return None
-        shape, fields = pickle.loads(zlib.decompress(path.read_bytes()))  # our own, from this very run
-        masks = np.unpackbits(fields["masks"], count=int(np.prod(shape))).reshape(shape).astype(bool)
-        return FrameResult(**{**fields, "masks": masks, "mask_logits": fields["mask_logits"].astype(np.float32)})
+        return result_from_json(zlib.decompress(path.read_bytes()).decode())
 
     def close(self) -> None:
         pass
@@ -130,16 +127,25 @@ def _joined(frame: Frame, back: FrameResult | None, forth: FrameResult | None, b
             parts.append((result, rows))
     if not parts:
         return None
-    rows = sorted((int(result.obj_ids[i]), n, i) for n, (result, own) in enumerate(parts) for i in own)
     base = parts[0][0]
+    order = sorted((int(result.obj_ids[i]), n, i) for n, (result, own) in enumerate(parts) for i in own)
+
+    def each(name: str) -> list:
+        return [getattr(parts[n][0], name)[i] for _, n, i in order]
 
     def stacked(name: str) -> np.ndarray:
-        found = [getattr(parts[n][0], name)[i] for _, n, i in rows]
+        found = each(name)
         return np.stack(found) if found else getattr(base, name)[:0]
 
-    arrays = ("obj_ids", "masks", "boxes", "scores", "object_logits", "mask_logits")
     return replace(
         base,
-        **{name: stacked(name) for name in arrays},
-        **{name: tuple(getattr(parts[n][0], name)[i] for _, n, i in rows) for name in ("status", "search", "rivals")},
+        obj_ids=stacked("obj_ids"),
+        masks=stacked("masks"),
+        boxes=stacked("boxes"),
+        scores=stacked("scores"),
+        object_logits=stacked("object_logits"),
+        mask_logits=stacked("mask_logits"),
+        status=tuple(each("status")),
+        search=tuple(each("search")),
+        rivals=tuple(each("rivals")),
     )

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import cached_property
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, Self
 
 import numpy as np
 
@@ -70,16 +70,20 @@ class Prompt:
     """(H, W) bool at source size."""
 
     @property
-    def is_answer(self) -> bool:
+    def answer(self) -> np.ndarray | None:
         """A mask alone is what the person wants to see on that frame (SAM 2's `use_mask_input_as_output_without_sam`); with
-        points or a box beside it, it is a hint."""
-        return self.mask is not None and self.points is None and self.box is None
+        points or a box beside it, it is a hint, and this is None."""
+        return self.mask if self.points is None and self.box is None else None
+
+    @property
+    def is_answer(self) -> bool:
+        return self.answer is not None
 
     def __repr__(self) -> str:
-        said = [] if self.points is None else [f"{len(self.points)} clicks"]
-        said += [] if self.box is None else [f"box {', '.join(f'{v:g}' for v in self.box)}"]
-        said += [] if self.mask is None else [f"mask of {int(self.mask.sum())} pixels"]
-        return f"Prompt({'; '.join(said)})"
+        parts = [] if self.points is None else [f"{len(self.points)} clicks"]
+        parts += [] if self.box is None else [f"box {', '.join(f'{v:g}' for v in self.box)}"]
+        parts += [] if self.mask is None else [f"mask of {int(self.mask.sum())} pixels"]
+        return f"Prompt({'; '.join(parts)})"
 
 
 class Status(StrEnum):
@@ -155,22 +159,23 @@ class Verdict:
 class Payload(Protocol):
     """A spatial memory. Banks compare, thin and merge them without looking inside; only the network reads them."""
 
-    nbytes: int
+    @property
+    def nbytes(self) -> int: ...
 
     @property
     def tokens(self) -> int:
         """How many tokens it has now."""
         ...
 
-    def similarity(self, other: Payload) -> float:
+    def similarity(self, other: Self) -> float:
         """Mean over tokens of the cosine between the two memories at the same place, -1..1; both whole."""
         ...
 
-    def take(self, tokens: np.ndarray) -> Payload:
+    def take(self, tokens: np.ndarray) -> Self:
         """The memory of some of its tokens: tokens (L, n) int, for each of the network's L attention layers, or (n,)."""
         ...
 
-    def mix(self, other: Payload, weight: float) -> Payload:
+    def mix(self, other: Self, weight: float) -> Self:
         """(1 - weight) * self + weight * other, token by token; both whole."""
         ...
 
@@ -217,6 +222,11 @@ class Entry:
         return self.verdict.frame_idx
 
     @property
+    def source_idx(self) -> int:
+        """The source's index of its frame."""
+        return self.frame_idx if self.verdict.source_idx is None else self.verdict.source_idx
+
+    @property
     def prompted(self) -> bool:
         return self.verdict.prompted
 
@@ -235,7 +245,7 @@ class Entry:
         payload = self.payload.mix(older.payload, weight)
         pointer = self.pointer if self.pointer is None else (1 - weight) * self.pointer + weight * older.pointer
         descriptor = self.descriptor
-        if descriptor is not None:
+        if descriptor is not None and older.descriptor is not None:
             descriptor = (1 - weight) * descriptor + weight * older.descriptor
             descriptor = descriptor / max(float(np.linalg.norm(descriptor)), 1e-6)
         size = max(payload.nbytes, self.nbytes)  # what the network adds to a memory at its first read counts from now
@@ -337,6 +347,9 @@ class FrameResult:
     """Milliseconds per stage."""
     rivals: tuple[int | None, ...] = ()
     """(N,) `obj_id` of the other object where the status is ambiguous, else None."""
+    seen: np.ndarray = field(default_factory=lambda: np.zeros(0, np.float32))
+    """(N,) float32: how well each mask fits what the object's learner knows, 1 as on the frames that taught it, 0 as the background;
+    NaN without a learner and on prompted frames (see `vidmem.learn`)."""
     search: tuple[dict[str, float], ...] = ()
     """(N,) what each object's search did: `hypotheses` alive, `switches` of the best branch so far, and its own."""
     cut: bool = False
@@ -345,7 +358,15 @@ class FrameResult:
     """What a watcher did on this frame."""
 
     def __post_init__(self):
-        for array in (self.obj_ids, self.masks, self.boxes, self.scores, self.object_logits, self.mask_logits):
+        for array in (
+            self.obj_ids,
+            self.masks,
+            self.boxes,
+            self.scores,
+            self.object_logits,
+            self.mask_logits,
+            self.seen,
+        ):
             array.setflags(write=False)
 
     def label_map(self) -> np.ndarray:
@@ -366,8 +387,8 @@ class FrameResult:
         return labels
 
     def __repr__(self) -> str:
-        said = [f"{o} {s.value} {100 * p:.0f}%" for o, s, p in zip(self.obj_ids, self.status, self.scores)]
-        return f"FrameResult({self.frame_idx}, {self.size[1]}x{self.size[0]}: {', '.join(said) or 'no objects'})"
+        parts = [f"{o} {s.value} {100 * p:.0f}%" for o, s, p in zip(self.obj_ids, self.status, self.scores)]
+        return f"FrameResult({self.frame_idx}, {self.size[1]}x{self.size[0]}: {', '.join(parts) or 'no objects'})"
 
     def plot(self, frame=None, **look):
         """-> `PIL.Image` of the objects, which notebooks show: over `frame` (`Frame` or (H, W, 3) uint8 RGB), or on black. look: of

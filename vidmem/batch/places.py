@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
+from abc import ABC, abstractmethod
 from pathlib import Path, PurePosixPath
 
 from vidmem.errors import OutputError, RuntimeMissing, SourceError
@@ -20,13 +21,31 @@ WORK = ".work"  # unfinished results; hidden, so that nobody takes them for resu
 MARK = "vidmem"  # in the names of our folders there
 
 
-def place(url: str | Path) -> Folder | Remote:
+def open_place(url: str | Path) -> Folder | Remote:
     """A path, or an address with a protocol."""
     return Remote(str(url)) if "://" in str(url) else Folder(Path(url))
 
 
-class Place:
-    """What both kinds do in the same way."""
+class Place(ABC):
+    """What both kinds do in the same way. Names are relative, with slashes."""
+
+    @abstractmethod
+    def read(self, name: str) -> bytes | None:
+        """A file's bytes; None where there is none."""
+
+    @abstractmethod
+    def below(self, name: str) -> list[str]:
+        """Files below the folder `name`. Raises `OutputError` where that is no folder."""
+
+    @abstractmethod
+    def write(self, name: str, data: bytes) -> None: ...
+
+    @abstractmethod
+    def remove(self, name: str) -> None: ...
+
+    @abstractmethod
+    def put(self, local: Path, name: str) -> None:
+        """Move a local file there."""
 
     def publish(self, results: Path, name: str) -> None:
         """Move the files of `results` to the folder `name`. Those of an earlier run make way.
@@ -177,11 +196,11 @@ def _stamp(path: Path) -> str:
     if not regular(path):
         return ""
     try:
-        said = path.stat()
+        stat = path.stat()
         link = f":{os.readlink(path)}" if path.is_symlink() else ""
     except OSError:
         return ""
-    return f"{said.st_size}:{said.st_mtime_ns}{link}"
+    return f"{stat.st_size}:{stat.st_mtime_ns}{link}"
 
 
 class Remote(Place):
@@ -207,13 +226,13 @@ class Remote(Place):
         if not self._fs.isdir(self._root):
             raise SourceError(f"{self._root} is no folder there; expected one with videos or folders of images")
         found = {}
-        for path, said in sorted(self._fs.find(self._root, detail=True).items()):
+        for path, info in sorted(self._fs.find(self._root, detail=True).items()):
             name = path[len(self._root) :].lstrip("/")
             if not any(part.startswith(".") for part in name.split("/")):
                 found[name] = ":".join(
-                    str(said.get(key))
+                    str(info.get(key))
                     for key in ("size", "ETag", "mtime", "LastModified", "updated")
-                    if said.get(key) is not None
+                    if info.get(key) is not None
                 )
         return found
 

@@ -15,8 +15,9 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from vidmem.batch.places import place
+from vidmem.batch.places import open_place
 from vidmem.batch.plan import Item
+from vidmem.batch.resume import EVERY, Resumable, forget
 from vidmem.errors import VidmemError
 from vidmem.installed import file_hash
 from vidmem.names import regular, shown
@@ -44,25 +45,38 @@ class Settings:
     sound: bool = True
     detector: str = "words"
     detector_weights: str | None = None
+    learner: Any = None
+    """Makes each object's learner; None: what `load` says."""
 
     def of(self, item: Item) -> str:
         """A hash of all that decides what the results of an item look like, but for the video itself."""
-        said = {k: v for k, v in asdict(self).items() if k not in ("source", "out", "bank", "search", "load")}
+        settings = {
+            k: v for k, v in asdict(self).items() if k not in ("source", "out", "bank", "search", "load", "learner")
+        }
         if (self.look, self.sound) == (Look(), True):
-            del said["look"], said["sound"]  # so that what was done before there was a choice is not done again
+            del settings["look"], settings["sound"]  # so that what was done before there was a choice is not done again
         if not any("text" in p for p in item.prompts):  # a detector that nobody asks changes nothing
-            said = {k: v for k, v in said.items() if not k.startswith("detector")}
+            settings = {k: v for k, v in settings.items() if not k.startswith("detector")}
         load = {k: str(v) for k, v in self.load.items() if k not in ("threads", "device") and v is not None}
         masks = [Path(item.base) / p["mask"] for p in item.prompts if isinstance(p.get("mask"), str)] + (
             [Path(item.mask)] if item.mask else []
         )
-        said |= {"load": load, "bank": repr(self.bank), "search": repr(self.search), "prompts": item.prompts}
-        said["masks"] = [_mask_hash(mask) for mask in masks]
-        return hashlib.sha256(json.dumps(said, sort_keys=True, default=str).encode()).hexdigest()[:16]
+        settings |= {
+            "load": load,
+            "bank": repr(self.bank),
+            "search": repr(self.search),
+            "learner": repr(self.learner),
+            "prompts": item.prompts,
+        }
+        settings["masks"] = [_mask_hash(mask) for mask in masks]
+        return hashlib.sha256(json.dumps(settings, sort_keys=True, default=str).encode()).hexdigest()[:16]
 
 
 class Worker:
     """Holds the model; does items one after another. What goes wrong with an item is its result, never an exception."""
+
+    every = EVERY
+    """Seconds of work after which a video's state is written."""
 
     def __init__(self, settings: Settings):
         from vidmem.catalogue.tracker import load
@@ -70,9 +84,11 @@ class Worker:
         _one_thread_each(settings.load.get("threads") or 1)
         tracker = load(**settings.load)
         bank, search = settings.bank or tracker.bank, settings.search or tracker.search
-        self.tracker = dataclasses.replace(tracker, bank=bank, search=search)
+        self.tracker = dataclasses.replace(
+            tracker, bank=bank, search=search, learner=settings.learner or tracker.learner
+        )
         self.settings, self._opened = settings, None
-        self.source, self.out = place(settings.source), place(settings.out)
+        self.source, self.out = open_place(settings.source), open_place(settings.out)
 
     def do(self, item: Item, alive: Callable[[], None] = lambda: None) -> dict:
         """-> the item's record, which is also in its `done.json`, or below `.failed`. alive: called again and again while it goes on."""
@@ -81,7 +97,7 @@ class Worker:
         try:
             record["settings"] = self.settings.of(item)
             work = self.out.work()
-            record |= self._track(item, work, alive)
+            record |= self._track(item, work, alive, f"{item.stamp} {record['settings']}")
             record["seconds"] = round(time.perf_counter() - began, 3)
             results = work / "results"
             Ledger(results).add(results / DONE)
@@ -89,6 +105,7 @@ class Worker:
             with awake(alive):
                 self.out.publish(results, item.name)
             self.out.remove(failed_name(item.name))
+            forget(self.out, item.name)
         except Exception as error:
             record |= failure(error) | {"seconds": round(time.perf_counter() - began, 3)}
             keep_failed(self.out, record)
@@ -97,7 +114,7 @@ class Worker:
                 shutil.rmtree(work, ignore_errors=True)
         return record
 
-    def _track(self, item: Item, work: Path, alive: Callable[[], None]) -> dict:
+    def _track(self, item: Item, work: Path, alive: Callable[[], None], key: str) -> dict:
         from vidmem.detect import Watcher
         from vidmem.pipeline import track
         from vidmem.video import open_sinks, open_video
@@ -113,7 +130,10 @@ class Worker:
             )
             sinks = [*files, Pulse(alive)]
             with self.tracker.session() as session:
-                follower = Watcher(session, self._detector()) if any(p.text for p in prompts) else session
+                follower: Any = Resumable(session, self.out, item.name, key, self.every)
+                resumed = follower.resumed
+                if any(p.text for p in prompts):
+                    follower = Watcher(session, self._detector())
                 report = track(
                     Watched(video, alive), follower, [p.scaled(video.scale) for p in prompts], sinks, progress=False
                 )
@@ -121,7 +141,7 @@ class Worker:
             raise KeyboardInterrupt
         return {
             "frames": report.frames, "objects": len(report.statuses), "fps": round(report.fps, 2), "warnings": report.problems,
-            "not_found": report.sought,
+            "not_found": report.sought, "resumed": resumed,
             "statuses": {str(o): {s.value: n for s, n in counts.items()} for o, counts in report.statuses.items()},
             "sha256": content_hash(path, alive), "runtime": self.tracker.network.runtime,
         }  # fmt: skip
@@ -184,11 +204,11 @@ class Watched:
 
 def failure(error: BaseException) -> dict:
     """What a record says of an error."""
-    said = str(error) if isinstance(error, VidmemError) else f"internal error, {type(error).__name__}: {error}"
+    message = str(error) if isinstance(error, VidmemError) else f"internal error, {type(error).__name__}: {error}"
     if isinstance(error, MemoryError):
-        said = "out of memory; use fewer --workers or --streams, or a smaller --max-size"
+        message = "out of memory; use fewer --workers or --streams, or a smaller --max-size"
     code = error.exit_code if isinstance(error, VidmemError) else 1
-    return {"state": "failed", "error": shown(" ".join(said.split())), "exit_code": code}
+    return {"state": "failed", "error": shown(" ".join(message.split())), "exit_code": code}
 
 
 def _mask_hash(path: Path) -> str:

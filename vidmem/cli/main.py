@@ -7,13 +7,14 @@ import dataclasses
 import os
 import sys
 from pathlib import Path
+from typing import Any
 
 from vidmem.cli.batch import add_batch_command
 from vidmem.cli.doctor import doctor
 from vidmem.cli.engines import add_engine_commands
 from vidmem.cli.looks import look_options, make_look
 from vidmem.cli.models import banks, models
-from vidmem.cli.options import bank_options, joined, make_tracker, numbers, save_names, watched
+from vidmem.cli.options import bank_options, coordinates, joined, make_tracker, save_names, watched
 from vidmem.cli.pick import add_pick_command
 from vidmem.engines import ENGINES
 from vidmem.errors import PromptError, VidmemError
@@ -44,6 +45,7 @@ examples:
   vidmem track clip.mp4 --box 420,130,560,300 --out results --save overlay,csv --effect spotlight
   vidmem track clip.mp4 --box 420,130,560,300 --at 120 --both-ways --out results
   vidmem track frames/ --prompts prompts.json --out results --bank surprise --bank-store 32
+  vidmem track 0 --text "red cup" --out results               the first camera, until Ctrl-C or --end 500
 
 exit code: 0; 2 when the input is at fault; 1 when vidmem is; 130 after Ctrl-C. What was written by then is whole."""
 
@@ -109,21 +111,30 @@ def track(args) -> int:
     import vidmem
     from vidmem.directions import track_back
     from vidmem.pipeline import check_reach
-    from vidmem.video import SINKS, Ledger, open_sinks
+    from vidmem.video import SINKS, Ledger, is_camera, open_camera, open_sinks
 
     check_said(args)
+    camera = is_camera(args.source)
+    if camera and (args.reverse or args.both_ways or args.start or args.pick):
+        raise PromptError(
+            "--reverse, --both-ways, --start and --pick are for files; a camera's frames come as they come"
+        )
+    path = None if camera else Path(args.source)
     names, tracker = save_names(args.save), make_tracker(args) if args.pick else None
-    prompts = app_module("pick").pick(args.source, tracker, args.model) if args.pick else simple_prompts(args)
+    prompts = app_module("pick").pick(path, tracker, args.model) if args.pick else simple_prompts(args)
     if args.at is not None:  # a text is looked for everywhere
         prompts = [p if p.text is not None else dataclasses.replace(p, frame_idx=args.at) for p in prompts]
     report = vidmem.Report()
-    with vidmem.open_video(args.source, start=args.start, end=args.end, max_size=args.max_size) as video:
+    how = {"end": args.end, "max_size": args.max_size} | ({} if camera else {"start": args.start})
+    source: Any = (open_camera if camera else vidmem.open_video)(args.source, **how)
+    with source as video:
         scaled = [prompt.scaled(video.scale) for prompt in prompts]
         check_reach(video, scaled)
         tracker = tracker or make_tracker(args)
         look = make_look(args).of(prompts)
-        sound = args.source if args.sound else None
-        sinks = open_sinks(names, args.out, video.frame_rate, Ledger(args.out), args.source, look, sound)
+        sinks = open_sinks(
+            names, args.out, video.frame_rate, Ledger(args.out), path, look, path if args.sound else None
+        )
         try:
             if args.reverse or args.both_ways:
                 if any(p.text for p in scaled):
@@ -158,7 +169,8 @@ def evaluate(args) -> int:
     if args.prompt == "text":
         texts = load_expressions(args.texts or args.data)
         detector = open_detector(args.detector, args.detector_weights, args.threads)
-    tracker, rows = make_tracker(args), []
+    tracker = make_tracker(args)
+    rows: list[dict[str, Any]] = []
     for sequence in find_sequences(args.data):
         out = args.masks / sequence.name if args.masks else None
         row = run(sequence, tracker, args.prompt, out, texts.get(sequence.name), detector)
@@ -206,48 +218,63 @@ def build_parser() -> argparse.ArgumentParser:
     parser = Parser(prog="vidmem", description="Segment and track any object in video.", epilog=EXAMPLES)
     parser.add_argument("--version", action="version", version=f"vidmem {__version__}")
     parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
-    common = argparse.ArgumentParser(add_help=False)  # lets --debug stand behind the command too
+    common = Parser(add_help=False)  # lets --debug stand behind the command too
     common.add_argument("--debug", action="store_true", default=argparse.SUPPRESS, help=argparse.SUPPRESS)
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", title="commands, each with --help")
 
     command = commands.add_parser(
-        "track", parents=[common], epilog=TRACKING, help="follow objects through a video file or a folder of images"
+        "track",
+        parents=[common],
+        epilog=TRACKING,
+        help="follow objects through a video, a folder of images or a camera",
     )
-    command.add_argument("source", type=Path, metavar="VIDEO", help="video file, or folder of images in natural order")
-    p = command.add_argument_group(
+    command.add_argument(
+        "source",
+        metavar="VIDEO",
+        help="video file, folder of images in natural order, or camera: 0, rtsp://..., http://...",
+    )
+    group = command.add_argument_group(
         "what to track", "one of these; coordinates are source pixels, from the top left corner"
     )
-    p.add_argument(
-        "--click", type=numbers(2, "x,y"), action="append", metavar="X,Y", help="on the object; again for more"
+    group.add_argument(
+        "--click", type=coordinates(2, "x,y"), action="append", metavar="X,Y", help="on the object; again for more"
     )
-    p.add_argument(
+    group.add_argument(
         "--not-click",
-        type=numbers(2, "x,y"),
+        type=coordinates(2, "x,y"),
         action="append",
         metavar="X,Y",
         help="beside the object, with --click or --box; again for more",
     )
-    p.add_argument("--box", type=numbers(4, "x0,y0,x1,y1"), metavar="X0,Y0,X1,Y1", help="around the object")
-    p.add_argument("--mask", type=Path, metavar="PNG", help="image: the object, or a label map of several")
-    p.add_argument(
+    group.add_argument("--box", type=coordinates(4, "x0,y0,x1,y1"), metavar="X0,Y0,X1,Y1", help="around the object")
+    group.add_argument("--mask", type=Path, metavar="PNG", help="image: the object, or a label map of several")
+    group.add_argument(
         "--text", action="append", metavar="WORDS", help="what to look for, such as 'black dog'; again for more"
     )
-    p.add_argument("--prompts", type=Path, metavar="JSON", help="many objects, frames, names and colours; form below")
-    p.add_argument(
+    group.add_argument(
+        "--prompts", type=Path, metavar="JSON", help="many objects, frames, names and colours; form below"
+    )
+    group.add_argument(
         "--pick", action="store_true", help="click, box or paint it in the browser app, which opens for that"
     )
-    p.add_argument("--at", type=int, metavar="N", help="frame of --click, --box or --mask (default: the first tracked)")
-    p = command.add_argument_group("which frames")
-    p.add_argument("--start", type=int, default=0, metavar="N", help="index of the first frame (default: 0)")
-    p.add_argument("--end", type=int, metavar="N", help="index after the last frame (default: the end)")
-    p.add_argument("--max-size", type=int, metavar="PIXELS", help="shrink frames to this longer side")
-    p.add_argument("--reverse", action="store_true", help="from the end to the beginning, prompts on the last frame")
-    p.add_argument("--both-ways", action="store_true", help="from the prompts to both ends; --at says where they are")
-    p = command.add_argument_group("what to write")
-    p.add_argument(
+    group.add_argument(
+        "--at", type=int, metavar="N", help="frame of --click, --box or --mask (default: the first tracked)"
+    )
+    group = command.add_argument_group("which frames")
+    group.add_argument("--start", type=int, default=0, metavar="N", help="index of the first frame (default: 0)")
+    group.add_argument("--end", type=int, metavar="N", help="index after the last frame (default: the end)")
+    group.add_argument("--max-size", type=int, metavar="PIXELS", help="shrink frames to this longer side")
+    group.add_argument(
+        "--reverse", action="store_true", help="from the end to the beginning, prompts on the last frame"
+    )
+    group.add_argument(
+        "--both-ways", action="store_true", help="from the prompts to both ends; --at says where they are"
+    )
+    group = command.add_argument_group("what to write")
+    group.add_argument(
         "--out", type=Path, required=True, metavar="FOLDER", help="for the results; made where it is not there"
     )
-    p.add_argument(
+    group.add_argument(
         "--save", default="overlay,png,rle,csv", metavar="NAMES", help="any of the names below (default: %(default)s)"
     )
     look_options(command.add_argument_group("how overlay.mp4 looks"))
@@ -255,51 +282,55 @@ def build_parser() -> argparse.ArgumentParser:
     command.set_defaults(run=track)
     add_pick_command(commands, common)
 
-    p = commands.add_parser("app", parents=[common], add_help=False, help="the browser app; vidmem app --help")
-    p.set_defaults(run=None)
+    command = commands.add_parser("app", parents=[common], add_help=False, help="the browser app; vidmem app --help")
+    command.set_defaults(run=None)
     add_batch_command(commands, common)
-    p = commands.add_parser("eval", parents=[common], help="score J, F and J&F over DATA/*/frames and DATA/*/masks")
-    p.add_argument("data", type=Path, metavar="DATA", help="folder of sequences, or one sequence")
-    p.add_argument(
+    command = commands.add_parser(
+        "eval", parents=[common], help="score J, F and J&F over DATA/*/frames and DATA/*/masks"
+    )
+    command.add_argument("data", type=Path, metavar="DATA", help="folder of sequences, or one sequence")
+    command.add_argument(
         "--prompt",
         choices=("mask", "box", "click", "text"),
         default="mask",
         help="what each object's first frame is given (default: mask)",
     )
-    p.add_argument(
+    command.add_argument(
         "--texts",
         type=Path,
         metavar="FILE",
         help="with --prompt text: names of objects (default: DATA/meta_expressions.json)",
     )
-    p.add_argument("--json", type=Path, metavar="FILE", help="write the scores to this file")
-    p.add_argument("--masks", type=Path, metavar="FOLDER", help="write the label maps below this folder")
-    bank_options(p)
-    p.set_defaults(run=evaluate)
+    command.add_argument("--json", type=Path, metavar="FILE", help="write the scores to this file")
+    command.add_argument("--masks", type=Path, metavar="FOLDER", help="write the label maps below this folder")
+    bank_options(command)
+    command.set_defaults(run=evaluate)
 
-    p = commands.add_parser(
+    command = commands.add_parser(
         "banks", parents=[common], help="memory banks and searches; `vidmem banks NAME`: its numbers"
     )
-    p.add_argument("name", nargs="?", metavar="NAME", help="a bank or a search")
-    p.set_defaults(run=banks)
+    command.add_argument("name", nargs="?", metavar="NAME", help="a bank or a search")
+    command.set_defaults(run=banks)
 
-    p = commands.add_parser("models", parents=[common], help="models, banks and searches there are; `models get NAME`")
-    p.add_argument("action", nargs="?", choices=("get",), help="get: download the weights of a model")
-    p.add_argument("get", nargs="?", metavar="NAME", help="which model")
-    p.add_argument("--sha256", help="refuse a download with another hash")
-    p.set_defaults(run=models)
+    command = commands.add_parser(
+        "models", parents=[common], help="models, banks and searches there are; `models get NAME`"
+    )
+    command.add_argument("action", nargs="?", choices=("get",), help="get: download the weights of a model")
+    command.add_argument("get", nargs="?", metavar="NAME", help="which model")
+    command.add_argument("--sha256", help="refuse a download with another hash")
+    command.set_defaults(run=models)
 
     add_engine_commands(commands, common)
-    p = commands.add_parser("doctor", parents=[common], help="what is installed, what works, what is missing")
-    p.add_argument("--tensorrt", type=Path, metavar="DIR", help="build, gate and time the engines of this export")
-    p.add_argument("--weights", type=Path, help="the weights that were exported, to compare with")
-    p.add_argument(
+    command = commands.add_parser("doctor", parents=[common], help="what is installed, what works, what is missing")
+    command.add_argument("--tensorrt", type=Path, metavar="DIR", help="build, gate and time the engines of this export")
+    command.add_argument("--weights", type=Path, help="the weights that were exported, to compare with")
+    command.add_argument(
         "--runtime",
         default="tensorrt",
         choices=[name for name, card in ENGINES.items() if card.fixed],
         help="with --tensorrt (default: %(default)s)",
     )
-    p.set_defaults(run=doctor)
+    command.set_defaults(run=doctor)
     return parser
 
 

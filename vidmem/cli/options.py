@@ -11,7 +11,7 @@ from pathlib import Path
 from vidmem.errors import OutputError, PromptError
 
 
-def numbers(count: int, names: str):
+def coordinates(count: int, names: str):
     """A parser of `count` comma-separated numbers."""
 
     def parse(text: str) -> list[float]:
@@ -55,42 +55,53 @@ def bank_options(parser: argparse.ArgumentParser) -> None:
     """`--bank`, `--search`, and a `--bank-FIELD` or `--search-FIELD` for each of their numbers: made from the dataclasses."""
     from vidmem.catalogue.tracker import MODELS, RUNTIMES
     from vidmem.detect import DETECTORS
+    from vidmem.learn import LEARNERS
     from vidmem.memory import BANKS
     from vidmem.search import SEARCHES
 
-    parser = parser.add_argument_group(
+    group = parser.add_argument_group(
         "model, memory and engine",
         "`vidmem models` says what there is. Banks and searches have numbers, such as --bank-slots 7 or --search-width 3: `vidmem banks NAME`.",
     )
-    name = {"metavar": "NAME"}
-    parser.add_argument("--model", default="nano", help=f"one of: {', '.join(MODELS)} (default: nano)", **name)
-    parser.add_argument("--bank", help=f"memory policy, one of: {', '.join(BANKS)} (default: the model's own)", **name)
-    parser.add_argument("--search", default="greedy", help=f"one of: {', '.join(SEARCHES)} (default: greedy)", **name)
-    parser.add_argument("--runtime", default="auto", help=f"one of: {', '.join(RUNTIMES)} (default: auto)", **name)
-    parser.add_argument("--device", default="cpu", help="cpu, or cuda for the pytorch and onnx runtimes", **name)
-    parser.add_argument("--threads", type=int, metavar="N", help="threads of the network (default: every core)")
-    parser.add_argument(
+    group.add_argument("--model", default="nano", help=f"one of: {', '.join(MODELS)} (default: nano)", metavar="NAME")
+    group.add_argument(
+        "--bank", help=f"memory policy, one of: {', '.join(BANKS)} (default: the model's own)", metavar="NAME"
+    )
+    group.add_argument(
+        "--search", default="greedy", help=f"one of: {', '.join(SEARCHES)} (default: greedy)", metavar="NAME"
+    )
+    group.add_argument(
+        "--runtime", default="auto", help=f"one of: {', '.join(RUNTIMES)} (default: auto)", metavar="NAME"
+    )
+    group.add_argument("--device", default="cpu", help="cpu, or cuda for the pytorch and onnx runtimes", metavar="NAME")
+    group.add_argument("--threads", type=int, metavar="N", help="threads of the network (default: every core)")
+    group.add_argument(
         "--weights", type=Path, metavar="PATH", help="other weights of the model: a folder for nano, a file for SAM 2"
     )
-    parser.add_argument(
+    group.add_argument(
         "--image-size",
         type=int,
         metavar="PIXELS",
         help="pixels a side of SAM 2's input, a multiple of 32 (default: 1024)",
     )
-    parser.add_argument(
+    group.add_argument(
         "--precision", choices=("fp32", "bf16"), help="of the products (default: fp32, or what auto finds)"
     )
-    parser.add_argument("--detector", default="words", help=f"what looks for texts, one of: {', '.join(DETECTORS)}")
-    parser.add_argument("--detector-weights", type=Path, metavar="FOLDER", help="of the detector (default: its own)")
-    parser.add_argument(
+    group.add_argument("--detector", default="words", help=f"what looks for texts, one of: {', '.join(DETECTORS)}")
+    group.add_argument("--detector-weights", type=Path, metavar="FOLDER", help="of the detector (default: its own)")
+    group.add_argument(
         "--clean",
         action=argparse.BooleanOptionalAction,
         help="drop stray parts of masks and fill small holes (default: on nano, not on SAM 2, which is equal to the original)",
     )
-    for kind, table in (("bank", BANKS), ("search", SEARCHES)):
+    parser.add_argument(
+        "--learner",
+        help=f"what learns each object's looks, one of: none, {', '.join(LEARNERS)} (default: ridge on nano, none on SAM 2)",
+        metavar="NAME",
+    )
+    for kind, table in (("bank", BANKS), ("search", SEARCHES), ("learner", LEARNERS)):
         for name in dict.fromkeys(f.name for policy in table.values() for f in dataclasses.fields(policy)):
-            parser.add_argument(f"--{kind}-{name.replace('_', '-')}", metavar="VALUE", help=argparse.SUPPRESS)
+            group.add_argument(f"--{kind}-{name.replace('_', '-')}", metavar="VALUE", help=argparse.SUPPRESS)
 
 
 def changed(args, kind: str, policy):
@@ -98,7 +109,7 @@ def changed(args, kind: str, policy):
     given = {k.removeprefix(f"{kind}_"): v for k, v in vars(args).items() if k.startswith(f"{kind}_") and v is not None}
     if not given:
         return policy
-    known = [f.name for f in dataclasses.fields(policy)]
+    known = [] if policy is None else [f.name for f in dataclasses.fields(policy)]
     try:
         values = {name: literal(value) for name, value in given.items()}
         unknown = sorted(values.keys() - set(known))
@@ -123,9 +134,11 @@ def make_tracker(args):
     tracker = load(
         args.model, runtime=args.runtime, bank=args.bank, search=args.search, device=args.device, threads=args.threads,
         weights=args.weights, image_size=args.image_size, precision=args.precision, clean=args.clean,
+        learner=args.learner,
     )  # fmt: skip
     bank, search = changed(args, "bank", tracker.bank), changed(args, "search", tracker.search)
-    return dataclasses.replace(tracker, bank=bank, search=search)
+    learner = changed(args, "learner", tracker.learner)
+    return dataclasses.replace(tracker, bank=bank, search=search, learner=learner)
 
 
 def watched(session, prompts, args):

@@ -7,9 +7,14 @@ from collections import deque
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 from vidmem.catalogue.tracker import Tracker
 from vidmem.detect import Concept, Detector, Watcher
+from vidmem.errors import PromptError
 from vidmem.evaluation.davis import Sequence, SequenceScore, first_prompts, load_labels, score_sequence
+from vidmem.session import Session
+from vidmem.types import Frame
 from vidmem.video import Ledger, PngSink, open_video
 
 
@@ -37,24 +42,27 @@ def evaluate(
     prompt: mask, box or click (see `first_prompts`), or text. masks_out: a folder for the label maps. texts: obj_id -> its name, for
     prompt text, which also needs the detector; objects without a name count as not found.
     """
-    predicted, spent = [], 0.0
-    sink = None
+    predicted: list[np.ndarray] = []
+    spent, sink = 0.0, None
     if masks_out:
         ledger = Ledger(masks_out.parent)
         ledger.claim(masks_out.name)
         sink = PngSink(masks_out, ledger.add)
     with tracker.session() as session, open_video(sequence.frames[0].parent) as video:
-        steps = session
+        steps: Session | Watcher = session
         if prompt == "text":
-            steps = Watcher(session, detector)
+            if detector is None:
+                raise PromptError("prompt='text' needs a detector, which says where a text is; give one")
+            steps = watcher = Watcher(session, detector)
             for obj_id, text in (texts or {}).items():
-                steps.add(Concept(obj_id, text))
+                watcher.add(Concept(obj_id, text))
         else:
             for obj_id, p in first_prompts(load_labels(sequence.masks[0]), prompt).items():
                 session.add(obj_id, points=p.points, labels=p.labels, box=p.box, mask=p.mask)
-        began, waiting = time.perf_counter(), deque()
+        began = time.perf_counter()
+        waiting: deque[Frame] = deque()
 
-        def take(results) -> None:
+        def keep(results) -> None:
             """Settled answers, each with its frame."""
             for result in results:
                 predicted.append(result.label_map())
@@ -67,8 +75,8 @@ def evaluate(
             waiting.append(frame)
             results = session.settled()
             spent += time.perf_counter() - began
-            take(results)
+            keep(results)
             began = time.perf_counter()
-        take(session.settled(end=True))
+        keep(session.settled(end=True))
     score = score_sequence(predicted, (load_labels(path) for path in sequence.masks))
     return Row(sequence.name, len(predicted), score, len(predicted) / spent)

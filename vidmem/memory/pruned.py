@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from vidmem.bounds import number
+from vidmem.bounds import bounded
 from vidmem.memory.policy import Held, Policy
 from vidmem.types import Cue, Entry, Recall
 
@@ -17,7 +17,9 @@ class Pruned(Policy):
     """
 
     absent: bool = True
-    drop: int = number(2, 0)
+    drop: int = bounded(2, 0)
+
+    notes = dict[int, float]
 
     def remember(self, held: Held, entry: Entry) -> Held:
         held = super().remember(held, entry)
@@ -25,7 +27,7 @@ class Pruned(Policy):
         return held._replace(notes=likeness)
 
     def recall(self, held: Held, t: int, cue: Cue | None) -> list[Recall]:
-        recalls = super().recall(held, t, cue)
+        recalls = [*super().recall(held, t, cue)]
         if len(recalls) + len(held.prompted) < self.slots:
             return recalls
         likeness = held.notes

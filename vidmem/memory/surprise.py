@@ -3,13 +3,23 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
-from vidmem.bounds import number
+from vidmem.bounds import bounded
 from vidmem.memory import parts
 from vidmem.memory.policy import ByContent, Held
 from vidmem.types import Cue, Entry, Recall
+
+
+class Notes(NamedTuple):
+    mean: np.ndarray
+    """(D,) float32: the last frames' descriptors."""
+    past: tuple[float, ...] = ()
+    """The last frames' surprise."""
+    likeness: np.ndarray | None = None
+    """(n, n) float32: cosines of the events."""
 
 
 @dataclass(frozen=True)
@@ -22,11 +32,13 @@ class Surprise(ByContent):
     surprises for `longest` frames an event begins all the same. A full store forgets as `reconstructive` does.
     """
 
-    store: int = number(16, 2)  # events kept
-    window: int = number(32, 2)
-    gamma: float = number(1.0, 0)
-    longest: int = number(60, 1)
-    shortest: int = number(3, 1)  # frames between events
+    store: int = bounded(16, 2)  # events kept
+    window: int = bounded(32, 2)
+    gamma: float = bounded(1.0, 0)
+    longest: int = bounded(60, 1)
+    shortest: int = bounded(3, 1)  # frames between events
+
+    notes = Notes
 
     @property
     def long(self) -> int:
@@ -36,7 +48,7 @@ class Surprise(ByContent):
         held = super().remember(held, entry)
         if entry.descriptor is None:
             return held
-        mean, past, likeness = held.notes or (entry.descriptor, (), None)
+        mean, past, likeness = held.notes or Notes(entry.descriptor)
         surprise = 1 - float(entry.descriptor @ mean) / max(float(np.linalg.norm(mean)), 1e-6)
         threshold = np.mean(past) + self.gamma * np.std(past) if len(past) > 3 else np.inf
         mean = mean + (entry.descriptor - mean) * (2 / (self.window + 1))
@@ -49,7 +61,7 @@ class Surprise(ByContent):
             if len(kept) > self.store:
                 kept, likeness = parts.without_most_redundant(kept, likeness)
             held = held._replace(kept=kept)
-        return held._replace(notes=(mean, past, likeness))
+        return held._replace(notes=Notes(mean, past, likeness))
 
     def recall(self, held: Held, t: int, cue: Cue | None) -> list[Recall]:
         taken = {e.frame_idx for e in held.recent}

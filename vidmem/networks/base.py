@@ -6,7 +6,8 @@ What the core reads (scores, and once a frame the mask logits) comes to the host
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -58,6 +59,20 @@ class Memory(NamedTuple):
     """The object pointer, for networks that have them."""
 
 
+@dataclass(frozen=True)
+class Storage:
+    """How what a network makes is written, and read back bit for bit: for a session's bytes (see `vidmem.session.state`)."""
+
+    kinds: Mapping[type, Mapping[str, Any]]
+    """Its features' class and its payloads': dataclasses or NamedTuples, fields that hold its arrays of the type `Any` -> the fields that
+    are not written, with their values."""
+    save: Callable[[Any], np.ndarray]
+    """Of one array."""
+    load: Callable[[np.ndarray], Any]
+    adopt: Callable[[Any, Any], None]
+    """(a payload that was read back, one that the network just made): takes it for its own. Raises `ValueError` where they are not alike."""
+
+
 class Network(Protocol):
     """A video segmentation network without any state of a video.
 
@@ -70,6 +85,12 @@ class Network(Protocol):
     """`encode` may run in one thread while the other functions run in another, and that gains time."""
     competes: bool
     """Objects of one session compete for pixels (see `vidmem.session.competition`); SAM 2's, as published, do not."""
+
+    identity: Callable[[], str]
+    """-> a hash of the weights, and the precision; empty where nobody knows. Whoever loads a network sets it."""
+
+    @property
+    def storage(self) -> Storage: ...
 
     def encode(self, image: np.ndarray) -> Any:
         """(H, W, 3) uint8 RGB -> features of the frame, once for all objects."""
@@ -86,6 +107,11 @@ class Network(Protocol):
     def describe(self, features: Any) -> np.ndarray:
         """(D,) float32 of unit length: what the frame looks like, pooled to `GRID` x `GRID` cells. Asked at most once a
         frame, and only where a bank recalls by content."""
+        ...
+
+    def cells(self, features: Any) -> np.ndarray:
+        """(h, w, D) float32: what each cell of the frame looks like, for learners; the last number is 1. Asked at most once a
+        frame, and only where there is a learner."""
         ...
 
     def decode(self, features: Any, conditioned: Any, asks: Sequence[Ask | None]) -> Candidates:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from vidmem.networks.base import Ask, Memory, pooled
+from vidmem.networks.base import Ask, Memory, Storage, pooled
 from vidmem.types import Candidates, Chosen, ReadPlan, Usage
 
 
@@ -53,6 +53,13 @@ class FakeNetwork:
         self.tolerance = tolerance
         self.reads: list[list[list[int]]] = []
 
+    @property
+    def storage(self) -> Storage:
+        return Storage({Colour: {}}, lambda array: array, lambda array: array, lambda colour, whole: None)
+
+    def identity(self) -> str:
+        return ""
+
     def encode(self, image: np.ndarray) -> np.ndarray:
         h, w = max(1, image.shape[0] // 4), max(1, image.shape[1] // 4)
         y, x = (np.arange(h) * image.shape[0]) // h, (np.arange(w) * image.shape[1]) // w
@@ -71,6 +78,9 @@ class FakeNetwork:
 
     def describe(self, features: np.ndarray) -> np.ndarray:
         return pooled(np.concatenate([features, np.full((*features.shape[:2], 1), 50, np.float32)], -1))
+
+    def cells(self, features: np.ndarray) -> np.ndarray:
+        return np.concatenate([features / 255, np.ones((*features.shape[:2], 1), np.float32)], -1)
 
     def decode(self, features: np.ndarray, conditioned: list, asks: Sequence[Ask | None]) -> Candidates:
         h, w = features.shape[:2]
@@ -105,7 +115,7 @@ class FakeNetwork:
             x0, y0, x1, y1 = (prompt.box.reshape(2, 2) * scale).round().astype(int).ravel()
             region[:] = False
             region[y0:y1, x0:x1] = True
-        if prompt.points is not None:
+        if prompt.points is not None and prompt.labels is not None:
             for (x, y), label in zip((prompt.points * scale).astype(int), prompt.labels):
                 same = self._near(features, [features[min(y, h - 1), min(x, w - 1)]])
                 region = region | same if label else region & ~same

@@ -13,17 +13,26 @@ from vidmem.render.effects import EFFECTS
 from vidmem.render.look import Look
 
 
-class Seen(Protocol):
+class Drawn(Protocol):
     """What is drawn of a `vidmem.FrameResult`: rows of N objects."""
 
-    obj_ids: np.ndarray
-    masks: np.ndarray
-    boxes: np.ndarray
-    scores: np.ndarray
-    status: tuple
+    @property
+    def obj_ids(self) -> np.ndarray: ...
+
+    @property
+    def masks(self) -> np.ndarray: ...
+
+    @property
+    def boxes(self) -> np.ndarray: ...
+
+    @property
+    def scores(self) -> np.ndarray: ...
+
+    @property
+    def status(self) -> tuple: ...
 
 
-def overlay(image: np.ndarray, result: Seen, look: Look = Look()) -> np.ndarray:
+def overlay(image: np.ndarray, result: Drawn, look: Look = Look()) -> np.ndarray:
     """The frame with every object tinted, outlined and labelled as `look` says, or with its effect; objects that are not seen
     are named in the corner.
 
@@ -34,7 +43,7 @@ def overlay(image: np.ndarray, result: Seen, look: Look = Look()) -> np.ndarray:
     plain = look.effect is None
     thickness = look.thickness if look.thickness is not None else 2 if plain else 0
     labels = look.labels if look.labels is not None else plain
-    out = image.copy() if plain else EFFECTS[look.effect](image, _union(result.masks, image.shape[:2]))
+    out = image.copy() if look.effect is None else EFFECTS[look.effect](image, _union(result.masks))
     letters = max(11, round(min(image.shape[:2]) / 32))  # pixels
     texts, unseen = [], []
     rivals = getattr(result, "rivals", ()) or [None] * len(result.obj_ids)
@@ -76,8 +85,9 @@ def caption(name: str, status, score: float | None = None, rival: str | None = N
     return "  ".join(words if score is None else [*words, f"{100 * score:.0f}%"])
 
 
-def _union(masks: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    return masks.any(0) if len(masks) else np.zeros(size, bool)
+def _union(masks: np.ndarray) -> np.ndarray:
+    """(N, H, W) bool -> (H, W) bool; nothing where N is 0."""
+    return np.logical_or.reduce(masks, axis=0)
 
 
 @lru_cache

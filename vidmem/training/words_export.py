@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from vidmem.networks.nano.backbone import HEAD, SameConv
-from vidmem.training.words_net import Look, Name
+from vidmem.training.words_net import Name, WordsModel
 
 OPSET = 18
 LEAST = (
@@ -21,7 +21,7 @@ LARGE = 2048  # numbers of a tensor; smaller ones stay as they are
 class Maps(nn.Module):
     """What the finder is trained on: the maps before it."""
 
-    def __init__(self, look: Look):
+    def __init__(self, look: WordsModel):
         super().__init__()
         self.look = look
 
@@ -29,12 +29,12 @@ class Maps(nn.Module):
         return self.look.maps(image)
 
 
-def export_maps(look: Look, path: Path) -> None:
-    """fine, deep, features of `Look.maps`."""
+def export_maps(look: WordsModel, path: Path) -> None:
+    """fine, deep, features of `WordsModel.maps`."""
     _export(Maps(fused(look)), path, ["fine", "deep", "features"])
 
 
-def export_words(look: Look, name: Name, folder: Path) -> None:
+def export_words(look: WordsModel, name: Name, folder: Path) -> None:
     """Write `look.onnx` and `name.onnx`; the number of pictures and their sides stay open."""
     _export(fused(look), folder / "look.onnx", ["features", "middle", "distances"])
     path = folder / "name.onnx"
@@ -54,14 +54,16 @@ def _export(module: nn.Module, path: Path, outputs: list[str]) -> None:
     compress(path)
 
 
-def fused(look: Look) -> Look:
+def fused(look: WordsModel) -> WordsModel:
     """A copy whose BatchNorms are folded into their convolutions, so that the rounded weights are the ones that count."""
     import copy
 
     look = copy.deepcopy(look).eval()
     for module in look.modules():
         if isinstance(module, SameConv):
-            module[0] = nn.utils.fuse_conv_bn_eval(module[0], module[1])
+            convolution, norm = module[0], module[1]
+            assert isinstance(convolution, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d)
+            module[0] = nn.utils.fuse_conv_bn_eval(convolution, norm)
             module[1] = nn.Identity()
     return look
 

@@ -9,13 +9,14 @@ from vidmem.engines.base import GRAPHS, Engine
 from vidmem.engines.manifest import Manifest
 from vidmem.errors import ModelError, RuntimeMissing
 from vidmem.installed import file_hash, models_folder
+from vidmem.learn import Ridge
 from vidmem.memory import BANKS, Policy
 from vidmem.networks.family import Family, Wish
 
 NUMBERS = {"slots": 3, "prompts": 3, "pointers": 0, "absent": False}
 """What every bank starts from: there are no pointers, an empty mask as its newest memory would blind the local read, and plain
 reads of more memories than it was trained with cost time and find nothing."""
-BANK_NUMBERS = {
+BANK_NUMBERS: dict[str, dict[str, int | float]] = {
     "confident": {"iou": 0.65},
     "recent": {"stride": 5},
     "diverse": {"slots": 5, "iou": 0.8},
@@ -37,6 +38,9 @@ class NanoFamily(Family):
     def bank(self, name: str | None = None) -> Policy:
         name = name or "confident"
         return BANKS[name](**NUMBERS | BANK_NUMBERS.get(name, {}))
+
+    def learner(self) -> Ridge:
+        return Ridge()
 
     def path(self, model: str) -> Path:
         return models_folder() / model

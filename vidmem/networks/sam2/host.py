@@ -5,6 +5,7 @@ same number of tokens are one batch.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -19,7 +20,7 @@ SURE = 10.0  # mask logit of a mask that a person gave
 NO_OBJECT = -1024.0  # mask logit everywhere on a frame where the object is believed absent
 
 
-class Features(NamedTuple):
+class Sam2Features(NamedTuple):
     """One encoded frame; arrays of whoever computes."""
 
     feature: Any  # (1, 256, h, w)
@@ -44,29 +45,74 @@ class Question(NamedTuple):
     several: bool  # three alternatives are asked for, not one answer
 
 
-class Sam2Host:
+class Sam2Host(ABC):
     """The part of `vidmem.networks.base.Network` that does not depend on who computes; see `Sam2Network` and `Sam2Graphs`.
 
-    A subclass has `put` and `host` for the border, `_encode`, `_read`, `_decode`, `_mask_prompt`, `without_memory`,
-    `_blank_pointers` (rows, 3, 256) and `no_pointer` (256,), both wherever its pointers are.
-    """
+    A subclass has the abstract ones, `memorize`, and `no_pointer`."""
 
+    runtime: str
+    overlaps: bool
     competes = False  # as published: masks of different objects may overlap
+    no_pointer: Any  # (256,), wherever its pointers are
+    identity = staticmethod(str)
 
     def __init__(self, name: str, size: int, memories: int, post: bool):
         self.name, self.size, self.memories, self.post = name, size, memories, post
 
-    def encode(self, image: np.ndarray) -> Features:
+    @abstractmethod
+    def put(self, array: np.ndarray) -> Any:
+        """From the host to whoever computes."""
+
+    @abstractmethod
+    def host(self, array: Any) -> np.ndarray: ...
+
+    @abstractmethod
+    def _encode(self, image: Any) -> tuple: ...
+
+    @abstractmethod
+    def _read(self, features: Sam2Features, plans: list[ReadPlan]) -> tuple[Any, list[list[Usage]]]:
+        """Rows with equally many tokens -> (R, 256, h, w), and of each row the usage, where the plans ask to watch."""
+
+    @abstractmethod
+    def _decode(
+        self,
+        features: Sam2Features,
+        images: list,
+        points: np.ndarray,
+        labels: np.ndarray,
+        masks: list,
+        given: np.ndarray,
+        several: bool,
+    ) -> tuple:
+        """-> mask logits (R, K, 4h, 4w), IoU (R, K), object logit (R,) on the host, and pointers (R, 3, 256); K is 3, or 1."""
+
+    @abstractmethod
+    def _mask_prompt(self, large: np.ndarray) -> Any:
+        """(S, S) bool -> (1, 1, S/4, S/4), what the decoder takes for a mask that is the answer."""
+
+    @abstractmethod
+    def without_memory(self, feature: Any) -> Any: ...
+
+    @abstractmethod
+    def _blank_pointers(self, rows: int) -> Any:
+        """(rows, 3, 256), wherever its pointers are."""
+
+    def encode(self, image: np.ndarray) -> Sam2Features:
         from PIL import Image
 
         if image.shape[:2] != (self.size, self.size):  # the official loader's filter, for the same pixels
             image = np.asarray(Image.fromarray(image).resize((self.size, self.size), Image.Resampling.BICUBIC))
-        return Features(*self._encode(self.put(np.array(image[None]))))
+        return Sam2Features(*self._encode(self.put(np.array(image[None]))))
 
-    def describe(self, features: Features) -> np.ndarray:
+    def describe(self, features: Sam2Features) -> np.ndarray:
         return pooled(self.host(features.feature)[0].transpose(1, 2, 0))
 
-    def attend(self, features: Features, plans: Sequence[ReadPlan]) -> list:
+    def cells(self, features: Sam2Features) -> np.ndarray:
+        grid = self.host(features.feature)[0].transpose(1, 2, 0)
+        grid = grid / np.maximum(np.linalg.norm(grid, axis=-1, keepdims=True), 1e-6)
+        return np.concatenate([grid, np.ones((*grid.shape[:2], 1), np.float32)], -1)
+
+    def attend(self, features: Sam2Features, plans: Sequence[ReadPlan]) -> list:
         """-> for each row its `Read`, or None where there is nothing to read."""
         rows: list = [None] * len(plans)
         groups: dict[tuple, list[int]] = {}
@@ -86,39 +132,43 @@ class Sam2Host:
             most = f"{self.memories - 1} tracked frames, and the bank recalls more: use slots={self.memories} at most"
             raise ModelError(f"{self.name} has temporal codes for {most}")
 
-    def usage(self, features: Features, conditioned: list, plans: Sequence[ReadPlan]) -> list[list[Usage]]:
+    def usage(self, features: Sam2Features, conditioned: list, plans: Sequence[ReadPlan]) -> list[list[Usage]]:
         return [[] if read is None else read.used for read in conditioned]
 
-    def decode(self, features: Features, conditioned: list, asks: Sequence[Ask | None]) -> Candidates:
+    def decode(self, features: Sam2Features, conditioned: list, asks: Sequence[Ask | None]) -> Candidates:
         side = self.size // 4
         logits, iou = np.full((len(asks), 3, side, side), -CLAMP, np.float32), np.zeros((len(asks), 3), np.float32)
         presence = np.full(len(asks), -CLAMP, np.float32)
         pointers = self._blank_pointers(len(asks))
         maps = [read and read.conditioned for read in conditioned]
-        questions = {row: self._question(features, maps[row], ask) for row, ask in enumerate(asks)}
+        questions: dict[int, Question] = {}
         groups: dict[tuple[int, bool], list[int]] = {}
-        for row, question in questions.items():
+        for row, ask in enumerate(asks):
+            question = self._question(features, maps[row], ask)
             if question is not None:
+                questions[row] = question
                 groups.setdefault((len(question.labels), question.several), []).append(row)
         for rows in groups.values():
             answer = self._answer(features, [questions[row] for row in rows])
             logits[rows], iou[rows], pointers[rows], presence[rows] = answer
         for row, ask in enumerate(asks):
-            if ask is not None and ask.prompt.is_answer:
-                mask = self._large(ask.prompt.mask)
+            if ask is not None and ask.prompt.answer is not None:
+                mask = self._large(ask.prompt.answer)
                 present = bool(mask.any())
                 logits[row], iou[row], presence[row] = self._small(mask), (1, 0, 0), 10.0 if present else -10.0
                 if not present:
                     pointers[row] = self.no_pointer
         return Candidates(logits, iou, presence, pointers)
 
-    def _question(self, features: Features, conditioned, ask: Ask | None) -> Question | None:
+    def _question(self, features: Sam2Features, conditioned, ask: Ask | None) -> Question | None:
         empty = np.zeros((0, 2), np.float32), np.zeros(0, np.int64)
         if ask is None:
             points, labels = _padded(*empty)
             return None if conditioned is None else Question(conditioned, points, labels, None, True)
-        if ask.prompt.is_answer:  # a pass for the pointer alone
-            return Question(features.feature, *_padded(*empty), self._mask_prompt(self._large(ask.prompt.mask)), False)
+        if ask.prompt.answer is not None:  # a pass for the pointer alone
+            return Question(
+                features.feature, *_padded(*empty), self._mask_prompt(self._large(ask.prompt.answer)), False
+            )
         image = self.without_memory(features.feature) if ask.fresh or conditioned is None else conditioned
         points, labels = self._points(ask)
         mask = None
@@ -130,15 +180,16 @@ class Sam2Host:
 
     def _points(self, ask: Ask) -> tuple[np.ndarray, np.ndarray]:
         """A box is its two corners, before the clicks."""
-        points, labels = [], []
+        points: list[np.ndarray] = []
+        labels: list[int] = []
         if ask.prompt.box is not None:
             points, labels = list(ask.prompt.box.reshape(2, 2)), [2, 3]
-        if ask.prompt.points is not None:
+        if ask.prompt.points is not None and ask.prompt.labels is not None:
             points, labels = points + list(ask.prompt.points), labels + ask.prompt.labels.tolist()
         scale = np.array([ask.size[1], ask.size[0]], np.float32)
         return np.array(points, np.float32).reshape(-1, 2) / scale * self.size, np.array(labels, np.int64)
 
-    def _answer(self, features: Features, questions: list[Question]) -> tuple:
+    def _answer(self, features: Sam2Features, questions: list[Question]) -> tuple:
         """Questions with equally many points -> mask logits (R, 3, 4h, 4w), IoU (R, 3), pointers (R, 3, 256), object logit.
 
         A single answer fills all three places, and its IoU only the first, so that it is the one chosen.
