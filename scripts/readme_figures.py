@@ -328,8 +328,8 @@ def main(argv=None) -> int:
     stale = 0
     blocks = (
         ("README.md", "figures", table()),
-        ("docs/app.md", "scores", scores()),
         ("docs/batch.md", "figures of states", states()),
+        ("docs/app.md", "scores", scores()),
         ("docs/memory.md", "memory", memory()),
         ("docs/sam2.md", "sam2", sam2()),
         ("docs/engines.md", "engines", engines()),
