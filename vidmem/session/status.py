@@ -7,9 +7,8 @@ from dataclasses import dataclass, replace
 from vidmem.bounds import bounded, check
 from vidmem.types import Status
 
-UNSURE = (
-    0.6  # predicted IoU under which a tracked mask is worth a look; chosen on held-out video (scripts/bench_scores.py)
-)
+UNSURE = 0.75
+"""Predicted IoU under which a tracked mask is worth a look: on held-out video nine of ten such were wrong (scripts/bench_scores.py)."""
 
 
 @dataclass(frozen=True)
