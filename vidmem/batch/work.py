@@ -42,7 +42,7 @@ class Settings:
     max_size: int | None = None
     look: Look = field(default_factory=Look)
     sound: bool = True
-    detector: str = "words"
+    detector: str | None = None  # None: the model itself where it looks for words, else `words`
     detector_weights: str | None = None
 
     def of(self, item: Item) -> str:
@@ -98,7 +98,6 @@ class Worker:
         return record
 
     def _track(self, item: Item, work: Path, alive: Callable[[], None]) -> dict:
-        from vidmem.detect import Watcher
         from vidmem.pipeline import track
         from vidmem.video import open_sinks, open_video
 
@@ -113,7 +112,7 @@ class Worker:
             )
             sinks = [*files, Pulse(alive)]
             with self.tracker.session() as session:
-                follower = Watcher(session, self._detector()) if any(p.text for p in prompts) else session
+                follower = self._watched(session) if any(p.text for p in prompts) else session
                 report = track(
                     Watched(video, alive), follower, [p.scaled(video.scale) for p in prompts], sinks, progress=False
                 )
@@ -126,14 +125,16 @@ class Worker:
             "sha256": content_hash(path, alive), "runtime": self.tracker.network.runtime,
         }  # fmt: skip
 
-    def _detector(self):
-        """Opened when the first text comes; it keeps nothing of a video."""
-        from vidmem.detect import open_detector
+    def _watched(self, session):
+        """As `vidmem.detect.watched`. The detector is opened when the first text comes; it keeps nothing of a video."""
+        from vidmem.detect import Watcher, open_detector
 
+        if self.settings.detector is None and session.reads_words:
+            return session
         if self._opened is None:
-            threads = self.settings.load.get("threads")
-            self._opened = open_detector(self.settings.detector, self.settings.detector_weights, threads)
-        return self._opened
+            threads, name = self.settings.load.get("threads"), self.settings.detector or "words"
+            self._opened = open_detector(name, self.settings.detector_weights, threads)
+        return Watcher(session, self._opened)
 
 
 @contextmanager

@@ -13,7 +13,7 @@ from vidmem.cli.doctor import doctor
 from vidmem.cli.engines import add_engine_commands
 from vidmem.cli.looks import look_options, make_look
 from vidmem.cli.models import banks, models
-from vidmem.cli.options import bank_options, joined, make_tracker, numbers, save_names, watched
+from vidmem.cli.options import bank_options, joined, make_tracker, numbers, save_names
 from vidmem.cli.pick import add_pick_command
 from vidmem.engines import ENGINES
 from vidmem.errors import PromptError, VidmemError
@@ -101,6 +101,7 @@ def check_said(args) -> None:
 
 def track(args) -> int:
     import vidmem
+    from vidmem.detect import watched
     from vidmem.directions import track_back
     from vidmem.pipeline import check_reach
     from vidmem.video import SINKS, Ledger, open_sinks
@@ -124,7 +125,9 @@ def track(args) -> int:
                 track_back(video, tracker, scaled, sinks, args.both_ways, report=report)
             else:
                 with tracker.session() as session:
-                    vidmem.track(video, watched(session, scaled, args), scaled, sinks, report=report)
+                    if any(p.text is not None for p in scaled):
+                        session = watched(session, args.detector, args.detector_weights, args.threads)
+                    vidmem.track(video, session, scaled, sinks, report=report)
         finally:
             for problem in report.problems:
                 print(f"warning: {problem}", file=sys.stderr)
@@ -150,8 +153,9 @@ def evaluate(args) -> int:
     texts, detector = {}, None
     if args.prompt == "text":
         texts = load_expressions(args.texts or args.data)
-        detector = open_detector(args.detector, args.detector_weights, args.threads)
     tracker, rows = make_tracker(args), []
+    if args.prompt == "text" and (args.detector or not tracker.network.reads_words):
+        detector = open_detector(args.detector or "words", args.detector_weights, args.threads)
     for sequence in find_sequences(args.data):
         out = args.masks / sequence.name if args.masks else None
         row = run(sequence, tracker, args.prompt, out, texts.get(sequence.name), detector)

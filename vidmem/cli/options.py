@@ -81,7 +81,11 @@ def bank_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--precision", choices=("fp32", "bf16"), help="of the products (default: fp32, or what auto finds)"
     )
-    parser.add_argument("--detector", default="words", help=f"what looks for texts, one of: {', '.join(DETECTORS)}")
+    parser.add_argument(
+        "--detector",
+        metavar="NAME",
+        help=f"what looks for texts, one of: {', '.join(DETECTORS)} (default: the model itself where it can, else words)",
+    )
     parser.add_argument("--detector-weights", type=Path, metavar="FOLDER", help="of the detector (default: its own)")
     parser.add_argument(
         "--clean",
@@ -126,12 +130,3 @@ def make_tracker(args):
     )  # fmt: skip
     bank, search = changed(args, "bank", tracker.bank), changed(args, "search", tracker.search)
     return dataclasses.replace(tracker, bank=bank, search=search)
-
-
-def watched(session, prompts, args):
-    """The session, inside a watcher with the detector that was asked for where a prompt holds a text."""
-    from vidmem.detect import Watcher, open_detector
-
-    if all(p.text is None for p in prompts):
-        return session
-    return Watcher(session, open_detector(args.detector, args.detector_weights, args.threads))

@@ -35,7 +35,7 @@ def evaluate(
     """Prompt every object on the first frame from the ground truth, or look for it by its name; track, score.
 
     prompt: mask, box or click (see `first_prompts`), or text. masks_out: a folder for the label maps. texts: obj_id -> its name, for
-    prompt text, which also needs the detector; objects without a name count as not found.
+    prompt text, which also needs the detector, but for networks that look for words themselves; objects without a name count as not found.
     """
     predicted, spent = [], 0.0
     sink = None
@@ -46,9 +46,12 @@ def evaluate(
     with tracker.session() as session, open_video(sequence.frames[0].parent) as video:
         steps = session
         if prompt == "text":
-            steps = Watcher(session, detector)
+            steps = session if detector is None else Watcher(session, detector)
             for obj_id, text in (texts or {}).items():
-                steps.add(Concept(obj_id, text))
+                if detector is None:
+                    session.add(obj_id, text=text)
+                else:
+                    steps.add(Concept(obj_id, text))
         else:
             for obj_id, p in first_prompts(load_labels(sequence.masks[0]), prompt).items():
                 session.add(obj_id, points=p.points, labels=p.labels, box=p.box, mask=p.mask)

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from vidmem.memory import MemoryBank
-from vidmem.networks.base import Ask, Network
+from vidmem.networks.base import BACK, Ask, Network, Sought
 from vidmem.render import mask_boxes
 from vidmem.search import Choice, View
 from vidmem.session.cleaning import clean
@@ -37,6 +37,13 @@ class Now:
     cut: bool = False
     """The first frame of another scene."""
     histogram: np.ndarray | None = None
+    past: tuple[Any, ...] = ()
+    """Features of up to `BACK` frames before it, the newest first, where the network looks for words."""
+
+    @property
+    def back(self) -> tuple[Any, ...]:
+        """`past` of the next frame."""
+        return tuple(features for features in (self.features, *self.past) if features is not None)[:BACK]
 
     @cached_property
     def cue(self) -> Cue:
@@ -80,6 +87,7 @@ def frame_step(
     """
     begun = {obj_id: tracks[obj_id].again(prompt, now.size) for obj_id, prompt in prompts.items()}
     rows = [(bank, ask) for track, ask in begun.values() for bank in track.banks]
+    sought = [told_of(track, ask, now) for track, ask in begun.values() for _ in track.banks]
 
     plans = [bank.read(now.clock, now.cue_for(bank)) for bank, _ in rows]
     conditioned = network.attend(now.features, plans)
@@ -87,6 +95,8 @@ def frame_step(
         for (bank, _), plan, used in zip(rows, plans, network.usage(now.features, conditioned, plans)):
             if plan.watch:
                 bank.observe(plan, used)
+    if any(sought):
+        conditioned = network.refer(now.features, sought, conditioned)
     candidates = network.decode(now.features, conditioned, [ask for _, ask in rows])
 
     readings, first = [], 0
@@ -107,6 +117,12 @@ def frame_step(
             cue = now.cue_for(bank)
             bank.write(Entry(verdict, memory.payload, memory.nbytes, memory.pointer, cue and cue.frame))
     return {obj_id: track for obj_id, (track, _) in begun.items()}
+
+
+def told_of(track: Track, ask: Ask | None, now: Now) -> Sought | None:
+    """What the object is called, with the frames on which that was looked for before this one."""
+    told = track.told
+    return told and Sought(told.words, now.past[: max(0, now.clock - told.since)], ask is not None)
 
 
 def choose(track: Track, candidates: Candidates, own: slice, ask: Ask | None, cut: bool) -> list[Choice]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -35,8 +36,12 @@ class TokenMemory:
     def tokens(self) -> int:
         return self.keys.shape[1]
 
-    def similarity(self, other: TokenMemory) -> float:
+    def similarity(self, other: TokenMemory, along: str = "tokens") -> float:
         a, b = (self.engine.host(which.memory[0]) for which in (self, other))
+        if along == "width":
+            side = math.isqrt(len(a))
+            a, b = (x.reshape(side, side, -1).swapaxes(1, 2) for x in (a, b))
+            return float(((a * b).sum(-1) / np.sqrt((a * a).sum(-1) * (b * b).sum(-1) + 1e-12)).sum())
         return float(((a * b).sum(-1) / np.sqrt((a * a).sum(-1) * (b * b).sum(-1) + 1e-12)).mean())
 
     def take(self, tokens: np.ndarray) -> TokenMemory:
@@ -180,7 +185,9 @@ class Sam2Graphs(Sam2Host):
             np.array([p.key_scale for p in plan.pointers], np.float32),
         )
 
-    def _decode(self, features: Features, images: list, points, labels, masks: list, given, several: bool) -> tuple:
+    def _decode(
+        self, features: Features, images: list, points, labels, masks: list, given, several: bool, extra: list
+    ) -> tuple:
         rows, most = len(images), self.manifest.objects or len(images)
         parts = []
         for first in range(0, rows, most):
