@@ -247,10 +247,9 @@ def compare(size: int, golden: dict, whole: bool) -> dict:
     theirs, mine, began, own = followed(official, network, images, scores, {1: "red", 2: "a blue one"})
     result["tracking"] = worst(*((m, t) for m, t in zip(mine, theirs)))
     result["long_memory"] = [{"obj_id": o, "original": list(began[o]), "ours": list(own[o])} for o in began]
-    for t in (5, 16, count - 1):
-        golden[f"tracking_masks_{t}"] = theirs[t][:, ::2, ::2].numpy()
-    golden["began"] = np.array([began[o][0] for o in began])
-    golden["kept"] = np.array([began[o][1] for o in began])
+    if whole:
+        golden |= {f"tracking_masks_{t}": theirs[t][:, ::2, ::2].numpy() for t in (5, 16, 33)}
+        golden |= {"began": np.array([began[o][0] for o in began]), "kept": np.array([began[o][1] for o in began])}
     return result
 
 

@@ -136,6 +136,28 @@ def test_width_and_tokens_choose_differently_and_the_published_switches_are_no_d
         Diverse(likeness="height")
 
 
+def test_the_scan_is_a_scan_in_onnx_and_two_engines_read_words_as_torch_does(model, tmp_path):
+    onnx, openvino = pytest.importorskip("onnx"), pytest.importorskip("openvino")
+    ort = pytest.importorskip("onnxruntime")
+    from vidmem.networks.resurgsam2.export import export_refer
+
+    path = tmp_path / "refer.onnx"
+    export_refer(model, path)
+    kinds = [node.op_type for node in onnx.load(str(path)).graph.node]
+    assert kinds.count("Scan") == 4 and "SelectiveScan" not in kinds
+    session = ort.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    core = openvino.Core()
+    compiled = core.compile_model(str(path), "CPU", {"INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": 1})
+    maps, (sentence, _) = cases.features(3, SIZE // 16), model.words(*cases.said())
+    for tokens, seen in ((7, 1), (4, 2)):  # the length is open
+        places, codes = arranged(seen)
+        frames, words = maps[places], sentence[:, :tokens].contiguous()
+        wanted = model.refer(frames, torch.tensor(codes), words)
+        given = {"frames": frames.numpy(), "codes": np.array(codes), "sentence": words.numpy()}
+        for made in (session.run(None, given), list(compiled(list(given.values())).values())):
+            assert all(apart(one, other.numpy()) < 1e-4 for one, other in zip(made, wanted))
+
+
 # Weights and words ---------------------------------------------------------------------------------------------------
 @pytest.fixture(scope="module")
 def weights(model, tmp_path_factory):

@@ -147,6 +147,7 @@ def evaluate(args) -> int:
     from vidmem.evaluation import find_sequences
     from vidmem.evaluation.expressions import load_expressions
     from vidmem.evaluation.machine import check_writable, write_figure
+    from vidmem.evaluation.run import SCORES, mean_scores, scores_line
     from vidmem.evaluation.run import evaluate as run
 
     check_writable(args.json)
@@ -159,14 +160,11 @@ def evaluate(args) -> int:
     for sequence in find_sequences(args.data):
         out = args.masks / sequence.name if args.masks else None
         row = run(sequence, tracker, args.prompt, out, texts.get(sequence.name), detector)
-        rows.append({"name": row.name, "frames": row.frames, "j": row.score.j, "f": row.score.f,
-                     "j_and_f": row.score.j_and_f, "fps": round(row.fps, 1)})  # fmt: skip
-        print(
-            f"{row.name:22s} J {row.score.j:.3f}  F {row.score.f:.3f}  J&F {row.score.j_and_f:.3f}  {row.fps:5.1f} fps",
-            flush=True,
-        )
-    mean = {key: sum(row[key] for row in rows) / len(rows) for key in ("j", "f", "j_and_f")}
-    print(f"{'mean':22s} J {mean['j']:.3f}  F {mean['f']:.3f}  J&F {mean['j_and_f']:.3f}")
+        score = {name: getattr(row.score, name) for name in SCORES if hasattr(row.score, name)}
+        rows.append({"name": row.name, "frames": row.frames, **score, "fps": round(row.fps, 1)})
+        print(f"{row.name:22s} {scores_line(score)}  {row.fps:5.1f} fps", flush=True)
+    mean = mean_scores(rows)
+    print(f"{'mean':22s} {scores_line(mean)}")
     if args.json:
         settings = {
             "model": args.model,
@@ -247,7 +245,11 @@ def build_parser() -> argparse.ArgumentParser:
     p = commands.add_parser("app", parents=[common], add_help=False, help="the browser app; vidmem app --help")
     p.set_defaults(run=None)
     add_batch_command(commands, common)
-    p = commands.add_parser("eval", parents=[common], help="score J, F and J&F over DATA/*/frames and DATA/*/masks")
+    p = commands.add_parser(
+        "eval",
+        parents=[common],
+        help="score J, F and J&F over DATA/*/frames and DATA/*/masks, or DATA/JPEGImages and DATA/Annotations",
+    )
     p.add_argument("data", type=Path, metavar="DATA", help="folder of sequences, or one sequence")
     p.add_argument(
         "--prompt",

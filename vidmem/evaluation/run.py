@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import time
 from collections import deque
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from vidmem.catalogue.tracker import Tracker
 from vidmem.detect import Concept, Detector, Watcher
 from vidmem.evaluation.davis import Sequence, SequenceScore, first_prompts, load_labels, score_sequence
+from vidmem.evaluation.referring import ReferringScore, ReferringScorer
 from vidmem.video import Ledger, PngSink, open_video
+
+SCORES = {"j": "J", "f": "F", "j_and_f": "J&F", "dice": "Dice", "objects": ""}
+"""What a row may have -> what people call it; a count is no score."""
 
 
 @dataclass(frozen=True)
@@ -19,7 +24,7 @@ class Row:
 
     name: str
     frames: int
-    score: SequenceScore
+    score: SequenceScore | ReferringScore
     fps: float
     """Frames per second of tracking and decoding, without scoring and writing."""
 
@@ -38,6 +43,7 @@ def evaluate(
     prompt text, which also needs the detector, but for networks that look for words themselves; objects without a name count as not found.
     """
     predicted, spent = [], 0.0
+    scorer = ReferringScorer((texts or {}).keys()) if prompt == "text" and sequence.referring else None
     sink = None
     if masks_out:
         ledger = Ledger(masks_out.parent)
@@ -60,7 +66,11 @@ def evaluate(
         def take(results) -> None:
             """Settled answers, each with its frame."""
             for result in results:
-                predicted.append(result.label_map())
+                if scorer is None:
+                    predicted.append(result.label_map())
+                else:  # each object alone: masks may overlap
+                    masks = dict(zip(result.obj_ids.tolist(), result.masks))
+                    scorer.add(masks, load_labels(sequence.masks[result.frame_idx]))
                 frame = waiting.popleft()
                 if sink:
                     sink.write(frame, result)
@@ -73,5 +83,19 @@ def evaluate(
             take(results)
             began = time.perf_counter()
         take(session.settled(end=True))
+    if scorer is not None:
+        return Row(sequence.name, len(sequence), scorer.score(), len(sequence) / spent)
     score = score_sequence(predicted, (load_labels(path) for path in sequence.masks))
     return Row(sequence.name, len(predicted), score, len(predicted) / spent)
+
+
+def scores_line(score: Mapping[str, float]) -> str:
+    """For people: `J 0.851  F 0.870  J&F 0.861`."""
+    return "  ".join(f"{SCORES[name]} {score[name]:.3f}" for name in SCORES if SCORES[name] and name in score)
+
+
+def mean_scores(rows: list[Mapping]) -> dict[str, float]:
+    """Over sequences, as DAVIS has it; over objects where the rows say how many each has."""
+    weights = [row.get("objects", 1) for row in rows]
+    kept = [name for name in SCORES if SCORES[name] and name in rows[0]]
+    return {name: sum(w * row[name] for w, row in zip(weights, rows)) / sum(weights) for name in kept}

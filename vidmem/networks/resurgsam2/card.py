@@ -59,9 +59,9 @@ class ReSurgFamily(Family):
         return ReSurgNetwork(model, load_resurgsam2(model, weights, size or SIZE), tower, device, precision)
 
     def on_graphs(self, engine: Engine, folder: Path, manifest: Manifest | None):
-        raise ModelError("ReSurgSAM2 runs on pytorch; its graphs have no network over them yet")
+        raise ModelError("ReSurgSAM2 runs on pytorch alone")
 
     def export(self, model: str, weights: Path | None, folder: Path, wish: Wish) -> Wish:
         raise ModelError(
-            f"{model} has no export of all its functions yet; `scripts/export_refer.py` writes the one that reads words"
+            f"{model} runs on pytorch alone; only its reading of words is a graph (vidmem.networks.resurgsam2.export.export_refer)"
         )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -31,7 +33,7 @@ class Mamba(nn.Module):
 
     def forward(self, x: Tensor, frames: int) -> Tensor:
         """x (B, L, dim), the newest frame first, each row by row -> the same shape."""
-        rows, length = x.shape[0], x.shape[1]
+        rows, length = int(x.shape[0]), int(x.shape[1])  # numbers in a traced graph too
         xz = self.in_proj(x)
         by_place = xz.unflatten(1, (frames, -1)).transpose(1, 2).flatten(1, 2)
         inputs = [
@@ -73,7 +75,7 @@ class DepthwiseConv(nn.Module):
 
     def forward(self, x: Tensor, frames: int) -> Tensor:
         """x (B, frames * side * side, dim), each frame as a picture of its own."""
-        side = round((x.shape[1] // frames) ** 0.5)
+        side = math.isqrt(int(x.shape[1]) // frames)
         maps = x.unflatten(1, (frames, side, side)).flatten(0, 1).permute(0, 3, 1, 2)
         return self.dwconv(maps).permute(0, 2, 3, 1).reshape(x.shape)
 
