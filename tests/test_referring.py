@@ -98,7 +98,9 @@ def test_a_network_that_reads_words_is_scored_from_where_its_object_appears(data
     for sequence in find_sequences(data):
         row = evaluate(sequence, tracker, "text", texts={7: CODE})
         assert row.frames == 10 and row.score.objects == 1
-        assert row.score.j > 0.95 and row.score.f == 1 and row.score.dice > 0.95, row  # before it is found its mask is said already
+        assert row.score.j > 0.95 and row.score.f == 1 and row.score.dice > 0.95, (
+            row
+        )  # before it is found its mask is said already
 
 
 def test_vidmem_eval_scores_texts_of_such_a_folder(data, monkeypatch, capsys):

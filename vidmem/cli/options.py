@@ -70,13 +70,13 @@ def bank_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--device", default="cpu", help="cpu, or cuda for the pytorch and onnx runtimes", **name)
     parser.add_argument("--threads", type=int, metavar="N", help="threads of the network (default: every core)")
     parser.add_argument(
-        "--weights", type=Path, metavar="PATH", help="other weights of the model: a folder for nano, a file for SAM 2"
+        "--weights", type=Path, metavar="PATH", help="other weights of the model: a folder for nano, else a file"
     )
     parser.add_argument(
         "--image-size",
         type=int,
         metavar="PIXELS",
-        help="pixels a side of SAM 2's input, a multiple of 32 (default: 1024)",
+        help="pixels a side of the input, a multiple of 32, not for nano (default: 1024; ReSurgSAM2: 512)",
     )
     parser.add_argument(
         "--precision", choices=("fp32", "bf16"), help="of the products (default: fp32, or what auto finds)"
