@@ -4,6 +4,7 @@ which has little memory; the app itself gets records that are checked, one by on
 from __future__ import annotations
 
 import json
+import re
 import zipfile
 import zlib
 from collections.abc import Iterator
@@ -13,10 +14,12 @@ from vidmem.errors import VidmemError
 from vidmem.types import Status
 
 from .limits import FASTEST, PROJECT_BYTES, PROMPTS, SLOWEST, Limits, Refused
-from .project import Edit, Project, Seen, Thing
+from .project import Project
 from .said import PROMPT, arguments, decoded, finite, obj_id, printable, shown, whole
+from .seen import Edit, Seen, Thing
 
 VERSION = 1
+PICTURES = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
 
 
 def save(project: Project, video: dict, frames: Path, path: Path) -> Path:
@@ -41,17 +44,22 @@ def told(project: Project, video: dict) -> Iterator[str]:
     """`project.json` in pieces: the others' requests are answered between them."""
     results = dict(project.results)
     head = {"version": VERSION, "video": video, "things": {o: vars(t) for o, t in dict(project.things).items()},
-            "edits": [vars(e) for e in project.edits], "fresh_until": project.fresh_until}  # fmt: skip
+            "edits": [vars(e) for e in project.edits], "fresh_until": project.fresh_until,
+            "fresh": {o: list(span) for o, span in dict(project.fresh).items()}, "cuts": sorted(project.cuts)}  # fmt: skip
     yield json.dumps(head)[:-1] + ', "results": {'
     for n, (i, seen) in enumerate(results.items()):
         yield f'{", " if n else ""}"{i}": ' + json.dumps({o: vars(s) for o, s in seen.items()})
     yield "}}"
 
 
-def unpack(path: Path, folder: Path, limits: Limits) -> dict:
-    """The frames of a saved project into `folder`, to be decoded as any upload -> what was said. Raises `Refused` for what is no project."""
+def unpack(path: Path, folder: Path, limits: Limits) -> dict | None:
+    """The frames of a saved project into `folder`, to be decoded as any upload -> what was said; None for pictures alone. Raises `Refused`
+    for what is neither."""
     try:
         with zipfile.ZipFile(path) as archive:
+            if "project.json" not in archive.NameToInfo:
+                unpack_pictures(archive, folder, limits)
+                return None
             names = [f"frames/{i:05d}.jpg" for i in range(min(len(archive.namelist()), limits.frames))]
             infos = [archive.getinfo(name) for name in names if name in archive.NameToInfo]
             if any(info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED) for info in archive.infolist()):
@@ -64,8 +72,26 @@ def unpack(path: Path, folder: Path, limits: Limits) -> dict:
         return said
     except (zipfile.BadZipFile, zlib.error, EOFError, KeyError, ValueError, TypeError, OSError, RuntimeError) as error:
         raise Refused(
-            f"this is no project of vidmem ({type(error).__name__}); expected what export > project gave"
+            f"this is no project of vidmem ({type(error).__name__}); expected what export > project gave, or pictures"
         ) from None
+
+
+def unpack_pictures(archive: zipfile.ZipFile, folder: Path, limits: Limits) -> None:
+    """Pictures in the order of their names, as people count: 2 before 10. Raises `Refused` where there is none, or too much."""
+    infos = [
+        info
+        for info in archive.infolist()
+        if Path(info.filename).suffix.lower() in PICTURES and not Path(info.filename).name.startswith(".")
+    ]
+    infos.sort(
+        key=lambda info: [int(part) if part.isdigit() else part for part in re.split(r"(\d{1,18})", info.filename)]
+    )
+    if not infos:
+        raise Refused(f"there is no picture in it; expected a project of vidmem, or pictures ({', '.join(PICTURES)})")
+    if sum(info.file_size for info in infos[: limits.frames]) > limits.upload_mb << 20:
+        raise Refused(f"the pictures are larger than {limits.upload_mb} MB, which is the limit here")
+    for i, info in enumerate(infos[: limits.frames]):
+        (folder / f"{i:05d}{Path(info.filename).suffix.lower()}").write_bytes(archive.read(info))
 
 
 def unpack_said(archive: zipfile.ZipFile, limits: Limits) -> dict:
@@ -78,7 +104,11 @@ def unpack_said(archive: zipfile.ZipFile, limits: Limits) -> dict:
         raise Refused(
             f"the project's list of masks has {size} bytes; this app opens {PROJECT_BYTES >> 20} MB and {most} values"
         )
-    said = json.loads(text)
+    return checked(json.loads(text))
+
+
+def checked(said) -> dict:
+    """`project.json` as it was read. Raises `Refused` for another version, or none."""
     if not isinstance(said, dict) or said.get("version") != VERSION:
         raise Refused(
             f"the project is of version {shown(said.get('version') if isinstance(said, dict) else None)}; this app opens version {VERSION}"
@@ -93,12 +123,21 @@ def records(said: dict, count: int, size: tuple[int, int], limits: Limits) -> It
         fps, fresh = said["video"]["fps"], said.get("fresh_until", -1)
         if not finite(fps) or not SLOWEST <= fps <= FASTEST:
             raise Refused(f"the project's frame rate is {shown(fps)}; expected a number from {SLOWEST} to {FASTEST}")
-        yield {"fps": float(fps), "fresh_until": min(max(whole({"fresh_until": fresh}, "fresh_until"), -1), count - 1)}
+        fresh = min(max(whole({"fresh_until": fresh}, "fresh_until"), -1), count - 1)
+        cuts = [whole({"cut": i}, "cut", 0, count - 1) for i in said.get("cuts", [])[:count]]
+        yield {"fps": float(fps), "cuts": cuts}
         things = {obj_id({"obj_id": int(o)}): t for o, t in said["things"].items()}
         if len(things) > limits.objects:
             raise Refused(f"the project has {len(things)} objects; the limit here is {limits.objects}")
         for o, thing in things.items():
             yield {"thing": [o, printable(str(thing["name"])), bool(thing["visible"])]}
+        spans = said.get("fresh")  # projects from before it had one number for all objects
+        if spans is None:
+            first = {o: min((e["frame_idx"] for e in said["edits"] if e["obj_id"] == o), default=count) for o in things}
+            spans = {o: [i, fresh] for o, i in first.items() if i <= fresh}
+        for o, span in spans.items():
+            first, last = (whole({"fresh": i}, "fresh", 0, count - 1) for i in span)
+            yield {"fresh": [known(int(o), things), first, last]}
         if len(said["edits"]) > PROMPTS:
             raise Refused(f"the project has {len(said['edits'])} prompts; the limit here is {PROMPTS}")
         for edit in said["edits"]:
@@ -118,6 +157,7 @@ def records(said: dict, count: int, size: tuple[int, int], limits: Limits) -> It
                         score(one, "score"),
                         score(one, "object_logit"),
                         Status(one["status"]).value,
+                        known(one["rival"], things) if one.get("rival") in things else None,
                     ]
                 }
     except Refused:
@@ -142,7 +182,10 @@ def restore(project: Project, saved: list[dict]) -> None:
     """What a saved project knew, into a new one with its frames. saved: as `records` gives it."""
     for record in saved:
         if "fps" in record:
-            project.fps, project.fresh_until = record["fps"], record["fresh_until"]
+            project.fps, project.cuts = record["fps"], set(record["cuts"])
+        elif "fresh" in record:
+            o, *span = record["fresh"]
+            project.fresh[o] = tuple(span)
         elif "thing" in record:
             o, name, visible = record["thing"]
             project.things[o] = Thing(name, "", visible)

@@ -59,6 +59,9 @@ def follow(app: int) -> None:
 def read(path: Path, folder: Path, limits: Limits) -> None:
     from .archive import records, unpack
 
+    if path.is_dir():  # of this machine's own: nobody can send one
+        frames(path, folder, limits)
+        return
     with path.open("rb") as file:
         packed = file.read(2) == b"PK"
     if not packed:
@@ -72,7 +75,7 @@ def read(path: Path, folder: Path, limits: Limits) -> None:
         count, size = frames(unpacked, folder, limits)
     finally:
         shutil.rmtree(unpacked, ignore_errors=True)
-    for record in records(said, count, size, limits):
+    for record in records(said, count, size, limits) if said is not None else ():
         say(saved=record)
 
 

@@ -8,7 +8,10 @@ from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
 
+import numpy as np
+
 from vidmem.errors import OutputError
+from vidmem.render.look import Look
 from vidmem.types import Frame
 from vidmem.video import open_sinks
 
@@ -19,10 +22,12 @@ from .project import Project
 __all__ = ["KINDS", "export", "unpack"]  # the last: what takes an exported project apart again
 
 KINDS = {
-    "overlay": "video with the masks drawn on it (MP4)", "webm": "cut-out with a transparent ground (WebM)", "rgba": "cut-out, a PNG each frame",
-    "png": "label maps, a PNG each frame (DAVIS)", "sav": "a PNG for each object and frame (SA-V)", "rle": "masks as COCO RLE, JSON lines",
-    "vos": "tracks as JSON (YouTube-VOS)", "mot": "boxes as MOTChallenge text", "csv": "boxes as a table (CSV)", "project": "the project, to go on with later",
+    "overlay": "Video with masks (MP4)", "webm": "Cut-out video (WebM)", "rgba": "Cut-out pictures (PNG)",
+    "png": "Label maps (PNG, DAVIS)", "sav": "Masks by object (PNG, SA-V)", "rle": "Masks (COCO RLE, JSON lines)",
+    "vos": "Tracks (JSON, YouTube-VOS)", "mot": "Boxes (text, MOTChallenge)", "csv": "Boxes as a table (CSV)", "project": "Project, to go on with later",
 }  # fmt: skip
+
+PICTURED = ("overlay", "webm", "rgba")
 
 
 def export(
@@ -69,12 +74,16 @@ def _written(project, video, kind, frames, folder, stopped, progress) -> Path | 
         return save(project, video, frames, folder / f"{name}.vidmem.zip")
     if not project.results:
         raise Refused("nothing is tracked yet; click on an object and press track")
-    (sink,) = open_sinks([kind], folder / kind, Fraction(project.fps).limit_denominator(1000))
+    names = {o: t.name for o, t in project.things.items() if t.name != f"object {o}"}
+    rate = Fraction(project.fps).limit_denominator(1000)
+    (sink,) = open_sinks([kind], folder / kind, rate, look=Look(names=names))
+    nothing = np.broadcast_to(np.zeros(1, np.uint8), (*project.size, 3))  # where the picture itself is not written
     with sink:
         for i in range(project.count):
             if stopped():
                 return None
-            sink.write(Frame(i, i / project.fps, project.frames(i)), project.result(i))
+            picture = project.frames(i) if kind in PICTURED else nothing
+            sink.write(Frame(i, i / project.fps, picture), project.result(i))
             progress(i + 1)
     files = sorted(path for path in (folder / kind).rglob("*") if path.is_file())
     if len(files) == 1:

@@ -11,9 +11,11 @@ import time
 from collections import Counter, OrderedDict
 from urllib.parse import urlsplit
 
+from .head import ours
 from .limits import AT_ONCE
 
 PAGE = ("/", "/theme.css", "/manifest.json", "/favicon.ico")  # what of Gradio the page needs, with what is under these
+OURS = ("/api/about", "/api/visits", "/api/projects")
 UNDER = ("/assets/", "/static/")
 INLINE = re.compile(rb"<script(?![^>]*\ssrc=)[^>]*>(.*?)</script>", re.DOTALL)
 HEADERS = [
@@ -67,7 +69,7 @@ class Guard:
         ):
             return refusal
         path = scope["path"]
-        ours = path in ("/api/about", "/api/visits") or path.startswith("/api/visits/")
+        ours = path in OURS or path.startswith(("/api/visits/", "/api/projects/"))
         page = scope.get("method") in ("GET", "HEAD") and (path in PAGE or path.startswith(UNDER))
         return None if ours or page else (404, b"there is nothing here")
 
@@ -195,9 +197,17 @@ class Page:
         self._body += message.get("body", b"")
         if message.get("more_body"):
             return
-        scripts = policy(INLINE.findall(self._body), self._host)
+        scripts, whole = policy(INLINE.findall(self._body), self._host), ours(self._body, self._host)
+        kept = [(k, v) for k, v in self._start.get("headers", []) if k.lower() != b"content-length"]
         await self._send(
             self._start
-            | {"headers": [*self._start.get("headers", []), *HEADERS, (b"content-security-policy", scripts)]}
+            | {
+                "headers": [
+                    *kept,
+                    *HEADERS,
+                    (b"content-length", b"%d" % len(whole)),
+                    (b"content-security-policy", scripts),
+                ]
+            }
         )
-        await self._send({"type": "http.response.body", "body": self._body})
+        await self._send({"type": "http.response.body", "body": whole})

@@ -53,6 +53,8 @@ class Limits:
     """Of one video; what comes after is left out, and the visitor is told."""
     frames_mb: int = 2000
     """Of one video's frames as the app keeps them, on disk; what comes after is left out too."""
+    projects_mb: int = 20_000
+    """Of all projects that are kept together; beyond it new ones are not, and the visitor is told."""
     longer_side: int = 1280
     """Pixels; larger videos are shrunk for the app. The command line works at full size."""
     objects: int = 20

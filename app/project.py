@@ -5,52 +5,23 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from vidmem.render import mask_boxes
-from vidmem.types import Frame, FrameResult, Remembered, Status
-from vidmem.video import rle_decode, rle_encode
+from vidmem.types import Frame, FrameResult, Status
+from vidmem.video import rle_decode
 
 from .limits import POINTS, PROMPTS, UNDO, Refused
 from .said import arguments, shown
 from .said import obj_id as checked_id
+from .seen import Edit, Seen, Thing, remembered, seen_in
 
 EVERY = 10  # frames between states that a correction can go back to
 AHEAD = (
     3 * EVERY
 )  # frames that are caught up with where nothing was tracked yet; a click further on is answered without them
-
-
-@dataclass
-class Thing:
-    """An object as its user sees it."""
-
-    name: str
-    color: str
-    visible: bool = True
-
-
-@dataclass(frozen=True)
-class Seen:
-    """What one frame gave for one object."""
-
-    rle: dict
-    score: float
-    object_logit: float
-    status: str
-
-
-@dataclass(frozen=True)
-class Edit:
-    """Something a person said."""
-
-    frame_idx: int
-    obj_id: int
-    prompt: dict[str, Any]
-    """Arguments of `Session.add` as JSON can hold them: a mask is a COCO RLE."""
 
 
 @dataclass
@@ -76,11 +47,31 @@ class Project:
     results: dict[int, dict[int, Seen]] = field(default_factory=dict)
     revisions: dict[int, int] = field(default_factory=dict)  # frame -> when its results changed last
     revision: int = 0
-    fresh_until: int = -1  # results of later frames do not know the last edits yet
+    fresh: dict[int, tuple[int, int]] = field(default_factory=dict)
+    """obj_id -> the first and the last frame whose results know everything that was said about it."""
+    cuts: set[int] = field(default_factory=set)  # first frames of scenes
 
     def __post_init__(self):
         self._lock = threading.RLock()
         self._session, self._states, self._jumped, self.closed = None, {}, False, False
+
+    @property
+    def fresh_until(self) -> int:
+        """The last frame until which all objects are up to date; -1: there is none, or an object was never tracked."""
+        return min((self.fresh.get(o, (0, -1))[1] for o in self.things), default=-1)
+
+    def stale_from(self) -> int | None:
+        """The first frame that is to be tracked again for some object; None: all is up to date."""
+        starts = []
+        for o in self.things:
+            after = self.fresh[o][1] + 1 if o in self.fresh else self.first(o)
+            if after is not None and after < self.count:
+                starts.append(after)
+        return min(starts, default=None)
+
+    def first(self, obj_id: int) -> int | None:
+        """The first frame on which something was said about an object; None: nothing was."""
+        return min((e.frame_idx for e in self.edits if e.obj_id == obj_id), default=None)
 
     # What a person does ----------------------------------------------------------------------------------------------
     def say(self, frame_idx: int, obj_id: int, prompt: dict[str, Any]) -> None:
@@ -93,7 +84,26 @@ class Project:
             self._remember()
             self.things.setdefault(obj_id, Thing(f"object {obj_id}", ""))
             self._edit([*self.edits, Edit(frame_idx, obj_id, prompt)], frame_idx)
+            self._outdate(obj_id, frame_idx)
             self._keep(result)
+
+    def unsay(self, frame_idx: int, obj_id: int, edit: int, point: int | None) -> None:
+        """Take back the `edit`th thing that was said about an object on a frame, or one `point` of it; an object about which nothing is left
+        goes. Raises `Refused` where there is no such thing."""
+        with self._lock:
+            here = [e for e in self.edits if (e.frame_idx, e.obj_id) == (frame_idx, obj_id)]
+            old = here[edit] if 0 <= edit < len(here) else None
+            points = (old.prompt.get("points") or []) if old else []
+            if old is None or (point is not None and not 0 <= point < len(points)):
+                raise Refused("this click is not there any more; it may have been taken back already")
+            left = None
+            if point is not None and (len(points) > 1 or old.prompt.get("box")):
+                labels = old.prompt.get("labels") or [1] * len(points)
+                kept = {"points": without(points, point) or None, "labels": without(labels, point) or None}
+                left = replace(old, prompt=old.prompt | kept)
+            edits = [left if e is old else e for e in self.edits if e is not old or left]
+            things = {o: t for o, t in self.things.items() if o != obj_id or any(e.obj_id == o for e in edits)}
+            self._restart(edits, things, frame_idx, self._remember)
 
     def _room(self, frame_idx: int, obj_id: int, prompt: dict[str, Any]) -> None:
         """Raises `Refused` where one prompt more is too many."""
@@ -118,8 +128,7 @@ class Project:
     def look(self, frame_idx: int) -> None:
         """Somebody looks at this frame: bring the session there, so that a click is answered at once."""
         with self._lock:
-            if self.edits:
-                self._go(frame_idx)
+            self._go(frame_idx)
 
     def remove(self, obj_id: int) -> None:
         """Forget an object everywhere."""
@@ -133,10 +142,9 @@ class Project:
                 if obj_id in seen:
                     self.results[frame_idx] = {o: s for o, s in seen.items() if o != obj_id}
                     self.touch(frame_idx)
-            kept_fresh = self.fresh_until
             self._edit([e for e in self.edits if e.obj_id != obj_id], first)
             self._forget(first)
-            self.fresh_until = kept_fresh  # the others' results do not depend on it
+            self.fresh.pop(obj_id, None)
 
     def undo(self, again: bool = False) -> int:
         """Take the last edit back, or the last undo -> the frame it belonged to. Raises `Refused` when there is none."""
@@ -150,43 +158,102 @@ class Project:
                 e for e in [*before, *edits] if not (any(e is b for b in before) and any(e is a for a in edits))
             ]
             changed = min((e.frame_idx for e in differing), default=0)
-            self.things = things
-            self._edit(edits, changed)
-            self._forget(changed)
-            for frame_idx in list(self.results):
-                left = {
-                    o: s
-                    for o, s in self.results[frame_idx].items()
-                    if any(e.obj_id == o and e.frame_idx <= frame_idx for e in edits)
-                }
-                if left != self.results[frame_idx]:
-                    self.results[frame_idx] = left
-                    self.touch(frame_idx)
-            self._go(changed)
-            self._keep(self._session.result())
+            self._restart(edits, things, changed)
             return changed
 
-    def track(self, start: int, heard: Callable[[int], bool]) -> None:
-        """Follow everything from `start` to the end; heard: called with each frame done, False stops."""
+    def _restart(self, edits: list[Edit], things: dict[int, Thing], frame_idx: int, begin=lambda: None) -> None:
+        """Other edits from now on, which differ from `frame_idx` on; the session goes there. begin: called before anything is changed."""
+        begin()
+        before, self.things = self.edits, things
+        self._edit(edits, frame_idx)
+        self._forget(frame_idx)
+        for o in {*self.fresh, *things}:
+            one, other = ([e for e in said if e.obj_id == o] for said in (before, edits))
+            differing = [e.frame_idx for e in [*one, *other] if not (e in one and e in other)]
+            if differing:
+                self._outdate(o, min(differing))
+        for i in list(self.results):
+            left = {o: s for o, s in self.results[i].items() if self._belongs(o, i)}
+            if left != self.results[i]:
+                self.results[i] = left
+                self.touch(i)
+        self._go(frame_idx)
+        self._keep(self._session.result())
+
+    def track(self, start: int | None, heard: Callable[[int], bool], until: int | None = None) -> None:
+        """Follow what is out of date, and from `start` on everything, to the frame `until` or the end. heard: called with each frame that is
+        done, False stops. Objects claim pixels from each other, so a frame that is tracked again is so for all objects on it."""
         self._affordable(len(self.things), self.tracker.search)
-        frame_idx = max(start, min((e.frame_idx for e in self.edits), default=0))
-        while frame_idx < self.count:
+        i = min((i for i in (start, self.stale_from()) if i is not None), default=self.count)
+        i = max(i, min((e.frame_idx for e in self.edits), default=0))
+        while i <= (self.count - 1 if until is None else until):
             with self._lock:
                 if not self.edits:
                     raise Refused("say what to track first: click on it, or draw a box around it")
-                self._go(frame_idx)
-                self._keep(self._session.result())
-                self.fresh_until = max(self.fresh_until, frame_idx)
-            if not heard(frame_idx):
+                self._go(i, leap=False)
+                result = self._session.result()
+                self._keep(result)
+                (self.cuts.add if result.cut else self.cuts.discard)(i)
+                for o in map(int, result.obj_ids):
+                    first, last = self.fresh.get(o, (i, i))
+                    self.fresh[o] = first, max(last, i)
+            if not heard(i):
                 return
-            frame_idx += 1
+            i += 1
+
+    def to_do(self, start: int | None, way: str, until: int | None) -> int:
+        """How many frames `track` or `track_back` will do, or both of them."""
+        begin = min((i for i in (start, self.stale_from()) if i is not None), default=self.count)
+        forward = max(0, (self.count if until is None or way != "forward" else until + 1) - begin)
+        back = (
+            max(0, (self.back_from(until or 0) or 0) - (until or 0) + 1)
+            if self.back_from(until or 0) is not None
+            else 0
+        )
+        return (forward if way != "back" else 0) + (back if way != "forward" else 0)
+
+    def back_from(self, until: int = 0) -> int | None:
+        """The frame from which objects are followed back to `until`: the latest first prompt of one that was not; None: all were."""
+        return max((self.first(o) for o in self._unbacked(until)), default=None)
+
+    def _unbacked(self, until: int) -> list[int]:
+        firsts = {o: self.first(o) for o in self.things}
+        return [o for o, i in firsts.items() if i is not None and until < min(i, self.fresh.get(o, (i, i))[0])]
+
+    def track_back(self, until: int, heard: Callable[[int], bool]) -> None:
+        """Follow each object from its first prompt back to the frame `until`, where that was not done yet: a session of its own, in which
+        frames come in falling order (see `vidmem.directions`). heard: as for `track`."""
+        with self._lock:
+            start, firsts = self.back_from(until), {o: self.first(o) for o in self._unbacked(until)}
+            edits = list(self.edits)
+        if start is None:
+            return
+        with self.tracker.session(max_objects=self.max_objects, reverse=True) as session:
+            for i in range(start, until - 1, -1):
+                given = [(e.obj_id, arguments(e.prompt, self.size)) for e in edits if e.frame_idx == firsts.get(e.obj_id) == i]  # fmt: skip
+                frame = Frame(i, i / self.fps, self.frames(i))
+                with self.turn:
+                    result = session.step(frame)
+                    for obj_id, prompt in given:
+                        result = session.add(obj_id, **prompt)
+                with self._lock:
+                    if self.closed or self.edits != edits:
+                        return  # of another project by now
+                    early = {o: s for o, s in seen_in(result).items() if i < firsts[o]}
+                    if early:
+                        self.results[i] = dict(sorted((self.results.get(i, {}) | early).items()))
+                        self.touch(i)
+                    for o in early:
+                        self.fresh[o] = i, self.fresh.get(o, (0, firsts[o] - 1))[1]
+                if not heard(i):
+                    return
 
     def configure(self, bank, search) -> None:
         """Other memories from now on; everything is to be tracked again."""
         with self._lock:
             self._affordable(len(self.things), search)
             self.tracker = replace(self.tracker, bank=bank, search=search)
-            self.fresh_until = -1
+            self.fresh = {}
             self._forget(0)
 
     # What comes out --------------------------------------------------------------------------------------------------
@@ -199,6 +266,7 @@ class Project:
             frame_idx, frame_idx / self.fps, self.size, np.array(list(seen), np.int64), masks, mask_boxes(masks),
             np.array([s.score for s in seen.values()], np.float32), np.array([s.object_logit for s in seen.values()], np.float32),
             tuple(Status(s.status) for s in seen.values()), np.where(masks, 8, -8).astype(np.float32),
+            rivals=tuple(s.rival if s.rival in seen else None for s in seen.values()),
         )  # fmt: skip
 
     def prompted(self) -> dict[int, list[int]]:
@@ -227,9 +295,10 @@ class Project:
                         session.add(1, points=[[width / 2, height / 2]])
 
     # The session -----------------------------------------------------------------------------------------------------
-    def _go(self, frame_idx: int, then: Callable[[], Any] = lambda: None) -> Any:
+    def _go(self, frame_idx: int, then: Callable[[], Any] = lambda: None, leap: bool = True) -> Any:
         """Bring the session to a frame, with all edits until there -> then(), called in the turn of the last step, for a click should wait for
-        one turn of others and no more. No object before the first edit: nothing to do before it."""
+        one turn of others and no more. No object before the first edit: nothing to do before it. leap: frames far ahead of what was tracked
+        may be gone to without those between."""
         if self.closed:
             raise Refused("this video is closed; load the page again", 404)
         if not 0 <= frame_idx < self.count:
@@ -238,7 +307,7 @@ class Project:
         if at == frame_idx:
             with self.turn:
                 return then()
-        if self._jumped and frame_idx - 1 != at:
+        if self._jumped and (frame_idx - 1 != at or not leap):
             at = None
         first = min((e.frame_idx for e in self.edits), default=frame_idx)
         state = max((i for i in self._states if first <= i < frame_idx), default=None)
@@ -249,7 +318,7 @@ class Project:
             if state is not None:
                 self._session.restore(self._states[state])
         start = min(first, frame_idx) if at is None else at + 1
-        jump = frame_idx - start > AHEAD and frame_idx > self.fresh_until + 1
+        jump = leap and frame_idx - start > AHEAD and frame_idx > self.fresh_until + 1
         if not jump:
             for i in range(start, frame_idx):
                 self._step(i)
@@ -275,8 +344,22 @@ class Project:
 
     def _edit(self, edits: list[Edit], frame_idx: int) -> None:
         self.edits = edits
-        self.fresh_until = min(self.fresh_until, frame_idx) if self.fresh_until >= 0 else frame_idx
         self._states = {i: s for i, s in self._states.items() if i < frame_idx}
+
+    def _outdate(self, obj_id: int, frame_idx: int) -> None:
+        """Something else is said now about an object on a frame: what followed from there is out of date, the frame itself is about to be kept."""
+        first, kept = self.first(obj_id), self.fresh.get(obj_id)
+        if first is None or frame_idx < first:
+            self.fresh.pop(obj_id, None)
+        elif frame_idx == first:
+            self.fresh[obj_id] = frame_idx, frame_idx
+        elif kept is not None:
+            self.fresh[obj_id] = kept[0], min(kept[1], frame_idx)
+
+    def _belongs(self, obj_id: int, frame_idx: int) -> bool:
+        """Whether an object can be on a frame: from its first prompt on, and where it was followed back from there."""
+        first = self.first(obj_id)
+        return first is not None and (first <= frame_idx or self.fresh.get(obj_id, (first, 0))[0] <= frame_idx)
 
     def _forget(self, frame_idx: int) -> None:
         """The session knows edits that are no more."""
@@ -290,13 +373,11 @@ class Project:
         self.undone.clear()
 
     def _keep(self, result: FrameResult) -> None:
-        self.results[result.frame_idx] = {
-            int(o): Seen(rle_encode(mask), round(float(score), 4), round(float(logit), 3), status.value)
-            for o, mask, score, logit, status in zip(
-                result.obj_ids, result.masks, result.scores, result.object_logits, result.status
-            )
-        }
-        self.touch(result.frame_idx)
+        """What a session found on a frame; what was found on the way back stays, for no session that goes forth knows of it."""
+        i, seen = result.frame_idx, seen_in(result)
+        back = {o: s for o, s in self.results.get(i, {}).items() if o not in seen and self._belongs(o, i)}
+        self.results[i] = dict(sorted((back | seen).items()))
+        self.touch(i)
 
     def touch(self, frame_idx: int) -> None:
         self.revision += 1
@@ -310,27 +391,5 @@ class Project:
             self.results.clear()
 
 
-def remembered(memories: list[Remembered]) -> list[dict]:
-    """An object's memories, the oldest first, and why each is there."""
-    said = []
-    for frame_idx, verdict, prompted, _, read in memories:
-        why = (
-            "you prompted it"
-            if prompted
-            else f"predicted IoU {verdict.iou:.2f}" + (", present" if verdict.visible else ", absent")
-        )
-        said.append({"frame_idx": frame_idx, "why": why, "prompted": bool(prompted), "read": read})
-    return said
-
-
-def read_jpeg(folder: Path) -> Callable[[int], np.ndarray]:
-    """Frames as `decode` wrote them."""
-    import cv2
-
-    def read(i: int) -> np.ndarray:
-        image = cv2.imread(str(folder / f"{i:05d}.jpg"))
-        if image is None:
-            raise Refused(f"frame {i} is not there any more; load the video again")
-        return np.ascontiguousarray(image[..., ::-1])
-
-    return read
+def without(values: list, index: int) -> list:
+    return values[:index] + values[index + 1 :]

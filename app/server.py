@@ -5,122 +5,40 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import errno
-from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
 from fastapi import FastAPI, Request, WebSocket
-from fastapi.responses import FileResponse, JSONResponse
-from starlette.requests import ClientDisconnect
+from fastapi.responses import FileResponse, JSONResponse, Response
 from starlette.websockets import WebSocketState
 
 from vidmem.catalogue.tracker import MODELS, Tracker, pick
 from vidmem.errors import VidmemError
+from vidmem.installed import demo_folder
 from vidmem.memory import BANKS
 from vidmem.render import color
 from vidmem.search import SEARCHES
+from vidmem.session.status import UNSURE
 
 from . import live
+from .body import body, received
 from .export import KINDS, export
+from .given import Given
 from .guard import Guard
-from .limits import PAUSE_SECONDS, SAID_BYTES, SAID_SECONDS, Limits, Refused
+from .limits import Limits, Refused
 from .project import Project
-from .said import PROMPT, choice, configured, most_of, parse, printable, whole
+from .said import PROMPT, choice, configured, printable, whole
+from .seen import small_jpeg
+from .told import name_of, policies, told
 from .visits import Visit, Visits
 from .words import Words
 
 STATIC = Path(__file__).parent / "static"
-FILES = {
-    "app.js": "text/javascript",
-    "draw.js": "text/javascript",
-    "live.js": "text/javascript",
-    "memory.js": "text/javascript",
-    "words.js": "text/javascript",
-    "app.css": "text/css",
-}  # all there is; no path is ever joined from outside
-CHANGES, CHANGED_BYTES = 200, 1 << 20  # frames of results in one answer, and letters of their masks
-
-
-def policies(model: str) -> dict:
-    """Banks and searches with their numbers, from the dataclasses: what the page makes its controls of."""
-
-    def fields(policy) -> list[dict]:
-        return [{"name": f.name, "value": getattr(policy, f.name), "choices": f.metadata.get("choices"), "least": f.metadata.get("least"),
-                 "most": f.metadata["most"] if f.metadata.get("most") is not None else most_of(f.name, f.default)} for f in dataclasses.fields(policy)]  # fmt: skip
-
-    def about(policy) -> str:
-        return " ".join((type(policy).__doc__ or "").split("\n\n")[0].split())
-
-    banks = {name: MODELS[model].make_bank(name) for name in BANKS}
-    searches = {name: make() for name, make in SEARCHES.items()}
-    return {
-        kind: {name: {"about": about(p), "fields": fields(p)} for name, p in table.items()}
-        for kind, table in (("bank", banks), ("search", searches))
-    }
-
-
-def name_of(table: dict, policy) -> str:
-    return next(name for name, kind in table.items() if kind is type(policy))
-
-
-async def received(request: Request, most: int, seconds: float, too_much: str) -> AsyncIterator[bytes]:
-    """The pieces of a request's body. Raises `Refused` beyond `most` bytes, with the text `too_much`; when the whole takes more than `seconds`;
-    and when nothing comes for `PAUSE_SECONDS`."""
-    length, size, pieces = request.headers.get("content-length", ""), 0, request.stream()
-    if length.isdecimal() and len(length) < 20 and int(length) > most:
-        raise Refused(too_much, 413)
-    until = asyncio.get_running_loop().time() + seconds
-    while True:
-        try:
-            async with asyncio.timeout_at(min(until, asyncio.get_running_loop().time() + PAUSE_SECONDS)):
-                piece = await anext(pieces)
-        except StopAsyncIteration:
-            return
-        except ClientDisconnect:  # nobody is there to be answered, and it is nothing for a log
-            raise Refused(f"the request was broken off after {size} bytes; send it again") from None
-        except TimeoutError:
-            raise Refused(
-                f"the request did not come whole: {size} bytes in at most {seconds} s; try a faster connection, or a smaller file",
-                408,
-            ) from None
-        size += len(piece)
-        if size > most:
-            raise Refused(too_much, 413)
-        yield piece
-
-
-async def body(request: Request) -> dict:
-    """The JSON object that was sent. Raises `Refused`."""
-    return parse(
-        b"".join(
-            [
-                piece
-                async for piece in received(request, SAID_BYTES, SAID_SECONDS, f"more than {SAID_BYTES} bytes of JSON")
-            ]
-        )
-    )
-
-
-def told(visit: Visit, project: Project | None, since: int) -> dict:
-    """What has changed for the page. Masks that were painted are left out: the page draws what came of them."""
-    said: dict = {"work": visit.work, "busy": visit.busy, "video": visit.video}
-    if project is None:
-        return said
-    results, letters, reached = {}, 0, since
-    changed = sorted((r, i) for i, r in list(project.revisions.items()) if r > since)
-    for revision, i in changed:
-        if len(results) == CHANGES or letters > CHANGED_BYTES:
-            break
-        results[i] = {o: vars(s) for o, s in project.results.get(i, {}).items()}
-        letters += sum(len(s["rle"]["counts"]) for s in results[i].values())
-        reached = revision
-    edits = [
-        {"frame_idx": e.frame_idx, "obj_id": e.obj_id, "prompt": e.prompt | {"mask": e.prompt.get("mask") is not None}}
-        for e in project.edits
-    ]
-    things = {o: dataclasses.asdict(t) for o, t in dict(project.things).items()}
-    return said | {"results": results, "revision": reached, "more": len(results) < len(changed), "things": things, "prompts": edits,
-                   "fresh_until": project.fresh_until, "can_undo": bool(project.done), "can_redo": bool(project.undone)}  # fmt: skip
+KINDS_OF_FILES = {".js": "text/javascript", ".css": "text/css", ".svg": "image/svg+xml", ".png": "image/png"}
+FILES = {  # all there is; no path is ever joined from outside
+    path.name: KINDS_OF_FILES[path.suffix] for path in STATIC.iterdir() if path.suffix in KINDS_OF_FILES
+}
+WAYS = ("forward", "back", "both")
 
 
 def make_app(
@@ -130,8 +48,10 @@ def make_app(
     auth: tuple[str, str] | None = None,
     hosts: set[str] = frozenset(),
     model: str = "nano",
+    given: Given | None = None,
 ) -> FastAPI:
-    """The whole app but for Gradio's page; when it is shut down, all visits end. hosts: names that requests may call us by; empty: any."""
+    """The whole app but for Gradio's page; when it is shut down, all visits end. hosts: names that requests may call us by; empty: any.
+    given: a file that the app was started with."""
 
     @asynccontextmanager
     async def lifespan(app: FastAPI):
@@ -144,7 +64,8 @@ def make_app(
     app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None, lifespan=lifespan)
     app.add_middleware(Guard, auth=auth, hosts=hosts)
     page = {"limits": dataclasses.asdict(limits), "policies": policies(model), "exports": KINDS, "colors": [color(i) for i in range(1, limits.objects + 1)],
-            "chosen": {"bank": name_of(BANKS, tracker.bank), "search": name_of(SEARCHES, tracker.search)}, "runtime": tracker.why or tracker.network.runtime}  # fmt: skip
+            "chosen": {"bank": name_of(BANKS, tracker.bank), "search": name_of(SEARCHES, tracker.search)}, "runtime": tracker.why or tracker.network.runtime,
+            "unsure": UNSURE, "keeps": visits.shelf is not None, "example": example().is_file(), "given": given.path.name if given else None, "picking": bool(given and given.picked)}  # fmt: skip
 
     @app.exception_handler(VidmemError)
     async def refused(request: Request, error: VidmemError):
@@ -174,7 +95,21 @@ def make_app(
     def arrive():
         return {"token": visits.new().token}
 
-    @app.post("/api/visits/{token}/end")  # a POST, for that is what a closing page can send
+    @app.get("/favicon.ico")
+    async def icon():
+        return FileResponse(STATIC / "icon.svg", media_type="image/svg+xml")
+
+    @app.get("/manifest.json")
+    async def manifest():
+        icons = [{"src": "/static/icon.svg", "sizes": "any", "type": "image/svg+xml"}]
+        return JSONResponse({"name": "vidmem", "icons": icons, "start_url": "/", "display": "standalone"})
+
+    @app.post("/api/visits/{token}/away")  # a POST, for that is what a closing page can send
+    def away(token: str):
+        visits.leave(token)
+        return {}
+
+    @app.post("/api/visits/{token}/end")
     def leave(token: str):
         visits.end(token)
         return {}
@@ -193,6 +128,60 @@ def make_app(
             visit.read_video(Path(file.name), printable(Path(name).name), tracker)
         return {}
 
+    @app.post("/api/visits/{token}/example")
+    def show_example(token: str):
+        if not example().is_file():
+            raise Refused("the example clip is not installed here; open a video of your own", 404)
+        visits.get(token).read_video(example(), "example.mp4", tracker, ours=True)
+        return {}
+
+    @app.post("/api/visits/{token}/given")
+    def show_given(token: str):
+        if given is None:
+            raise Refused("the app was started without a file; open a video", 404)
+        visits.get(token).read_video(given.path, printable(given.path.name), tracker, ours=True)
+        return {}
+
+    @app.post("/api/visits/{token}/picked")
+    def picked(token: str):
+        visit, project = project_of(token)
+        if given is None or given.picked is None:
+            raise Refused("nobody waits for a choice; this is for vidmem track --pick", 404)
+        if not project.edits:
+            raise Refused("say what to track first: click on it, or draw a box around it")
+        given.picked(project)
+        return {}
+
+    def shelf():
+        if visits.shelf is None:
+            raise Refused("this server keeps no projects; export one to go on with it later", 404)
+        return visits.shelf
+
+    @app.get("/api/projects")
+    def projects():
+        return JSONResponse({"projects": visits.shelf.list() if visits.shelf is not None else []})
+
+    @app.get("/api/projects/{name}.jpg")
+    def cover(name: str):
+        return Response(small_jpeg(shelf().path(name) / "frames" / "00000.jpg"), media_type="image/jpeg")
+
+    @app.post("/api/projects/{name}/delete")
+    def throw_away(name: str):
+        folder = shelf().path(name)
+        visits.free(folder.name)
+        visits.shelf.delete(folder.name)
+        return {}
+
+    @app.post("/api/visits/{token}/projects/{name}")
+    def go_on(token: str, name: str):
+        visit, found = visits.get(token), {one["id"]: one for one in shelf().list()}
+        if name not in found:
+            raise Refused("there is no such project any more; load the page again", 404)
+        if visit.kept["id"] != name:
+            visits.free(name)
+            visit.read_kept(name, found[name]["name"], tracker)
+        return {}
+
     def project_of(token: str) -> tuple[Visit, Project]:
         visit = visits.get(token)
         if visit.project is None:
@@ -205,13 +194,14 @@ def make_app(
         return JSONResponse(told(visit, visit.project, since))
 
     @app.get("/api/visits/{token}/frames/{index}.jpg")
-    async def frame(token: str, index: int):
+    async def frame(token: str, index: int, small: bool = False):
         visit, project = project_of(token)
         if not 0 <= index < project.count:
             raise Refused(f"there is no frame {index}", 404)
-        return FileResponse(
-            visit.folder / "frames" / f"{index:05d}.jpg", headers={"Cache-Control": "private, max-age=3600"}
-        )
+        path, stays = visit.folder / "frames" / f"{index:05d}.jpg", {"Cache-Control": "private, max-age=3600"}
+        if not small:
+            return FileResponse(path, headers=stays)
+        return Response(await asyncio.to_thread(small_jpeg, path), media_type="image/jpeg", headers=stays)
 
     def stop_tracking(visit: Visit) -> None:
         if visit.busy and visit.work["kind"] == "tracking":
@@ -227,7 +217,19 @@ def make_app(
         said = await body(request)
         visit, project = project_of(token)
         frame_idx, obj_id = whole(said, "frame_idx"), whole(said, "obj_id")
+        since = None if said.get("since") is None else whole(said, "since", 0)
         await visit.edit(instead, visit, project.say, frame_idx, obj_id, {key: said.get(key) for key in PROMPT})
+        return JSONResponse(
+            {} if since is None else told(visit, project, since)
+        )  # what it gave, without another question
+
+    @app.post("/api/visits/{token}/unsay")
+    async def unsay(token: str, request: Request):
+        said = await body(request)
+        visit, project = project_of(token)
+        point = None if said.get("point") is None else whole(said, "point", 0)
+        place = whole(said, "frame_idx"), whole(said, "obj_id"), whole(said, "edit", 0)
+        await visit.edit(instead, visit, project.unsay, *place, point)
         return {}
 
     @app.post("/api/visits/{token}/text")
@@ -283,12 +285,28 @@ def make_app(
         visit, project = project_of(token)
         if not project.edits:
             raise Refused("say what to track first: click on it, or draw a box around it")
-        start = whole(said, "from", 0, project.count - 1)
+        start = None if said.get("from") is None else whole(said, "from", 0, project.count - 1)
+        way = choice(said, "way") or "forward"
+        if way not in WAYS:
+            raise Refused(f"way is {way!r}; expected one of {', '.join(WAYS)}")
+        until = None if said.get("until") is None else whole(said, "until", 0, project.count - 1)
 
         def job(stopped, progress):
-            project.track(start, lambda i: (progress(i + 1), not stopped())[1])
+            done = 0
 
-        visit.begin("tracking", job, project.count)
+            def heard(i: int) -> bool:
+                nonlocal done
+                done += 1
+                visit.work["at"] = i
+                progress(done)
+                return not stopped()
+
+            if way != "back":
+                project.track(start, heard, until if way == "forward" else None)
+            if way != "forward" and not stopped():
+                project.track_back(until or 0, heard)
+
+        visit.begin("tracking", job, project.to_do(start, way, until))
         return {}
 
     @app.post("/api/visits/{token}/export/{kind}")
@@ -342,3 +360,7 @@ def make_app(
         return {}
 
     return app
+
+
+def example() -> Path:
+    return demo_folder() / "demo.mp4"

@@ -13,16 +13,20 @@ from concurrent.futures import Future, wait
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 
-from .archive import restore
+from .archive import records, restore
 from .decode import decode
 from .limits import WAITING, Limits, Refused
 from .pools import Pools
-from .project import Project, read_jpeg
+from .project import Project
 from .roots import Root, sweep
+from .seen import read_jpeg
+from .shelf import Shelf
 from .turns import Place, Turns
 
+KEEP_SECONDS, KEEP_BUSY_SECONDS = 2, 10  # after which work is written to the shelf; the second while a job goes on
 PATIENCE = 30  # seconds for a job to notice that it is to end; it asks before each frame
 CLOSING_SECONDS = 2  # in which a page may open the next socket while the one before is closing
+RELOAD_SECONDS = 10  # in which a page that was closed may be there again
 EMPTY_SECONDS = (
     120  # without a request, after which a visit with nothing in it makes room; an open page asks every minute
 )
@@ -32,7 +36,7 @@ class Visit:
     """One visitor. At any time at most one job (reading, tracking, exporting), which can be cancelled, one upload, one camera, and one request
     that does something with the session; a few more of these may wait, without a thread."""
 
-    def __init__(self, limits: Limits, root: Path, turn: Place, pools: Pools):
+    def __init__(self, limits: Limits, root: Path, turn: Place, pools: Pools, shelf: Shelf | None = None):
         self.token, self.limits, self.turn = secrets.token_urlsafe(24), limits, turn
         self.folder = Path(tempfile.mkdtemp(prefix="visit-", dir=root))
         self.seen = time.monotonic()
@@ -43,6 +47,9 @@ class Visit:
         self._pools, self._job, self._stop, self._begin = pools, None, threading.Event(), threading.Lock()
         self._one, self._waiting = asyncio.Lock(), 0
         self._uploading, self._leave = False, None
+        self.away: float | None = None  # since when its page is closed
+        self.kept: dict = {"id": None, "at": None, "error": ""}  # of the project, on the shelf
+        self._shelf, self._keeping, self._said = shelf, threading.Lock(), None
 
     @property
     def busy(self) -> bool:
@@ -57,7 +64,14 @@ class Visit:
         """Somebody asked for something. Raises `Refused` when the visit has ended."""
         if self.ended:
             raise Refused("this visit has ended; load the page again", 404)
-        self.seen = time.monotonic()
+        self.seen, self.away = time.monotonic(), None
+
+    @property
+    def unkept(self) -> bool:
+        """Something would be lost if it ended now."""
+        return self.busy or (
+            self.project is not None and bool(self.project.edits) and self._said != said_in(self.project)
+        )
 
     # One of each -----------------------------------------------------------------------------------------------------
     def begin(self, kind: str, job: Callable, of: int = 0) -> None:
@@ -142,8 +156,34 @@ class Visit:
             self._leave, self.seen = None, time.monotonic()
 
     # Its video -------------------------------------------------------------------------------------------------------
-    def read_video(self, path: Path, name: str, tracker) -> None:
-        """Decode an upload, a video or a saved project, and make a project of it."""
+    def read_video(self, path: Path, name: str, tracker, ours: bool = False) -> None:
+        """Decode an upload, a video or a saved project, and make a project of it. ours: the file is none that was sent, and stays."""
+
+        def fill(folder: Path, heard: Callable[[dict], None], stopped: Callable[[], bool]) -> None:
+            error = decode(path, folder, self.limits, heard, stopped)
+            if error:
+                raise Refused(error)
+
+        self._read(name, tracker, fill)
+        if not ours:
+            self._job.add_done_callback(
+                lambda _: path.unlink(missing_ok=True)
+            )  # also when cancelled before it has begun
+
+    def read_kept(self, kept: str, name: str, tracker) -> None:
+        """Go on with a project of the shelf."""
+
+        def fill(folder: Path, heard: Callable[[dict], None], stopped: Callable[[], bool]) -> None:
+            said = self._shelf.take(kept, folder)
+            count, size = len(list(folder.iterdir())), read_jpeg(folder)(0).shape[:2]
+            heard({"count": count, "size": list(size), "fps": 25.0})
+            for record in records(said, count, size, self.limits):
+                heard({"saved": record})
+
+        self._read(name, tracker, fill, kept)
+
+    def _read(self, name: str, tracker, fill: Callable, kept: str | None = None) -> None:
+        """A job: fill(folder, heard, stopped) puts frames there and says what they are, as `decode` does; then they are this visit's project."""
         frames = self.folder / "frames"
 
         def job(stopped, progress):
@@ -162,19 +202,13 @@ class Visit:
             try:
                 shutil.rmtree(incoming, ignore_errors=True)
                 incoming.mkdir()
-                error = decode(path, incoming, self.limits, heard, stopped)
-                if error or not said.get("count"):
-                    raise Refused(error or "the video has no frame that can be read")
+                fill(incoming, heard, stopped)
+                if not said.get("count"):
+                    raise Refused("the video has no frame that can be read")
                 project = Project(
-                    tracker,
-                    read_jpeg(frames),
-                    said["count"],
-                    tuple(said["size"]),
-                    said["fps"],
-                    self.turn,
-                    self.limits.objects,
-                    self.limits.pathways,
-                )
+                    tracker, read_jpeg(frames), said["count"], tuple(said["size"]), said["fps"], self.turn,
+                    self.limits.objects, self.limits.pathways,
+                )  # fmt: skip
                 restore(project, saved)
                 self.close_project()  # not before: a file that cannot be read costs nobody their work
                 shutil.rmtree(frames, ignore_errors=True)
@@ -182,27 +216,40 @@ class Visit:
             finally:
                 shutil.rmtree(incoming, ignore_errors=True)
             project.warm_up()
-            self.project = project
             notes = (
                 [f"only the first {said['count']} frames were read, which is the limit here"] if said.get("cut") else []
             ) + said.get("problems", [])
-            self.video = {
-                "name": name,
-                "count": said["count"],
-                "size": said["size"],
-                "fps": project.fps,
-                "notes": notes[:5],
-            }
+            self.kept = {"id": kept, "at": None, "error": ""}
+            self._said = said_in(project) if kept else None
+            self.project, self.video = project, {
+                "name": name, "count": said["count"], "size": said["size"], "fps": project.fps, "notes": notes[:5],
+            }  # fmt: skip
 
         self.begin("reading", job)
-        self._job.add_done_callback(
-            lambda _: path.unlink(missing_ok=True)
-        )  # also when it is cancelled before it has begun
+
+    def keep(self) -> None:
+        """Write to the shelf what was said and found since the last time. What is wrong is said in `kept`: nobody waits for this."""
+        with self._keeping:
+            project, video = self.project, self.video
+            if self._shelf is None or project is None or not video or not (project.edits or self.kept["id"]):
+                return
+            said = said_in(project)
+            if said == self._said:
+                return
+            try:
+                name = self.kept["id"] or self._shelf.begin(self.folder / "frames", project.count)
+                self.kept = self.kept | {"id": name}
+                self._shelf.save(name, project, video)
+                self._said, self.kept = said, {"id": name, "at": time.time(), "error": ""}
+            except (Refused, OSError) as error:
+                self.kept = self.kept | {"error": getattr(error, "strerror", None) or str(error)}
 
     def close_project(self) -> None:
-        if self.project is not None:
-            self.project.close()
-        self.project, self.video = None, {}
+        self.keep()
+        with self._keeping:
+            if self.project is not None:
+                self.project.close()
+            self.project, self.video = None, {}
 
     def close(self) -> None:
         """Everything of it ends: its camera, its job, its files."""
@@ -215,11 +262,18 @@ class Visit:
         shutil.rmtree(self.folder, ignore_errors=True)
 
 
-class Visits:
-    """All visitors. Those who say nothing for a while are let go, and their files with them."""
+def said_in(project: Project) -> tuple:
+    """Differs when something is to be kept again."""
+    things = tuple((o, t.name, t.visible) for o, t in dict(project.things).items())
+    return project.revision, tuple(map(id, project.edits)), things, tuple(dict(project.fresh).items())
 
-    def __init__(self, limits: Limits):
+
+class Visits:
+    """All visitors. Those who say nothing for a while are let go, and their files with them; what they worked on stays on the shelf, if there is one."""
+
+    def __init__(self, limits: Limits, shelf: Shelf | None = None):
         sweep()
+        self.shelf = shelf
         self.limits, self.turns, self.pools = limits, Turns(), Pools(limits.visitors)
         self._root = Root()
         self._visits: dict[str, Visit] = {}
@@ -242,15 +296,42 @@ class Visits:
                 raise Refused(
                     f"{len(self._visits)} people are here already, which is the limit; try again in a while", 503
                 )
-            visit = Visit(self.limits, self.root, self.turns.place(), self.pools)
+            visit = Visit(self.limits, self.root, self.turns.place(), self.pools, self.shelf)
             self._visits[visit.token] = visit
             return visit
 
     def make_room(self) -> None:
-        """Whoever has nothing here loses nothing."""
+        """Whoever has nothing here loses nothing; then whoever closed the page the longest ago."""
         late = time.monotonic() - EMPTY_SECONDS
         for token, visit in list(self._visits.items()):
             if visit.seen < late and visit.project is None and not visit.busy and not visit.watching:
+                self.end(token)
+        soon = time.monotonic() - RELOAD_SECONDS
+        gone = [
+            v
+            for v in list(self._visits.values())
+            if v.away is not None and (v.away < late or (self.shelf is not None and not v.unkept and v.away < soon))
+        ]
+        if gone and len(self._visits) >= self.limits.visitors:
+            self.end(min(gone, key=lambda visit: visit.away).token)
+
+    def leave(self, token: str) -> None:
+        """Its page was closed, or is loaded again: what was done stays for a while, and with nothing done there is nothing to stay for."""
+        visit = self._visits.get(token)
+        if visit is None:
+            return
+        if visit.project is None and not visit.busy:
+            self.end(token)
+        else:
+            visit.away = time.monotonic()
+
+    def free(self, kept: str) -> None:
+        """Nobody else works on a kept project. Raises `Refused` where somebody does; a visit whose page is gone ends."""
+        late = time.monotonic() - EMPTY_SECONDS
+        for token, visit in list(self._visits.items()):
+            if visit.kept["id"] == kept:
+                if visit.away is None and visit.seen > late:
+                    raise Refused("this project is open in another tab; go on there, or close it first", 409)
                 self.end(token)
 
     def get(self, token: str) -> Visit:
@@ -269,11 +350,19 @@ class Visits:
     def sweep(self) -> None:
         late = time.monotonic() - 60 * self.limits.idle_minutes
         for token, visit in list(self._visits.items()):
-            if visit.seen < late:
+            closed = visit.away is not None and visit.away < time.monotonic() - EMPTY_SECONDS
+            if visit.seen < late or (closed and self.shelf is not None and not visit.unkept):
                 self.end(token)
 
+    def keep(self) -> None:
+        for visit in list(self._visits.values()):
+            if not visit.busy or time.time() - (visit.kept["at"] or 0) > KEEP_BUSY_SECONDS:
+                visit.keep()
+
     def _sweep(self) -> None:
-        while not self._end.wait(10):
+        """Every two seconds: work is kept; and visits that are over end."""
+        while not self._end.wait(KEEP_SECONDS):
+            self.keep()
             self.sweep()
 
     def close(self) -> None:

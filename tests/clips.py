@@ -146,3 +146,14 @@ def png(width: int, height: int, *more: bytes) -> bytes:
     return (
         b"\x89PNG\r\n\x1a\n" + head + b"".join(more) + chunk(b"IDAT", zlib.compress(bytes(1000))) + chunk(b"IEND", b"")
     )
+
+
+def stream_of(path):
+    """(codec, pixel format, (H, W), [seconds], average rate) of a video, as PyAV reads it."""
+    import av
+
+    with av.open(str(path)) as container:
+        stream = container.streams.video[0]
+        times = [f.time for f in container.decode(stream)]
+        context = stream.codec_context
+        return context.name, context.pix_fmt, (context.height, context.width), times, stream.average_rate

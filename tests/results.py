@@ -39,3 +39,10 @@ def result(of: Frame, masks: dict[int, np.ndarray] | None = None, *, status=Stat
         status=tuple(status if s else Status.LOST for s in seen),
         mask_logits=np.where(stack, 8, -8).astype(np.float32) if logits is None else np.asarray(logits, np.float32),
     )
+
+
+def write(sink, frames, masks=None) -> None:
+    """Every frame with the same masks, then the end."""
+    with sink:
+        for f in frames:
+            sink.write(f, result(f, masks))

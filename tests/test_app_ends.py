@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 from clips import encode as write_clip
-from test_app import square
+
+from tests.visitors import square
 
 pytest.importorskip("gradio", reason="the app needs gradio")
 httpx = pytest.importorskip("httpx", reason="no httpx")

@@ -9,13 +9,13 @@ import pytest
 
 pytest.importorskip("gradio", reason="the app needs gradio")
 from fastapi.testclient import TestClient
-from test_app import COUNT, HERE, SIZE, Visitor, client, clip, jpeg, visitor, visits  # noqa: F401
 
 from app import guard
 from app.guard import Guesses
 from app.limits import Limits
 from app.page import build
 from app.visits import Visits
+from tests.visitors import COUNT, HERE, SIZE, Visitor, client, clip, jpeg, visitor, visits  # noqa: F401
 from vidmem.catalogue.tracker import Tracker
 from vidmem.memory import Recent
 from vidmem.networks.fake import FakeNetwork

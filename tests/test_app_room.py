@@ -11,10 +11,10 @@ import pytest
 pytest.importorskip("gradio", reason="the app needs gradio")
 from nowrite import unwritable
 from starlette.requests import ClientDisconnect
-from test_app import Visitor, client, clip, visitor, visits  # noqa: F401
 
 from app import log, roots, server
 from app.limits import Refused
+from tests.visitors import Visitor, client, clip, visitor, visits  # noqa: F401
 
 resource = pytest.importorskip("resource")
 
@@ -137,12 +137,12 @@ def test_the_server_is_started_with_that_log(monkeypatch, capsys):
     from app import page
 
     started = []
-    monkeypatch.setattr(uvicorn, "run", lambda app, **how: started.append(how))
+    monkeypatch.setattr(uvicorn.Server, "run", lambda self, sockets: started.append(self.config))
     monkeypatch.setattr(page, "build", lambda *given: None)
-    page.serve(None, server.Limits())
+    page.serve(None, server.Limits(), port=0)
     root, before = logging.getLogger(), (logging.getLogger().handlers[:], logging.getLogger().level)
     try:
-        logging.config.dictConfig(started[0]["log_config"])
+        logging.config.dictConfig(started[0].log_config)
         for _ in range(50):
             logging.getLogger("uvicorn.error").warning("rude")
             logging.getLogger("websockets.server").error("rude too")

@@ -11,11 +11,11 @@ import pytest
 
 pytest.importorskip("gradio", reason="the app needs gradio")
 from fastapi.testclient import TestClient
-from test_app import Visitor, client, clip, visitor, visits  # noqa: F401
 
 from app.__main__ import main
 from app.limits import Refused, check_host, parse_auth
 from app.page import build
+from tests.visitors import Visitor, client, clip, visitor, visits  # noqa: F401
 from vidmem.catalogue.tracker import Tracker
 from vidmem.memory import Recent
 from vidmem.networks.fake import FakeNetwork

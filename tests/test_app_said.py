@@ -11,11 +11,10 @@ from pathlib import Path
 import pytest
 
 pytest.importorskip("gradio", reason="the app needs gradio")
-from test_app import COUNT, HERE, SIZE, Visitor, client, clip, jpeg, visitor, visits  # noqa: F401
-
 from app import limits, server
 from app.limits import Limits, Refused
 from app.said import arguments, configured
+from tests.visitors import COUNT, HERE, SIZE, Visitor, client, clip, jpeg, visitor, visits  # noqa: F401
 from vidmem.memory import BANKS
 from vidmem.search import SEARCHES, Tree
 
@@ -134,7 +133,7 @@ def test_odd_settings_are_answered(visitor, said):
 
 
 def test_an_answer_holds_so_many_masks_and_no_painted_ones(visitor, monkeypatch):
-    monkeypatch.setattr("app.server.CHANGED_BYTES", 20)
+    monkeypatch.setattr("app.told.CHANGED_BYTES", 20)
     visitor.click()
     visitor.post("track", {"from": 0})
     visitor.wait()

@@ -13,12 +13,12 @@ import pytest
 
 pytest.importorskip("gradio", reason="the app needs gradio")
 from starlette.testclient import WebSocketDenialResponse
-from test_app import COUNT, HERE, SIZE, Visitor, client, clip, jpeg, visitor, visits  # noqa: F401
 
-from app import guard, limits, server
+from app import body, guard, limits, server
 from app.limits import Refused
 from app.live import Live, picture
 from app.turns import Turns
+from tests.visitors import COUNT, HERE, SIZE, Visitor, client, clip, jpeg, visitor, visits  # noqa: F401
 from vidmem.catalogue.tracker import Tracker
 from vidmem.memory import Recent
 from vidmem.networks.fake import FakeNetwork
@@ -77,12 +77,12 @@ def test_an_upload_and_a_prompt_have_deadlines(client, visits, monkeypatch):
 
         async def stream(self):
             yield b"x"
-            await server.asyncio.sleep(60)
+            await body.asyncio.sleep(60)
 
     async def read(seconds):
-        return [piece async for piece in server.received(Slow(), 100, seconds, "too much")]
+        return [piece async for piece in body.received(Slow(), 100, seconds, "too much")]
 
-    monkeypatch.setattr(server, "PAUSE_SECONDS", 0.2)
+    monkeypatch.setattr(body, "PAUSE_SECONDS", 0.2)
     for seconds in (0.1, 60):
         began = time.monotonic()
         with pytest.raises(Refused, match="did not come whole") as refused:

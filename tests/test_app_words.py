@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.test_app import COUNT, Visitor, client, clip, visits  # noqa: F401
+from tests.visitors import COUNT, Visitor, client, clip, visits  # noqa: F401
 from vidmem.detect.base import Find
 from vidmem.detect.words.detector import WordDetector
 from vidmem.installed import models_folder

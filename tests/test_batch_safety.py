@@ -10,8 +10,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from clips import encode as write_clip
-from test_batch import BOX, ROOT, Here, images, settings_for
 
+from tests.batches import BOX, ROOT, Here, images, settings_for
 from vidmem.batch import LocalCrew, find_items, load_table, place, run
 from vidmem.batch.crews import _serve
 from vidmem.batch.plan import Item

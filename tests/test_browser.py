@@ -8,7 +8,8 @@ import time
 
 import pytest
 from clips import encode as write_clip
-from test_app import COUNT, SIZE, square
+
+from tests.visitors import COUNT, SIZE, square
 
 pytest.importorskip("gradio", reason="the app needs gradio")
 sync_api = pytest.importorskip("playwright.sync_api", reason="no playwright")
@@ -38,7 +39,7 @@ def server():
     """(address, visits) of a running app."""
     import uvicorn
 
-    visits = Visits(Limits(visitors=6))
+    visits = Visits(Limits(visitors=40))
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -76,6 +77,7 @@ class Tab:
     def __init__(self, browser, address, clip=None, size=(1280, 720)):
         self.page = browser.new_page(viewport={"width": size[0], "height": size[1]}, accept_downloads=True)
         self.errors = []
+        self.page.on("dialog", lambda dialog: dialog.accept())  # leaving asks, where it would cost something
         self.page.on("pageerror", lambda error: self.errors.append(str(error)))
         self.page.goto(address)
         self.page.wait_for_selector("[data-ready=yes]", state="attached", timeout=30_000)
@@ -162,7 +164,10 @@ def test_click_track_play_correct_and_take_home(server, tab, tmp_path):
     tab.until(lambda: tab.masked(36, 20))
     tab.go(12)
     tab.click(60, 44, button="right")
-    tab.until(lambda: not tab.page.is_disabled("[data-id=undo]"))
+    tab.until(lambda: "nothing of object 1 here" in tab.page.inner_text("[data-id=message]"))
+    assert server[1].get(tab.token).project.fresh_until == COUNT - 1, "which said nothing"
+    tab.click(30, 24)
+    tab.until(lambda: server[1].get(tab.token).project.fresh_until == 12)
     tab.press("track")
     tab.tracked(server[1])
     tab.page.select_option("[data-id=export]", "overlay")
@@ -191,6 +196,7 @@ def test_box_brush_second_object_undo_and_redo(tab):
     tab.page.mouse.move(*tab.place(58, 36), steps=5)
     tab.page.mouse.up()
     tab.until(lambda: tab.page.locator("[data-obj]").count() == 2)
+    tab.page.mouse.move(5, 5)
     tinted = tab.pixel(50, 36)
     assert max(tinted) - min(tinted) > 40, "the painted stroke is shown in a colour of its own on the grey ground"
     tab.page.keyboard.press("Control+z")
@@ -231,9 +237,11 @@ def test_the_memory_panel_and_its_controls(server, tab):
     tab.click(14, 20)
     tab.until(lambda: tab.page.locator("[data-id=memory] figure").count() == 1)
     assert "you prompted it" in tab.page.get_attribute("[data-id=memory] figure", "title")
+    tab.page.click("[data-id=advanced] > summary")
     tab.page.select_option("[data-id=bank]", "confident")
+    tab.page.click("[data-id=advanced] details summary")
     tab.page.fill("[data-id=bank-numbers] [data-name=slots]", "4")
-    assert "believed" in tab.page.inner_text("[data-id=bank-about]")
+    assert "surely right" in tab.page.inner_text("[data-id=bank-about]")
     tab.press("apply")
     tab.tracked(server[1])
     tab.until(lambda: tab.page.locator("[data-id=memory] figure").count() > 1)
@@ -272,15 +280,18 @@ def test_a_camera_shows_masks_and_its_latency(server, browser):
         assert tab.errors == []
 
 
-def test_a_closed_tab_frees_its_visit_and_two_visitors_do_not_meet(server, browser, clip):
+def test_a_closed_tab_keeps_its_work_or_frees_its_visit_and_two_visitors_do_not_meet(server, browser, clip):
     address, visits = server
-    one, other = Tab(browser, address, clip), Tab(browser, address, clip)
+    one, other, idle = Tab(browser, address, clip), Tab(browser, address, clip), Tab(browser, address)
     one.click(14, 20)
     one.until(lambda: one.masked(14, 20))
     assert other.page.locator("[data-obj]").count() == 0 and not other.masked(14, 20) and one.token != other.token
-    folder = visits.get(one.token).folder
+    folder = visits.get(idle.token).folder
+    idle.page.close(run_before_unload=True)
+    other.until(lambda: idle.token not in visits._visits and not folder.exists())
     one.page.close(run_before_unload=True)
-    other.until(lambda: one.token not in visits._visits and not folder.exists())
+    other.until(lambda: visits._visits[one.token].away is not None)
+    assert visits._visits[one.token].project.edits, "what was done is there for a while"
     other.click(14, 20)
     other.until(lambda: other.masked(14, 20))
     other.page.close(run_before_unload=True)

@@ -1,11 +1,9 @@
-"""J and F against the independent scorer and against cases worked out by hand; sequences; prompts."""
-
-import importlib.util
-from pathlib import Path
+"""J and F against a reference of their own and against cases worked out by hand; sequences; prompts."""
 
 import numpy as np
 import pytest
 
+from tests.davis_reference import f_measure, score
 from vidmem.errors import PromptError, SourceError, UserError
 from vidmem.evaluation import (
     boundary_f,
@@ -16,18 +14,7 @@ from vidmem.evaluation import (
     score_sequence,
 )
 
-SCORER = Path(__file__).resolve().parents[2] / "shared" / "tools" / "score.py"
 SAME = 1e-12  # both divide the same whole numbers; only the order of the means differs
-
-
-@pytest.fixture(scope="module")
-def scorer():
-    if not SCORER.exists():
-        pytest.skip(f"the independent scorer is not at {SCORER}")
-    spec = importlib.util.spec_from_file_location("score", SCORER)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 def square(y, x, side=20, shape=(100, 120)):
@@ -59,27 +46,27 @@ def make_sequence(folder, labels, masks=True):
 
 # 1 to 40 by 50 pixels give radius 1; 480 by 854 gives 8, as DAVIS; odd sizes and masks that touch the border included.
 @pytest.mark.parametrize("shape", [(40, 50), (97, 61), (240, 432), (480, 854)])
-def test_boundary_f_is_that_of_the_independent_scorer(scorer, shape):
+def test_boundary_f_is_that_of_the_reference(shape):
     rng = np.random.default_rng(shape[0])
     for _ in range(12):
         pred, gt = blobs(rng, shape), blobs(rng, shape)
         if rng.random() < 0.5:
             gt = np.roll(pred, rng.integers(-12, 13, 2), (0, 1))
-        assert abs(boundary_f(pred, gt) - scorer.f_measure(pred, gt)) < SAME
+        assert abs(boundary_f(pred, gt) - f_measure(pred, gt)) < SAME
 
 
 EDGES = [np.s_[0:9, 5:30], np.s_[31:40, 5:30], np.s_[5:30, 0:9], np.s_[5:30, 41:50], np.s_[:, :]]
 
 
 @pytest.mark.parametrize("edge", EDGES, ids=["top", "bottom", "left", "right", "all"])
-def test_boundary_f_agrees_for_masks_that_touch_the_frame(scorer, edge):
+def test_boundary_f_agrees_for_masks_that_touch_the_frame(edge):
     pred, gt = np.zeros((40, 50), bool), square(8, 8, 25, (40, 50))
     pred[edge] = True
-    assert abs(boundary_f(pred, gt) - scorer.f_measure(pred, gt)) < SAME
-    assert abs(boundary_f(gt, pred) - scorer.f_measure(gt, pred)) < SAME
+    assert abs(boundary_f(pred, gt) - f_measure(pred, gt)) < SAME
+    assert abs(boundary_f(gt, pred) - f_measure(gt, pred)) < SAME
 
 
-def test_score_sequence_is_that_of_the_independent_scorer(scorer, tmp_path):
+def test_score_sequence_is_that_of_the_reference():
     rng = np.random.default_rng(3)
     truth, guess = [], []
     for _ in range(7):
@@ -87,12 +74,10 @@ def test_score_sequence_is_that_of_the_independent_scorer(scorer, tmp_path):
         truth.append(np.where(a, 1, np.where(b, 4, np.where(c, 255, 0))).astype(np.uint8))
         guess.append(np.where(np.roll(a, 2, 1), 1, np.where(c, 4, 0)).astype(np.uint8))
     guess[3][:] = 0
-    make_sequence(tmp_path / "gt", truth)
-    make_sequence(tmp_path / "pred", guess)
-    expected = scorer.score(str(tmp_path / "gt"), str(tmp_path / "pred" / "masks"))
-    score = score_sequence(guess, truth)
-    assert list(score.per_object) == [1, 4]
-    assert abs(score.j - expected[0]) < SAME and abs(score.f - expected[1]) < SAME
+    j, f = score(truth, guess)
+    mine = score_sequence(guess, truth)
+    assert list(mine.per_object) == [1, 4] and 0.1 < j < 0.9
+    assert abs(mine.j - j) < SAME and abs(mine.f - f) < SAME
 
 
 def test_identical_masks_score_one_and_empty_ones_agree():

@@ -24,10 +24,11 @@ SAYS = {
     "08_own_sink": "pixels a second",
     "09_both_ways": "object 1: 10 frames tracking",
     "10_read_results": "frame 4",
+    "11_go_on_later": "frame 11: object 1 tracking",
 }
 
 
-def test_there_are_ten_examples_and_each_is_short():
+def test_there_are_eleven_examples_and_each_is_short():
     assert [path.stem for path in EXAMPLES] == list(SAYS)
     assert all(len(path.read_text().splitlines()) <= 45 for path in EXAMPLES)
 

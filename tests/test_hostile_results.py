@@ -37,7 +37,7 @@ def test_what_is_shown_has_one_line_and_what_is_a_cell_is_no_formula():
 
 
 def test_a_second_run_leaves_nothing_of_the_first_and_everything_of_the_user(tmp_path):
-    from test_sink import frame, write
+    from results import frame, write
 
     def go(names, count):
         for sink in open_sinks(names, tmp_path, None, Ledger(tmp_path)):

@@ -33,7 +33,7 @@ def test_a_name_is_a_name_and_no_protocol(tmp_path, monkeypatch, name):
 
 
 def test_results_go_into_folders_with_colons(tmp_path, monkeypatch):
-    from test_sink import frame, write
+    from results import frame, write
 
     monkeypatch.chdir(tmp_path)
     (sink,) = open_sinks(["overlay"], "run-12:30")

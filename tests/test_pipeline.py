@@ -232,3 +232,17 @@ def test_the_one_line_says_what_it_lacks_and_never_writes_over_its_source(red, t
     with pytest.raises(OutputError, match="written over the source"):
         track(tmp_path / "overlay.mp4", box=(8, 8, 16, 16), out=tmp_path, model=tracker)
     assert track(clip(3), box=(8, 8, 16, 16), model=tracker, progress=False).frames == 3
+
+
+def test_a_report_says_where_masks_are_unsure():
+    from types import SimpleNamespace
+
+    from vidmem.pipeline import Report, count
+    from vidmem.types import Status
+
+    report = Report()
+    for i, score in enumerate([0.9, 0.5, 0.4, 0.9, 0.55, 0.9, 0.1]):
+        status = Status.LOST if i == 6 else Status.TRACKED
+        count(report, SimpleNamespace(frame_idx=i, obj_ids=np.array([1]), status=(status,), scores=np.array([score]), timings={"total": 1.0}, events=()))  # fmt: skip
+    assert report.unsure == {1: [(1, 2), (4, 4)]}, "what is lost is said otherwise"
+    assert "object 1: unsure, so worth a look: frames 1 to 2, 4" in report.summary()

@@ -144,6 +144,7 @@ def test_the_text_says_which_object_and_in_what_state_and_cannot_be_read_as_one_
     assert caption("4", Status.TRACKED, 0.672) == "4  67%"
     assert caption("dog", Status.OCCLUDED, 0.9) == "dog  occluded  90%"
     assert caption("dog", Status.LOST) == "dog  lost"
+    assert caption("dog", Status.AMBIGUOUS, 0.67, "cat") == "dog  ambiguous, or cat  67%"
 
 
 # Looks

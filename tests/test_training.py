@@ -15,8 +15,8 @@ from clips import encode  # noqa: E402
 from vidmem.errors import SourceError  # noqa: E402
 from vidmem.networks.nano.model import Nano, NanoConfig  # noqa: E402
 from vidmem.networks.nano.prompts import prompt_maps  # noqa: E402
-from vidmem.training.clips import OTHER, TARGET, ClipConfig, ClipGenerator  # noqa: E402
-from vidmem.training.data import find_reels, outlined_reels, rasterize, read_labels  # noqa: E402
+from vidmem.training.clips import ClipConfig, ClipGenerator  # noqa: E402
+from vidmem.training.data import OTHER, TARGET, find_reels, outlined_reels, rasterize, read_labels  # noqa: E402
 from vidmem.training.loop import Step, compete, correction, joined, mask_loss, random_prompt  # noqa: E402
 
 ROOT = Path(__file__).resolve().parents[1]

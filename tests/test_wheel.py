@@ -45,6 +45,24 @@ def test_a_wheel_holds_the_library_the_app_and_the_weights_and_nothing_of_the_tr
     assert wheel.stat().st_size < 60e6
 
 
+def test_an_editable_install_puts_vidmem_on_the_path_and_nothing_else_of_the_checkout(tmp_path):
+    pytest.importorskip("editables")
+    pip("install", "--quiet", "--no-deps", "--editable", ROOT, "--prefix", tmp_path, "--ignore-installed")
+    (site,) = {path.parent for path in tmp_path.rglob("_editable_impl_vidmem.pth")}
+    code = f"""
+import site; site.addsitedir({str(site)!r})
+from importlib.util import find_spec
+for name in ("vidmem", "app", "models", "tests", "scripts", "assets", "vidmem_app"):
+    spec = find_spec(name)
+    print(name, spec and spec.origin)
+"""
+    clean = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    run = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=clean, capture_output=True, text=True)
+    found = dict(line.split(" ", 1) for line in run.stdout.splitlines())
+    assert found.pop("vidmem") == str(ROOT / "vidmem/__init__.py"), run.stderr
+    assert set(found.values()) == {"None"}, found
+
+
 def test_an_installed_wheel_tracks_and_gates_without_the_checkout(wheel, tmp_path):
     site = tmp_path / "site"
     pip("install", "--quiet", "--no-deps", "--target", site, wheel)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import field, fields
 
+MOST_PIXELS = 1 << 26  # of a frame: 8192x8192, 200 MB in RGB
 MOST = (
     10_000  # of a number that says no bound of its own: nothing here counts further, and everything costs by its number
 )

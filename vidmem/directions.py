@@ -44,12 +44,14 @@ def track_back(
     with tempfile.TemporaryDirectory(prefix="vidmem-") as folder:
         back, forth = Kept(Path(folder) / "back"), Kept(Path(folder) / "forth")
         begins: dict[int, int] = {}  # obj_id -> the frame of its first prompt
+        last: int | None = None  # of the frames with a prompt
         if both_ways:
-            prompts = [p if p.frame_idx is not None else replace(p, frame_idx=first) for p in prompts]
-            for p in prompts:
-                begins[p.obj_id] = min(p.frame_idx, begins.get(p.obj_id, p.frame_idx))
+            placed = [(first if p.frame_idx is None else p.frame_idx, p) for p in prompts]
+            prompts = [replace(p, frame_idx=at) for at, p in placed]
+            for at, p in placed:
+                begins[p.obj_id] = min(at, begins.get(p.obj_id, at))
             _pass(From(video, min(begins.values())), tracker, prompts, forth, report, progress)
-        last = max((p.frame_idx for p in prompts), default=None) if both_ways else None
+            last = max(at for at, _ in placed)
         if not report.interrupted and last != first:
             _pass(Backwards(video, last), tracker, prompts, back, report, progress, reverse=True)
         with WriteBehind(sinks) as writer:
@@ -130,16 +132,25 @@ def _joined(frame: Frame, back: FrameResult | None, forth: FrameResult | None, b
             parts.append((result, rows))
     if not parts:
         return None
-    rows = sorted((int(result.obj_ids[i]), n, i) for n, (result, own) in enumerate(parts) for i in own)
     base = parts[0][0]
+    order = sorted((int(result.obj_ids[i]), n, i) for n, (result, own) in enumerate(parts) for i in own)
+
+    def each(name: str) -> list:
+        return [getattr(parts[n][0], name)[i] for _, n, i in order]
 
     def stacked(name: str) -> np.ndarray:
-        found = [getattr(parts[n][0], name)[i] for _, n, i in rows]
+        found = each(name)
         return np.stack(found) if found else getattr(base, name)[:0]
 
-    arrays = ("obj_ids", "masks", "boxes", "scores", "object_logits", "mask_logits")
     return replace(
         base,
-        **{name: stacked(name) for name in arrays},
-        **{name: tuple(getattr(parts[n][0], name)[i] for _, n, i in rows) for name in ("status", "search", "rivals")},
+        obj_ids=stacked("obj_ids"),
+        masks=stacked("masks"),
+        boxes=stacked("boxes"),
+        scores=stacked("scores"),
+        object_logits=stacked("object_logits"),
+        mask_logits=stacked("mask_logits"),
+        status=tuple(each("status")),
+        search=tuple(each("search")),
+        rivals=tuple(each("rivals")),
     )

@@ -7,6 +7,7 @@ VidmemError
 │   ├── FrameError       what is no frame, or comes out of order (also a ValueError)
 │   ├── SourceError      a video or folder that cannot be read
 │   ├── OutputError      a place that cannot be written
+│   ├── StateError       bytes that are no session's state, or another session's
 │   └── ModelError       an unknown model, or weights that do not fit
 ├── RuntimeMissing       an engine is not installed; the message holds the command that installs it (exit 1)
 └── SessionClosed        a closed session was used (exit 1)
@@ -45,6 +46,10 @@ class SourceError(UserError):
 
 class OutputError(UserError):
     """A file or folder that cannot be written."""
+
+
+class StateError(UserError):
+    """Bytes that are not the state of a session such as this one, or a session whose state cannot be written."""
 
 
 class ModelError(UserError):

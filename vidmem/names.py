@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path, PurePath
+from typing import TypeVar
 
 from vidmem.errors import UserError
 
+Value = TypeVar("Value")
 LONGEST = 1000  # characters of a whole name; file systems take 255 bytes a part
 
 
@@ -32,7 +34,7 @@ def shown(text: str) -> str:
     return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
 
 
-def cell(value) -> object:
+def cell(value: Value) -> Value | str:
     """For a CSV table: a text that a spreadsheet would take for a formula becomes a text again (OWASP, "CSV injection")."""
     if not isinstance(value, str):
         return value

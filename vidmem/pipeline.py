@@ -16,10 +16,14 @@ from vidmem.errors import PromptError
 from vidmem.prompts import PromptAt, check_inside, load_prompts, make_prompt
 from vidmem.render import Look
 from vidmem.session import Session
+from vidmem.session.status import UNSURE
 from vidmem.types import Event, Frame, Status
 from vidmem.video import SINKS, Ledger, WriteBehind, open_sinks, open_video, prefetch
 
 SAVED = ("overlay", "png", "rle", "csv")
+
+
+STRETCHES = 100  # that a report remembers of an object
 
 
 @dataclass(repr=False)
@@ -36,6 +40,8 @@ class Report:
     """Ctrl-C ended it; the files hold every frame until then."""
     statuses: dict[int, Counter] = field(default_factory=dict)
     """obj_id -> frames in each `Status`."""
+    unsure: dict[int, list[tuple[int, int]]] = field(default_factory=dict)
+    """obj_id -> first and last frames of the stretches whose predicted IoU is under `UNSURE`, at most `STRETCHES`: where a person should look."""
     problems: list[str] = field(default_factory=list)
     """What of the source could not be read and was skipped, or not be kept in a file."""
     step_ms: deque[float] = field(default_factory=lambda: deque(maxlen=10_000))
@@ -62,6 +68,10 @@ class Report:
         lines += [f"{text!r}: nothing here was credible; the nearest way is a click or a box" for text in self.sought]
         for obj_id, counts in sorted(self.statuses.items()):
             lines.append(f"object {obj_id}: " + ", ".join(f"{counts[s]} frames {s.value}" for s in Status if counts[s]))
+            if stretches := self.unsure.get(obj_id):
+                longest = sorted(stretches, key=lambda s: -abs(s[1] - s[0]))[:5]
+                shown = [f"{a} to {b}" if b != a else str(a) for a, b in longest]
+                lines.append(f"object {obj_id}: unsure, so worth a look: frames {', '.join(shown)}")
         return "\n".join([*lines, f"{self.frames} frames in {self.seconds:.1f} s: {self.fps:.1f} fps"])
 
 
@@ -165,10 +175,11 @@ def run(
         with bar, WriteBehind(sinks) as writer:
             for p in prompts:
                 if p.text is not None:
-                    _seek(watcher, session, p)
+                    _seek(watcher, session, p.obj_id, p.text)
                     continue
                 session.add(p.obj_id, points=p.points, labels=p.labels, box=p.box, mask=p.mask, frame_idx=p.frame_idx)
-            frames, waiting = prefetch(source), deque()
+            frames = prefetch(source)
+            waiting: deque[Frame] = deque()
             try:
                 for frame, following in _with_next(frames, live=getattr(source, "frame_count", None) is None):
                     if following is not None:
@@ -199,16 +210,16 @@ def run(
     return report
 
 
-def _seek(watcher: Watcher | None, session: Session, prompt: PromptAt) -> None:
+def _seek(watcher: Watcher | None, session: Session, obj_id: int, text: str) -> None:
     if watcher is None and session.reads_words:
-        session.add(prompt.obj_id, text=prompt.text)
+        session.add(obj_id, text=text)
         return
     if watcher is None:
         raise PromptError(
-            f"object {prompt.obj_id} is the text {prompt.text!r}, and this session has no detector; give track() a Watcher(session, detector), "
+            f"object {obj_id} is the text {text!r}, and this session has no detector; give track() a Watcher(session, detector), "
             "or a click, box or mask"
         )
-    watcher.add(Concept(prompt.obj_id, prompt.text, watcher.detector.prepare(prompt.text).limit))
+    watcher.add(Concept(obj_id, text, watcher.detector.prepare(text).limit))
 
 
 def _with_next(frames: Iterable[Frame], live: bool) -> Iterator[tuple[Frame, Frame | None]]:
@@ -241,7 +252,13 @@ def _write(results, waiting: deque, writer: WriteBehind, report: Report) -> None
 def count(report: Report, result) -> None:
     """Add a frame's result to the report."""
     report.frames += 1
-    for obj_id, status in zip(result.obj_ids.tolist(), result.status):
+    for obj_id, status, score in zip(result.obj_ids.tolist(), result.status, result.scores.tolist()):
         report.statuses.setdefault(obj_id, Counter())[status] += 1
+        if status is Status.TRACKED and score < UNSURE:
+            stretches = report.unsure.setdefault(obj_id, [])
+            if stretches and abs(result.frame_idx - stretches[-1][1]) == 1:
+                stretches[-1] = stretches[-1][0], result.frame_idx
+            elif len(stretches) < STRETCHES:
+                stretches.append((result.frame_idx, result.frame_idx))
     report.step_ms.append(result.timings["total"])
     report.events += [(result.frame_idx, event) for event in result.events]

@@ -205,6 +205,7 @@ def load_mask(path: str | Path) -> dict[int, np.ndarray]:
     """
     from PIL import Image
 
+    path = Path(path)
     if not regular(path):
         why = "cannot be read: it is no regular file" if os.path.lexists(path) else "does not exist"
         raise PromptError(f"mask file {shown(str(path))} {why}; expected an image")

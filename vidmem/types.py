@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import cached_property
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, Self
 
 import numpy as np
 
@@ -70,10 +70,14 @@ class Prompt:
     """(H, W) bool at source size."""
 
     @property
-    def is_answer(self) -> bool:
+    def answer(self) -> np.ndarray | None:
         """A mask alone is what the person wants to see on that frame (SAM 2's `use_mask_input_as_output_without_sam`); with
-        points or a box beside it, it is a hint."""
-        return self.mask is not None and self.points is None and self.box is None
+        points or a box beside it, it is a hint, and this is None."""
+        return self.mask if self.points is None and self.box is None else None
+
+    @property
+    def is_answer(self) -> bool:
+        return self.answer is not None
 
     def __repr__(self) -> str:
         said = [] if self.points is None else [f"{len(self.points)} clicks"]
@@ -155,22 +159,23 @@ class Verdict:
 class Payload(Protocol):
     """A spatial memory. Banks compare, thin and merge them without looking inside; only the network reads them."""
 
-    nbytes: int
+    @property
+    def nbytes(self) -> int: ...
 
     @property
     def tokens(self) -> int:
         """How many tokens it has now."""
         ...
 
-    def similarity(self, other: Payload, along: str = "tokens") -> float:
+    def similarity(self, other: Self, along: str = "tokens") -> float:
         """Mean over tokens of the cosine of both, whole, at the same place; along="width": the sum over a square map's rows and channels."""
         ...
 
-    def take(self, tokens: np.ndarray) -> Payload:
+    def take(self, tokens: np.ndarray) -> Self:
         """The memory of some of its tokens: tokens (L, n) int, for each of the network's L attention layers, or (n,)."""
         ...
 
-    def mix(self, other: Payload, weight: float) -> Payload:
+    def mix(self, other: Self, weight: float) -> Self:
         """(1 - weight) * self + weight * other, token by token; both whole."""
         ...
 
@@ -217,6 +222,11 @@ class Entry:
         return self.verdict.frame_idx
 
     @property
+    def source_idx(self) -> int:
+        """The source's index of its frame."""
+        return self.frame_idx if self.verdict.source_idx is None else self.verdict.source_idx
+
+    @property
     def prompted(self) -> bool:
         return self.verdict.prompted
 
@@ -235,7 +245,7 @@ class Entry:
         payload = self.payload.mix(older.payload, weight)
         pointer = self.pointer if self.pointer is None else (1 - weight) * self.pointer + weight * older.pointer
         descriptor = self.descriptor
-        if descriptor is not None:
+        if descriptor is not None and older.descriptor is not None:
             descriptor = (1 - weight) * descriptor + weight * older.descriptor
             descriptor = descriptor / max(float(np.linalg.norm(descriptor)), 1e-6)
         size = max(payload.nbytes, self.nbytes)  # what the network adds to a memory at its first read counts from now

@@ -1,6 +1,4 @@
-// Masks and bars as pixels. Nothing here knows the server.
-
-const STATUS = { tracking: [46, 158, 91], ambiguous: [142, 84, 199], occluded: [217, 162, 27], lost: [192, 57, 43] };
+// Masks and marks as pixels. Nothing here knows the server.
 
 /** COCO's compressed RLE -> Uint8Array of H*W, row by row. Runs go down the columns. */
 export function decode(rle) {
@@ -65,8 +63,8 @@ export function tinted(rle, [r, g, b]) {
   return canvas;
 }
 
-/** Clicks as green and red dots, boxes dashed. */
-export function marks(pen, prompts, scale) {
+/** Clicks as green and red dots, boxes dashed. over: the dot under the pointer, which a click would take back. */
+export function marks(pen, prompts, scale, over) {
   pen.lineWidth = 1.5 / scale;
   pen.strokeStyle = "#fff";
   for (const { prompt } of prompts) {
@@ -76,6 +74,12 @@ export function marks(pen, prompts, scale) {
       pen.fillStyle = (prompt.labels || [])[i] === 0 ? "#e0322b" : "#21b35a";
       pen.fill();
       pen.stroke();
+      if (over && over[0] === x && over[1] === y) {
+        pen.beginPath();
+        for (const turn of [1, -1]) { pen.moveTo(x - 3 / scale, y - (turn * 3) / scale); pen.lineTo(x + 3 / scale, y + (turn * 3) / scale); }
+        pen.arc(x, y, 9 / scale, 0, 7);
+        pen.stroke();
+      }
     });
     if (prompt.box) {
       const [x0, y0, x1, y1] = prompt.box;
@@ -84,30 +88,4 @@ export function marks(pen, prompts, scale) {
       pen.setLineDash([]);
     }
   }
-}
-
-/** A bar for each object: where it is tracked, ambiguous, occluded, lost and prompted. */
-export function bars(canvas, state, count, at) {
-  const ids = Object.keys(state.things), row = 11, ratio = window.devicePixelRatio || 1, width = canvas.clientWidth;
-  canvas.style.height = Math.max(row * ids.length, 2) + "px";
-  canvas.width = width * ratio;
-  canvas.height = Math.max(row * ids.length, 2) * ratio;
-  const pen = canvas.getContext("2d");
-  pen.scale(ratio, ratio);
-  const each = width / Math.max(count, 1);
-  ids.forEach((id, n) => {
-    for (const [i, seen] of state.results) {
-      const said = seen[id];
-      if (!said) continue;
-      pen.globalAlpha = (i > state.fresh_until ? 0.3 : 1) * (said.status === "tracking" ? 0.35 + 0.65 * Math.min(1, said.score) : 1);
-      pen.fillStyle = "rgb(" + STATUS[said.status].join() + ")";
-      pen.fillRect(i * each, n * row + 1, Math.max(each, 1), row - 3);
-    }
-    pen.globalAlpha = 1;
-    pen.fillStyle = getComputedStyle(canvas).color;
-    for (const prompt of state.prompts) if (prompt.obj_id == id) pen.fillRect(prompt.frame_idx * each, n * row, 2.5, row - 1);
-  });
-  pen.globalAlpha = 0.7;
-  pen.fillStyle = getComputedStyle(canvas).color;
-  pen.fillRect((at + 0.5) * each, 0, 1, canvas.height);
 }

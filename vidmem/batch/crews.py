@@ -64,19 +64,19 @@ class LocalCrew:
     def next(self, seconds: float) -> tuple[int, dict | str] | None:
         if self._died:
             return self._died.pop()
-        pipes = {pipe: number for number, (_, pipe) in enumerate(self._workers)}
-        for pipe in wait(list(pipes), seconds):
+        ready = wait([pipe for _, pipe in self._workers], seconds)
+        for number, pipe in [(n, pipe) for n, (_, pipe) in enumerate(self._workers) if pipe in ready]:
             try:
                 said = pipe.recv()
             except (EOFError, OSError):
-                self._replace(pipes[pipe])
+                self._replace(number)
                 return self._died.pop() if self._died else None
             if isinstance(said, VidmemError):  # the model cannot be loaded: no worker ever will
                 raise said
             place, record = said
             if record is not None:
                 self._busy.pop(place, None)
-                return said
+                return place, record
             if place in self._busy:
                 self._busy[place] = time.monotonic()
         late = [place for place, heard in self._busy.items() if time.monotonic() - heard > self._stall]
@@ -165,7 +165,8 @@ class Hand:
     """What a Ray actor is: a `Worker` that is made with its first item, for an actor that still loads must be able to say that it lives."""
 
     def __init__(self, settings: Settings):
-        self._settings, self._worker, self._making = settings, None, threading.Lock()
+        self._settings, self._making = settings, threading.Lock()
+        self._worker: Worker | None = None
         self._heard: dict[str, float] = {}  # item -> when it last went on
 
     def do(self, item: Item) -> dict:
@@ -175,9 +176,9 @@ class Hand:
         alive()
         try:
             with self._making:
-                self._worker = self._worker or Worker(self._settings)
+                worker = self._worker = self._worker or Worker(self._settings)
             alive()
-            return self._worker.do(item, alive)
+            return worker.do(item, alive)
         finally:
             self._heard.pop(item.name, None)
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
+from abc import ABC, abstractmethod
 from pathlib import Path, PurePosixPath
 
 from vidmem.errors import OutputError, RuntimeMissing, SourceError
@@ -25,8 +26,26 @@ def place(url: str | Path) -> Folder | Remote:
     return Remote(str(url)) if "://" in str(url) else Folder(Path(url))
 
 
-class Place:
-    """What both kinds do in the same way."""
+class Place(ABC):
+    """What both kinds do in the same way. Names are relative, with slashes."""
+
+    @abstractmethod
+    def read(self, name: str) -> bytes | None:
+        """A file's bytes; None where there is none."""
+
+    @abstractmethod
+    def below(self, name: str) -> list[str]:
+        """Files below the folder `name`. Raises `OutputError` where that is no folder."""
+
+    @abstractmethod
+    def write(self, name: str, data: bytes) -> None: ...
+
+    @abstractmethod
+    def remove(self, name: str) -> None: ...
+
+    @abstractmethod
+    def put(self, local: Path, name: str) -> None:
+        """Move a local file there."""
 
     def publish(self, results: Path, name: str) -> None:
         """Move the files of `results` to the folder `name`. Those of an earlier run make way.

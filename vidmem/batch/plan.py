@@ -7,6 +7,7 @@ import io
 import json
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 from vidmem.errors import PromptError, UserError, VidmemError
 from vidmem.names import check_name
@@ -86,28 +87,32 @@ def find_items(files: dict[str, str], said: dict[str, dict]) -> list[Item]:
         used.add(key)
         size = sum(int(stamp.split(":")[0] or 0) for stamp in stamps)
         stamp = stamps[0] if len(stamps) == 1 else f"{len(stamps)} images, {hash_text(stamps)}"
-        known = said.get(key) or {"problem": f"no prompts for {name}; add a line with this name, or a mask {stem}.png"}
+        known: dict[str, Any] = {"problem": f"no prompts for {name}; add a line with this name, or a mask {stem}.png"}
+        if key is not None:
+            known = said[key] or known
         if name in videos and not stamps[0]:
             known = {
                 "problem": f"{name} is no regular file, but a pipe, a device or a broken link; expected a video file"
             }
-        items.append(Item(name, stamp, size, **(_name_problem(name) or known)))
+        if problem := _name_problem(name):
+            known = {"problem": problem}
+        items.append(Item(name, stamp, size, **known))
     missing = [name for name in said if name not in used]
     return items + [
         Item(
             name,
-            **(_name_problem(name) or {"problem": f"{name} has prompts, but there is no such video; check the name"}),
+            problem=_name_problem(name) or f"{name} has prompts, but there is no such video; check the name",
         )
         for name in missing
     ]
 
 
-def _name_problem(name: str) -> dict[str, str]:
+def _name_problem(name: str) -> str:
     try:
         check_name(name, "a video")
     except UserError as error:
-        return {"problem": str(error)}
-    return {}
+        return str(error)
+    return ""
 
 
 def hash_text(texts) -> str:
@@ -198,7 +203,7 @@ def _rows(path: Path, reader: csv.DictReader, base: str) -> dict[str, dict]:
 def _prompt(row: dict[str, str]) -> dict:
     """A line of the table as an item of a prompts file."""
     whole = {key: int(row[key]) for key in ("obj_id", "frame", "label") if key in row}
-    item = {"obj_id": whole.get("obj_id", 1)}
+    item: dict[str, Any] = {"obj_id": whole.get("obj_id", 1)}
     if "frame" in whole:
         item["frame"] = whole["frame"]
     for keys, name in ((("x0", "y0", "x1", "y1"), "box"), (("x", "y"), "points")):

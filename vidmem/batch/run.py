@@ -183,7 +183,8 @@ def _hand_out(
     left: deque[Item], total: int, items: list[Item], report: Report, crew, out, settings: Settings, progress
 ) -> None:
     """The largest first, so that nobody waits for the last one."""
-    sizes, attempts = {item.name: item.size for item in items}, Counter()
+    sizes = {item.name: item.size for item in items}
+    attempts: Counter[str] = Counter()
     at_work: dict[int, Item] = {}
     workers = crew()
     try:
@@ -197,10 +198,10 @@ def _hand_out(
             if (said := workers.next(0.5)) is None:
                 continue
             worker, record = said
-            item = at_work.pop(worker, None)
             idle.append(worker)
-            if item is None:
+            if worker not in at_work:
                 continue
+            item = at_work.pop(worker)
             if isinstance(record, str):
                 if attempts[item.name] < ATTEMPTS:
                     left.append(item)

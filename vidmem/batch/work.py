@@ -17,6 +17,7 @@ from typing import Any
 
 from vidmem.batch.places import place
 from vidmem.batch.plan import Item
+from vidmem.batch.resume import EVERY, Resumable, forget
 from vidmem.errors import VidmemError
 from vidmem.installed import file_hash
 from vidmem.names import regular, shown
@@ -64,6 +65,9 @@ class Settings:
 class Worker:
     """Holds the model; does items one after another. What goes wrong with an item is its result, never an exception."""
 
+    every = EVERY
+    """Seconds of work after which a video's state is written."""
+
     def __init__(self, settings: Settings):
         from vidmem.catalogue.tracker import load
 
@@ -81,7 +85,7 @@ class Worker:
         try:
             record["settings"] = self.settings.of(item)
             work = self.out.work()
-            record |= self._track(item, work, alive)
+            record |= self._track(item, work, alive, f"{item.stamp} {record['settings']}")
             record["seconds"] = round(time.perf_counter() - began, 3)
             results = work / "results"
             Ledger(results).add(results / DONE)
@@ -89,6 +93,7 @@ class Worker:
             with awake(alive):
                 self.out.publish(results, item.name)
             self.out.remove(failed_name(item.name))
+            forget(self.out, item.name)
         except Exception as error:
             record |= failure(error) | {"seconds": round(time.perf_counter() - began, 3)}
             keep_failed(self.out, record)
@@ -97,7 +102,8 @@ class Worker:
                 shutil.rmtree(work, ignore_errors=True)
         return record
 
-    def _track(self, item: Item, work: Path, alive: Callable[[], None]) -> dict:
+    def _track(self, item: Item, work: Path, alive: Callable[[], None], key: str) -> dict:
+        from vidmem.detect import Watcher
         from vidmem.pipeline import track
         from vidmem.video import open_sinks, open_video
 
@@ -112,7 +118,11 @@ class Worker:
             )
             sinks = [*files, Pulse(alive)]
             with self.tracker.session() as session:
-                follower = self._watched(session) if any(p.text for p in prompts) else session
+                if any(p.text for p in prompts) and (self.settings.detector or not session.reads_words):
+                    follower, resumed = Watcher(session, self._detector()), None
+                else:
+                    follower = Resumable(session, self.out, item.name, key, self.every)
+                    resumed = follower.resumed
                 report = track(
                     Watched(video, alive), follower, [p.scaled(video.scale) for p in prompts], sinks, progress=False
                 )
@@ -120,21 +130,19 @@ class Worker:
             raise KeyboardInterrupt
         return {
             "frames": report.frames, "objects": len(report.statuses), "fps": round(report.fps, 2), "warnings": report.problems,
-            "not_found": report.sought,
+            "not_found": report.sought, "resumed": resumed,
             "statuses": {str(o): {s.value: n for s, n in counts.items()} for o, counts in report.statuses.items()},
             "sha256": content_hash(path, alive), "runtime": self.tracker.network.runtime,
         }  # fmt: skip
 
-    def _watched(self, session):
-        """As `vidmem.detect.watched`. The detector is opened when the first text comes; it keeps nothing of a video."""
-        from vidmem.detect import Watcher, open_detector
+    def _detector(self):
+        """Opened when the first text comes; it keeps nothing of a video."""
+        from vidmem.detect import open_detector
 
-        if self.settings.detector is None and session.reads_words:
-            return session
         if self._opened is None:
             threads, name = self.settings.load.get("threads"), self.settings.detector or "words"
             self._opened = open_detector(name, self.settings.detector_weights, threads)
-        return Watcher(session, self._opened)
+        return self._opened
 
 
 @contextmanager

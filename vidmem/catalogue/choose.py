@@ -44,14 +44,14 @@ class Request:
         return pick(FAMILY_OF, "model", self.model)
 
     @property
-    def exported(self) -> bool:
-        """The weights are a folder that `vidmem export` wrote."""
-        return self.weights is not None and (self.weights / NAME).is_file()
+    def export(self) -> Path | None:
+        """The weights, where they are a folder that `vidmem export` wrote."""
+        return self.weights if self.weights is not None and (self.weights / NAME).is_file() else None
 
     def graphs(self) -> str:
         """A hash of what is run: weights and input size."""
-        if self.exported:
-            parts = sorted(Manifest.read(self.weights).files.values())
+        if self.export:
+            parts = sorted(Manifest.read(self.export).files.values())
         else:
             parts = self.family.fingerprint(self.model, self.weights, self.image_size)
         return hashlib.sha256(" ".join(parts).encode()).hexdigest()
@@ -67,7 +67,7 @@ def verdicts(asked: Request) -> list[Verdict]:
 def runtimes(asked: Request) -> list[str]:
     """Engines that run what was asked for on a CPU, in the family's order."""
     known = [name for name in asked.family.engines if not ENGINES[name].fixed]
-    return [name for name in known if not (asked.exported and ENGINES[name].modules)]
+    return [name for name in known if not (asked.export and ENGINES[name].make is None)]
 
 
 def gated(asked: Request) -> list[tuple[str, str]]:
@@ -106,12 +106,18 @@ def open_network(asked: Request) -> tuple[Network, str]:
 
 def named(asked: Request, strict: bool = True) -> Network:
     """The network on the runtime that is named. strict: refuse what needs a verdict and has not passed on this machine."""
+    network = _made(asked, strict)
+    network.identity = lambda: f"{asked.graphs()} {asked.precision or 'fp32'}"
+    return network
+
+
+def _made(asked: Request, strict: bool) -> Network:
     family, card = asked.family, pick(ENGINES, "runtime", asked.runtime)
     precision = asked.precision or "fp32"
     card.check(asked.runtime, asked.device, asked.precision)
     family.check(asked.model, asked.runtime, precision, asked.image_size)
-    if card.modules:
-        if asked.exported and not family.embedded:
+    if card.make is None:
+        if asked.export and not family.embedded:
             raise ModelError(
                 f"{asked.weights} holds an export, which the {asked.runtime} runtime does not read; give the .pt or .safetensors file"
             )
@@ -123,7 +129,8 @@ def named(asked: Request, strict: bool = True) -> Network:
     open_axes = family.open_axes
     if manifest is not None and manifest.objects is not None:  # rows, tokens and pointers are fixed
         open_axes = {name: axes for name, axes in open_axes.items() if name == "decode"}
-    precision = manifest.precision if card.fixed else precision
+    if manifest is not None and card.fixed:
+        precision = manifest.precision
     engine = card.make(Graphs(folder, manifest, precision, open_axes, family.exact), asked.device, asked.threads)
     if strict and card.fixed:
         _refuse_ungated(asked, precision, card.gate.format(runtime=asked.runtime))
@@ -132,8 +139,8 @@ def named(asked: Request, strict: bool = True) -> Network:
 
 def _folder(asked: Request, card: EngineCard) -> tuple[Path, Manifest | None]:
     """Where the graphs lie; those of a model that ships none are exported into the cache the first time."""
-    family, folder = asked.family, asked.weights
-    if asked.exported:
+    family, folder = asked.family, asked.export
+    if folder is not None:
         manifest = Manifest.read(folder)
         manifest.check(folder)
         if manifest.model != asked.model or asked.image_size not in (None, manifest.size):
@@ -150,10 +157,10 @@ def _folder(asked: Request, card: EngineCard) -> tuple[Path, Manifest | None]:
             f"the {asked.runtime} runtime takes an export: vidmem export {asked.model} {card.export} --out DIR, then --weights DIR"
         )
     if family.embedded:
-        return folder or family.path(asked.model), None
+        return asked.weights or family.path(asked.model), None
     from vidmem.catalogue.export import exported
 
-    folder = exported(asked.model, folder, asked.image_size)
+    folder = exported(asked.model, asked.weights, asked.image_size)
     return folder, Manifest.read(folder)
 
 

@@ -76,7 +76,8 @@ def export_model(
     except OSError as error:
         raise OutputError(f"{out} cannot be written ({error.strerror}); choose another folder") from error
     try:
-        wish = Wish(size or SIZE if family.sizes else 0, objects, slots, pointers, tuple(map(int, frame_size)))
+        height, width = map(int, frame_size)
+        wish = Wish(size or SIZE if family.sizes else 0, objects, slots, pointers, (height, width))
         manifest = _write(family, model, weights, part, to, precision, wish, sms)
         _check_replaceable(out)  # an export takes minutes, in which somebody may have put something there
         old = part.with_name(f"{part.name}-old")

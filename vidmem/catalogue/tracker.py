@@ -50,10 +50,10 @@ class Tracker:
         Raises `ModelError` for a name that there is not."""
         if isinstance(bank, str):
             bank = MODELS[self.model].make_bank(bank) if self.model else pick(BANKS, "bank", bank)()
-        if isinstance(search, str):
-            search = pick(SEARCHES, "search", search)()
+        chosen: Callable[[], Search] | None
+        chosen = pick(SEARCHES, "search", search)() if isinstance(search, str) else search
         return Session(
-            self.network, bank or self.bank, search or self.search, status, max_objects, reverse,
+            self.network, bank or self.bank, chosen or self.search, status, max_objects, reverse,
             clean=self.clean if clean is None else clean,
         )  # fmt: skip
 

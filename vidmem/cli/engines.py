@@ -104,7 +104,11 @@ def doctor_tensorrt(folder: Path, weights: Path | None, runtime: str, say=print)
     write_verdict(gate_key(asked.graphs(), runtime, manifest.precision), verdict)
     say(str(verdict))
     for network in (candidate, reference):
-        say(json.dumps(run_bench(Tracker(network, bank, search), load_images(None, (480, 854), 40), manifest.objects)))
+        say(
+            json.dumps(
+                run_bench(Tracker(network, bank, search), load_images(None, (480, 854), 40), manifest.objects or 1)
+            )
+        )
     return int(not verdict.passed)
 
 

@@ -7,6 +7,7 @@ import dataclasses
 import os
 import sys
 from pathlib import Path
+from typing import Any
 
 from vidmem.cli.batch import add_batch_command
 from vidmem.cli.doctor import doctor
@@ -67,7 +68,9 @@ def simple_prompts(args) -> list:
 
     placed = args.click or args.not_click or args.box or args.mask
     if bool(placed or args.text) == bool(args.prompts):
-        raise PromptError("say what to track: --click, --box, --mask or --text, or --prompts FILE (not both)")
+        raise PromptError(
+            "say what to track: --click, --box, --mask or --text, or --prompts FILE (not both), or --pick"
+        )
     if args.prompts:
         return load_prompts(args.prompts)
     first = _placed(args) if placed else []
@@ -89,6 +92,10 @@ def _placed(args) -> list:
 
 def check_said(args) -> None:
     """Raises `PromptError` for what `simple_prompts` would take and nobody can mean."""
+    if args.pick and (args.click or args.not_click or args.box or args.mask or args.text or args.prompts):
+        raise PromptError(
+            "--pick waits for clicks in the browser; leave --click, --box, --mask, --text and --prompts out"
+        )
     if args.not_click and not (args.click or args.box or args.mask or args.prompts):
         raise PromptError("--not-click says what is not the object; give --click or --box too")
     if args.at is not None and not (args.click or args.box or args.mask):
@@ -107,14 +114,15 @@ def track(args) -> int:
     from vidmem.video import SINKS, Ledger, open_sinks
 
     check_said(args)
-    prompts, names = simple_prompts(args), save_names(args.save)
+    names, tracker = save_names(args.save), make_tracker(args) if args.pick else None
+    prompts = app_module("pick").pick(args.source, tracker, args.model) if args.pick else simple_prompts(args)
     if args.at is not None:  # a text is looked for everywhere
         prompts = [p if p.text is not None else dataclasses.replace(p, frame_idx=args.at) for p in prompts]
     report = vidmem.Report()
     with vidmem.open_video(args.source, start=args.start, end=args.end, max_size=args.max_size) as video:
         scaled = [prompt.scaled(video.scale) for prompt in prompts]
         check_reach(video, scaled)
-        tracker = make_tracker(args)
+        tracker = tracker or make_tracker(args)
         look = make_look(args).of(prompts)
         sound = args.source if args.sound else None
         sinks = open_sinks(names, args.out, video.frame_rate, Ledger(args.out), args.source, look, sound)
@@ -154,7 +162,8 @@ def evaluate(args) -> int:
     texts, detector = {}, None
     if args.prompt == "text":
         texts = load_expressions(args.texts or args.data)
-    tracker, rows = make_tracker(args), []
+    tracker = make_tracker(args)
+    rows: list[dict[str, Any]] = []
     if args.prompt == "text" and (args.detector or not tracker.network.reads_words):
         detector = open_detector(args.detector or "words", args.detector_weights, args.threads)
     for sequence in find_sequences(args.data):
@@ -179,15 +188,20 @@ def evaluate(args) -> int:
     return 0
 
 
-def browser_app(argv: list[str]) -> int:
-    """`app` lies beside this package in a checkout, and is installed under the name `vidmem_app`."""
-    from importlib import import_module, util
+def app_module(name: str):
+    """A module of the app, which lies beside this package in a checkout, and is installed under the name `vidmem_app`. An installed copy beside
+    a checkout is of another day: the checkout's own comes first."""
+    from importlib import import_module
 
     root = Path(__file__).resolve().parents[2]
-    if util.find_spec("vidmem_app") is None and (root / "app").is_dir():
+    own = (root / "app" / "page.py").is_file() and (root / "pyproject.toml").is_file()
+    if own and str(root) not in sys.path:
         sys.path.insert(0, str(root))
-        return import_module("app.__main__").main(argv)
-    return import_module("vidmem_app.__main__").main(argv)
+    return import_module(f"{'app' if own else 'vidmem_app'}.{name}")
+
+
+def browser_app(argv: list[str]) -> int:
+    return app_module("__main__").main(argv)
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -196,7 +210,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser = Parser(prog="vidmem", description="Segment and track any object in video.", epilog=EXAMPLES)
     parser.add_argument("--version", action="version", version=f"vidmem {__version__}")
     parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
-    common = argparse.ArgumentParser(add_help=False)  # lets --debug stand behind the command too
+    common = Parser(add_help=False)  # lets --debug stand behind the command too
     common.add_argument("--debug", action="store_true", default=argparse.SUPPRESS, help=argparse.SUPPRESS)
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", title="commands, each with --help")
 
@@ -204,37 +218,48 @@ def build_parser() -> argparse.ArgumentParser:
         "track", parents=[common], epilog=TRACKING, help="follow objects through a video file or a folder of images"
     )
     command.add_argument("source", type=Path, metavar="VIDEO", help="video file, or folder of images in natural order")
-    p = command.add_argument_group(
+    group = command.add_argument_group(
         "what to track", "one of these; coordinates are source pixels, from the top left corner"
     )
-    p.add_argument(
+    group.add_argument(
         "--click", type=numbers(2, "x,y"), action="append", metavar="X,Y", help="on the object; again for more"
     )
-    p.add_argument(
+    group.add_argument(
         "--not-click",
         type=numbers(2, "x,y"),
         action="append",
         metavar="X,Y",
         help="beside the object, with --click or --box; again for more",
     )
-    p.add_argument("--box", type=numbers(4, "x0,y0,x1,y1"), metavar="X0,Y0,X1,Y1", help="around the object")
-    p.add_argument("--mask", type=Path, metavar="PNG", help="image: the object, or a label map of several")
-    p.add_argument(
+    group.add_argument("--box", type=numbers(4, "x0,y0,x1,y1"), metavar="X0,Y0,X1,Y1", help="around the object")
+    group.add_argument("--mask", type=Path, metavar="PNG", help="image: the object, or a label map of several")
+    group.add_argument(
         "--text", action="append", metavar="WORDS", help="what to look for, such as 'black dog'; again for more"
     )
-    p.add_argument("--prompts", type=Path, metavar="JSON", help="many objects, frames, names and colours; form below")
-    p.add_argument("--at", type=int, metavar="N", help="frame of --click, --box or --mask (default: the first tracked)")
-    p = command.add_argument_group("which frames")
-    p.add_argument("--start", type=int, default=0, metavar="N", help="index of the first frame (default: 0)")
-    p.add_argument("--end", type=int, metavar="N", help="index after the last frame (default: the end)")
-    p.add_argument("--max-size", type=int, metavar="PIXELS", help="shrink frames to this longer side")
-    p.add_argument("--reverse", action="store_true", help="from the end to the beginning, prompts on the last frame")
-    p.add_argument("--both-ways", action="store_true", help="from the prompts to both ends; --at says where they are")
-    p = command.add_argument_group("what to write")
-    p.add_argument(
+    group.add_argument(
+        "--prompts", type=Path, metavar="JSON", help="many objects, frames, names and colours; form below"
+    )
+    group.add_argument(
+        "--pick", action="store_true", help="click, box or paint it in the browser app, which opens for that"
+    )
+    group.add_argument(
+        "--at", type=int, metavar="N", help="frame of --click, --box or --mask (default: the first tracked)"
+    )
+    group = command.add_argument_group("which frames")
+    group.add_argument("--start", type=int, default=0, metavar="N", help="index of the first frame (default: 0)")
+    group.add_argument("--end", type=int, metavar="N", help="index after the last frame (default: the end)")
+    group.add_argument("--max-size", type=int, metavar="PIXELS", help="shrink frames to this longer side")
+    group.add_argument(
+        "--reverse", action="store_true", help="from the end to the beginning, prompts on the last frame"
+    )
+    group.add_argument(
+        "--both-ways", action="store_true", help="from the prompts to both ends; --at says where they are"
+    )
+    group = command.add_argument_group("what to write")
+    group.add_argument(
         "--out", type=Path, required=True, metavar="FOLDER", help="for the results; made where it is not there"
     )
-    p.add_argument(
+    group.add_argument(
         "--save", default="overlay,png,rle,csv", metavar="NAMES", help="any of the names below (default: %(default)s)"
     )
     look_options(command.add_argument_group("how overlay.mp4 looks"))
@@ -242,55 +267,57 @@ def build_parser() -> argparse.ArgumentParser:
     command.set_defaults(run=track)
     add_pick_command(commands, common)
 
-    p = commands.add_parser("app", parents=[common], add_help=False, help="the browser app; vidmem app --help")
-    p.set_defaults(run=None)
+    command = commands.add_parser("app", parents=[common], add_help=False, help="the browser app; vidmem app --help")
+    command.set_defaults(run=None)
     add_batch_command(commands, common)
-    p = commands.add_parser(
+    command = commands.add_parser(
         "eval",
         parents=[common],
         help="score J, F and J&F over DATA/*/frames and DATA/*/masks, or DATA/JPEGImages and DATA/Annotations",
     )
-    p.add_argument("data", type=Path, metavar="DATA", help="folder of sequences, or one sequence")
-    p.add_argument(
+    command.add_argument("data", type=Path, metavar="DATA", help="folder of sequences, or one sequence")
+    command.add_argument(
         "--prompt",
         choices=("mask", "box", "click", "text"),
         default="mask",
         help="what each object's first frame is given (default: mask)",
     )
-    p.add_argument(
+    command.add_argument(
         "--texts",
         type=Path,
         metavar="FILE",
         help="with --prompt text: names of objects (default: DATA/meta_expressions.json)",
     )
-    p.add_argument("--json", type=Path, metavar="FILE", help="write the scores to this file")
-    p.add_argument("--masks", type=Path, metavar="FOLDER", help="write the label maps below this folder")
-    bank_options(p)
-    p.set_defaults(run=evaluate)
+    command.add_argument("--json", type=Path, metavar="FILE", help="write the scores to this file")
+    command.add_argument("--masks", type=Path, metavar="FOLDER", help="write the label maps below this folder")
+    bank_options(command)
+    command.set_defaults(run=evaluate)
 
-    p = commands.add_parser(
+    command = commands.add_parser(
         "banks", parents=[common], help="memory banks and searches; `vidmem banks NAME`: its numbers"
     )
-    p.add_argument("name", nargs="?", metavar="NAME", help="a bank or a search")
-    p.set_defaults(run=banks)
+    command.add_argument("name", nargs="?", metavar="NAME", help="a bank or a search")
+    command.set_defaults(run=banks)
 
-    p = commands.add_parser("models", parents=[common], help="models, banks and searches there are; `models get NAME`")
-    p.add_argument("action", nargs="?", choices=("get",), help="get: download the weights of a model")
-    p.add_argument("get", nargs="?", metavar="NAME", help="which model")
-    p.add_argument("--sha256", help="refuse a download with another hash")
-    p.set_defaults(run=models)
+    command = commands.add_parser(
+        "models", parents=[common], help="models, banks and searches there are; `models get NAME`"
+    )
+    command.add_argument("action", nargs="?", choices=("get",), help="get: download the weights of a model")
+    command.add_argument("get", nargs="?", metavar="NAME", help="which model")
+    command.add_argument("--sha256", help="refuse a download with another hash")
+    command.set_defaults(run=models)
 
     add_engine_commands(commands, common)
-    p = commands.add_parser("doctor", parents=[common], help="what is installed, what works, what is missing")
-    p.add_argument("--tensorrt", type=Path, metavar="DIR", help="build, gate and time the engines of this export")
-    p.add_argument("--weights", type=Path, help="the weights that were exported, to compare with")
-    p.add_argument(
+    command = commands.add_parser("doctor", parents=[common], help="what is installed, what works, what is missing")
+    command.add_argument("--tensorrt", type=Path, metavar="DIR", help="build, gate and time the engines of this export")
+    command.add_argument("--weights", type=Path, help="the weights that were exported, to compare with")
+    command.add_argument(
         "--runtime",
         default="tensorrt",
         choices=[name for name, card in ENGINES.items() if card.fixed],
         help="with --tensorrt (default: %(default)s)",
     )
-    p.set_defaults(run=doctor)
+    command.set_defaults(run=doctor)
     return parser
 
 

@@ -42,7 +42,7 @@ def banks(args) -> int:
     if args.name is None:
         for kind, table in (("bank", BANKS), ("search", SEARCHES)):
             for name, policy in table.items():
-                print(f"{kind:6s} {name:15s} {inspect.getdoc(policy).splitlines()[0]}")
+                print(f"{kind:6s} {name:15s} {(inspect.getdoc(policy) or '').partition(chr(10))[0]}")
         return 0
     kind = "search" if args.name in SEARCHES else "bank"
     policy = pick({**BANKS, **SEARCHES}, "bank or search", args.name)

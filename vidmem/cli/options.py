@@ -58,43 +58,48 @@ def bank_options(parser: argparse.ArgumentParser) -> None:
     from vidmem.memory import BANKS
     from vidmem.search import SEARCHES
 
-    parser = parser.add_argument_group(
+    group = parser.add_argument_group(
         "model, memory and engine",
         "`vidmem models` says what there is. Banks and searches have numbers, such as --bank-slots 7 or --search-width 3: `vidmem banks NAME`.",
     )
-    name = {"metavar": "NAME"}
-    parser.add_argument("--model", default="nano", help=f"one of: {', '.join(MODELS)} (default: nano)", **name)
-    parser.add_argument("--bank", help=f"memory policy, one of: {', '.join(BANKS)} (default: the model's own)", **name)
-    parser.add_argument("--search", default="greedy", help=f"one of: {', '.join(SEARCHES)} (default: greedy)", **name)
-    parser.add_argument("--runtime", default="auto", help=f"one of: {', '.join(RUNTIMES)} (default: auto)", **name)
-    parser.add_argument("--device", default="cpu", help="cpu, or cuda for the pytorch and onnx runtimes", **name)
-    parser.add_argument("--threads", type=int, metavar="N", help="threads of the network (default: every core)")
-    parser.add_argument(
+    group.add_argument("--model", default="nano", help=f"one of: {', '.join(MODELS)} (default: nano)", metavar="NAME")
+    group.add_argument(
+        "--bank", help=f"memory policy, one of: {', '.join(BANKS)} (default: the model's own)", metavar="NAME"
+    )
+    group.add_argument(
+        "--search", default="greedy", help=f"one of: {', '.join(SEARCHES)} (default: greedy)", metavar="NAME"
+    )
+    group.add_argument(
+        "--runtime", default="auto", help=f"one of: {', '.join(RUNTIMES)} (default: auto)", metavar="NAME"
+    )
+    group.add_argument("--device", default="cpu", help="cpu, or cuda for the pytorch and onnx runtimes", metavar="NAME")
+    group.add_argument("--threads", type=int, metavar="N", help="threads of the network (default: every core)")
+    group.add_argument(
         "--weights", type=Path, metavar="PATH", help="other weights of the model: a folder for nano, else a file"
     )
-    parser.add_argument(
+    group.add_argument(
         "--image-size",
         type=int,
         metavar="PIXELS",
         help="pixels a side of the input, a multiple of 32, not for nano (default: 1024; ReSurgSAM2: 512)",
     )
-    parser.add_argument(
+    group.add_argument(
         "--precision", choices=("fp32", "bf16"), help="of the products (default: fp32, or what auto finds)"
     )
-    parser.add_argument(
+    group.add_argument(
         "--detector",
         metavar="NAME",
         help=f"what looks for texts, one of: {', '.join(DETECTORS)} (default: the model itself where it can, else words)",
     )
-    parser.add_argument("--detector-weights", type=Path, metavar="FOLDER", help="of the detector (default: its own)")
-    parser.add_argument(
+    group.add_argument("--detector-weights", type=Path, metavar="FOLDER", help="of the detector (default: its own)")
+    group.add_argument(
         "--clean",
         action=argparse.BooleanOptionalAction,
         help="drop stray parts of masks and fill small holes (default: on nano, not on SAM 2, which is equal to the original)",
     )
     for kind, table in (("bank", BANKS), ("search", SEARCHES)):
         for name in dict.fromkeys(f.name for policy in table.values() for f in dataclasses.fields(policy)):
-            parser.add_argument(f"--{kind}-{name.replace('_', '-')}", metavar="VALUE", help=argparse.SUPPRESS)
+            group.add_argument(f"--{kind}-{name.replace('_', '-')}", metavar="VALUE", help=argparse.SUPPRESS)
 
 
 def changed(args, kind: str, policy):

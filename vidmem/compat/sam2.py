@@ -9,7 +9,7 @@ What it does not offer is refused with a line that says so. Frames are read when
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -45,12 +45,12 @@ def build_sam2_video_predictor(
         raise ModelError(
             f"config_file={config_file!r}, mode={mode!r}; expected for instance 'sam2.1_hiera_t.yaml' and 'eval'"
         )
-    known = {
+    known: dict[str, Callable[[str], Any]] = {
         "image_size": int,
         "memory_temporal_stride_for_eval": int,
         "add_all_frames_to_correct_as_cond": lambda v: v == "true",
     }
-    given = {}
+    given: dict[str, Any] = {}
     for override in hydra_overrides_extra:
         key, _, value = override.lstrip("+").removeprefix("model.").partition("=")
         if key not in known:
@@ -347,8 +347,8 @@ class SAM2VideoPredictor:
             if (answer := item.answer(frame_idx, prompted)) is not None:
                 low[row, 0] = answer.logits
         size = (state["video_height"], state["video_width"])
-        low = torch.from_numpy(low).to(self.device)
-        return torch.nn.functional.interpolate(low, size=size, mode="bilinear", align_corners=False)
+        logits = torch.from_numpy(low).to(self.device)
+        return torch.nn.functional.interpolate(logits, size=size, mode="bilinear", align_corners=False)
 
 
 def _host(value) -> np.ndarray:

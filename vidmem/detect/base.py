@@ -100,7 +100,7 @@ class FakeDetector:
     def prepare(self, text: str) -> Prepared:
         said = check_text(text).split()
         unknown = [word for word in said if self.words is not None and word not in self.words]
-        if unknown:
+        if unknown and self.words is not None:
             raise PromptError(f"I do not know {unknown[0]!r}; I know {', '.join(self.words)}")
         return Prepared(text, None if said[0] == "every" else 1)
 

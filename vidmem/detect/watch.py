@@ -152,7 +152,7 @@ class Watcher:
     # When -------------------------------------------------------------------------------------------------------------
     def _notice(self, result: FrameResult) -> None:
         """What became of the objects on this frame. One that is gone was removed by somebody, so it is not sought again."""
-        visible = dict(zip(result.obj_ids.tolist(), result.masks.any(axis=(1, 2)).tolist()))
+        visible = {obj_id: bool(mask.any()) for obj_id, mask in zip(result.obj_ids.tolist(), result.masks)}
         for pursuit in self._pursuits.values():
             for obj_id in list(pursuit.held):
                 if obj_id not in visible:
@@ -257,13 +257,19 @@ class Watcher:
         """With a find's mask; or with its box, and then with the box of the mask that came of it, which is tighter: over 38 starts on the
         training videos the mean IoU rises from 0.652 to 0.665."""
         if find.mask is not None:
-            return self.session.add(obj_id, mask=find.mask)
-        result = self.session.add(obj_id, box=find.box)
+            return self._add(obj_id, mask=find.mask)
+        result = self._add(obj_id, box=find.box)
         tight = result.boxes[result.obj_ids.tolist().index(obj_id)]
         if overlap(tight, find.box) < self.rule.match or np.array_equal(tight, find.box):
             return result
         self.session.undo()
-        return self.session.add(obj_id, box=tight)
+        return self._add(obj_id, box=tight)
+
+    def _add(self, obj_id: int, **prompt: np.ndarray) -> FrameResult:
+        """On the current frame, which a look always has."""
+        result = self.session.add(obj_id, box=prompt.get("box"), mask=prompt.get("mask"))
+        assert result is not None
+        return result
 
     def _agrees(self, result: FrameResult, at: int, find: Find) -> bool:
         """Whether the tracker's mask is one thing, and the thing that was found."""
@@ -276,7 +282,10 @@ class Watcher:
 
     # Small parts ------------------------------------------------------------------------------------------------------
     def _appearance(self, find: Find) -> np.ndarray:
-        return colours(self._frame.image, find.box) if find.look is None else find.look
+        if find.look is not None:
+            return find.look
+        assert self._frame is not None
+        return colours(self._frame.image, find.box)
 
     def _free_id(self, pursuit: Pursuit) -> int:
         """The concept's own id, else the least that neither an object nor a concept has."""

@@ -141,5 +141,5 @@ def named(words: str, texts: Sequence[str], group: Sequence[int]) -> int | None:
     """Which text of a group some words are of: the one that shares most with them; None: none does."""
     said = set(words.replace(".", " ").split())
     shared = {number: len(said & set(texts[number].split())) for number in group}
-    best = max(shared, key=shared.get)
+    best = max(shared, key=lambda number: shared[number])
     return best if shared[best] else None

@@ -6,7 +6,7 @@ An engine knows no network and no weights' layout: it gets `Graphs`, and runs th
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from vidmem.engines.base import Engine
@@ -53,10 +53,6 @@ class EngineCard:
     export: str = "--to tensorrt"
     """How graphs of fixed shapes are written for it."""
 
-    @property
-    def modules(self) -> bool:
-        return self.make is None
-
     def check(self, name: str, device: str, precision: str | None) -> None:
         """Raises `ModelError` for a device or a precision that it does not have."""
         known = sorted({kind for card in ENGINES.values() for kind in card.devices})
@@ -90,6 +86,8 @@ def _openvino(graphs: Graphs, device: str, threads: int | None) -> Engine:
 def _tensorrt(graphs: Graphs, device: str, threads: int | None) -> Engine:
     from vidmem.engines.tensorrt import TensorRtEngine
 
+    if graphs.manifest is None:
+        raise ModelError(f"{graphs.folder} is no export: TensorRT takes what `vidmem export` wrote, with its manifest")
     return TensorRtEngine(graphs.folder, graphs.manifest)
 
 
@@ -112,19 +110,24 @@ def _onnx_tensorrt_rtx(graphs: Graphs, device: str, threads: int | None) -> Engi
 
 
 # Every precision of TensorRT is gated: fused kernels have been wrong in all of them.
-_BUILT = {
-    "precisions": (), "tried": (), "trusted": (), "devices": ("cpu", "cuda"), "fixed": True,
-    "gate": "vidmem doctor --tensorrt DIR --runtime {runtime}, where DIR holds the export",
-}  # fmt: skip
+_BUILT = EngineCard(
+    "tensorrt", _tensorrt, (), (), (), fixed=True, gate="vidmem doctor --tensorrt DIR --runtime {runtime}, where DIR holds the export",
+)  # fmt: skip
 _RTX = "tensorrt-rtx-cu12-libs tensorrt-rtx-cu12-bindings"
 ENGINES = {
     "onnx": EngineCard("onnxruntime", _onnx),
     "openvino": EngineCard("openvino", _openvino, ("fp32", "bf16"), ("bf16", "fp32"), devices=("cpu",)),
     "pytorch": EngineCard("torch", None, ("fp32", "bf16"), ("bf16",), ("fp32", "bf16")),
-    "tensorrt": EngineCard("tensorrt", _tensorrt, **_BUILT),
-    "tensorrt-rtx": EngineCard(
-        "tensorrt-rtx-cu12-bindings", _tensorrt_rtx, **_BUILT, install=_RTX, export="--to tensorrt-rtx --sm 89"
+    "tensorrt": _BUILT,
+    "tensorrt-rtx": replace(
+        _BUILT,
+        package="tensorrt-rtx-cu12-bindings",
+        make=_tensorrt_rtx,
+        install=_RTX,
+        export="--to tensorrt-rtx --sm 89",
     ),
-    "onnx-tensorrt": EngineCard("onnxruntime-gpu", _onnx_tensorrt, **_BUILT, install="onnxruntime-gpu tensorrt"),
-    "nv-tensorrt-rtx": EngineCard("onnxruntime-ep-nv-tensorrt-rtx-cu12", _onnx_tensorrt_rtx, **_BUILT),
+    "onnx-tensorrt": replace(
+        _BUILT, package="onnxruntime-gpu", make=_onnx_tensorrt, install="onnxruntime-gpu tensorrt"
+    ),
+    "nv-tensorrt-rtx": replace(_BUILT, package="onnxruntime-ep-nv-tensorrt-rtx-cu12", make=_onnx_tensorrt_rtx),
 }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from vidmem.engines.base import GRAPHS, HostEngine, cores, graph_files
 from vidmem.errors import ModelError, RuntimeMissing
 
 SHAPES = 32  # compiled graphs kept, one for each combination of graph and input shapes; the one not used longest goes
-Axes = dict[str, dict[int, int]]
+Axes = Mapping[str, Mapping[int, int]]
 HINTS = {"fp32": "f32", "bf16": "bf16", "fp16": "f16"}
 
 

@@ -8,6 +8,7 @@ TensorRT's it can be made once and shipped; the rest of the compilation (a secon
 from __future__ import annotations
 
 import importlib
+from functools import partial
 from pathlib import Path
 
 from vidmem.engines.base import MOST_POINTS, DeviceEngine, graph_files
@@ -123,7 +124,7 @@ class TensorRtRtxEngine(DeviceEngine):
         for name, path in graph_files(folder).items():
             key = engine_key(name, path, trt.__version__, 10 * major + minor)
             engine = self._load(key, path, shipped, cache)
-            self._graphs[name] = Graph(trt, self.device, engine, lambda engine=engine: self._context(engine))
+            self._graphs[name] = Graph(trt, self.device, engine, partial(self._context, engine))
 
     def _load(self, key: dict, path: Path, shipped: EngineCache, cache: EngineCache):
         sm = int(key["capability"])

@@ -68,7 +68,9 @@ class LongScorer:
     """Takes frames one by one. F is taken on every `every`th frame, for it costs more than tracking does."""
 
     def __init__(self, every: int = 5):
-        self.every, self.ious, self.fs = every, [], []
+        self.every = every
+        self.ious: list[float] = []
+        self.fs: list[float] = []
         self.present: list[bool] = []
         self.silent: list[bool] = []
         self.switches, self._on_other = 0, False

@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from statistics import median
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -54,7 +54,8 @@ class Noted:
     """A `Network` that keeps what its four functions said last."""
 
     def __init__(self, network: Network):
-        self.network, self.said = network, {}
+        self.network = network
+        self.said: dict[str, Any] = {}
 
     def __getattr__(self, name):
         return getattr(self.network, name)
@@ -114,7 +115,8 @@ def gate(
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Verdict:  # fmt: skip
     """Follow each clip with both networks, frame by frame in turn -> the verdict. bank, search: as for a `Session`."""
-    both, times = [Noted(candidate), Noted(reference)], ([], [])
+    both = [Noted(candidate), Noted(reference)]
+    times: tuple[list[float], list[float]] = [], []
     stages = dict.fromkeys(("encode", "attend", "decode", "memorize"), 0.0)
     ious, done, total = [], 0, sum(len(clip.frames) for clip in clips)
     for clip in clips:

@@ -15,6 +15,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from vidmem.errors import SourceError
 from vidmem.evaluation.davis import find_sequences, load_labels
 
 HEIGHT, WIDTH = 256, 448
@@ -73,7 +74,7 @@ def _cutout(root: Path, number: int) -> Cutout:
             continue
         rows, columns = np.flatnonzero(alpha.any(1)), np.flatnonzero(alpha.any(0))
         window = slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1)
-        image = cv2.cvtColor(cv2.imread(str(frame)), cv2.COLOR_BGR2RGB)[window]
+        image = _picture(frame)[window]
         scale = 110 / max(image.shape[:2])  # pixels of the longer side, before the story's own scale
         size = max(2, round(image.shape[1] * scale)), max(2, round(image.shape[0] * scale))
         pixels.append(cv2.resize(image, size, interpolation=cv2.INTER_AREA).astype(np.float32))
@@ -87,10 +88,18 @@ def _scene(root: Path, number: int) -> list[np.ndarray]:
     import cv2
 
     sequences = find_sequences(root)
-    images = (cv2.imread(str(path)) for path in sequences[number % len(sequences)].frames[:60])
-    return [
-        cv2.cvtColor(cv2.resize(i, (WIDTH, HEIGHT), interpolation=cv2.INTER_AREA), cv2.COLOR_BGR2RGB) for i in images
-    ]
+    images = (_picture(path) for path in sequences[number % len(sequences)].frames[:60])
+    return [cv2.resize(image, (WIDTH, HEIGHT), interpolation=cv2.INTER_AREA) for image in images]
+
+
+def _picture(path: Path) -> np.ndarray:
+    """(H, W, 3) uint8 RGB. Raises `SourceError` for a file that is none."""
+    import cv2
+
+    image = cv2.imread(str(path), cv2.IMREAD_COLOR_RGB)
+    if image is None:
+        raise SourceError(f"{path} is not a readable image; fetch the data set again")
+    return image
 
 
 def _alike(cutout: Cutout, random: np.random.Generator) -> Cutout:
@@ -139,12 +148,12 @@ def compose(story: Story, root: str | Path) -> Iterator[Moment]:
     scenes = [int(k) for k in random.permutation(count) if k != story.subject % count]
     scene, place, size, light = 0, random.uniform(0.3, 0.7, 2), random.uniform(0.8, 1.2), random.uniform(0, 6.28)
     wobble, rate = random.uniform(0, 6.28, 4), random.uniform(0.015, 0.04, 4)
-    twin, clock, panel = 0, 0.0, None
+    twin, clock, panel = 0, 0.0, 0
     for t in range(story.length):
         event, since, left = plan.at(t)
         if since == 0 and event:
             twin = int(random.integers(0, 2))  # an identical or a similar distractor
-            panel = random.integers(0, 60)
+            panel = int(random.integers(0, 60))
         cut = event == "cut"
         if cut:
             scene, place, size = scene + 1, random.uniform(0.25, 0.75, 2), random.uniform(0.7, 1.4)
@@ -182,7 +191,7 @@ def compose(story: Story, root: str | Path) -> Iterator[Moment]:
         if event == "hide":
             _cover(
                 canvas,
-                background[int(panel) % len(background)],
+                background[panel % len(background)],
                 centre,
                 scale * 85,
                 min(1.0, min(since, left) / SLIDE),

@@ -8,10 +8,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 from vidmem.catalogue.tracker import Tracker
 from vidmem.detect import Concept, Detector, Watcher
+from vidmem.errors import PromptError
 from vidmem.evaluation.davis import Sequence, SequenceScore, first_prompts, load_labels, score_sequence
 from vidmem.evaluation.referring import ReferringScore, ReferringScorer
+from vidmem.session import Session
+from vidmem.types import Frame
 from vidmem.video import Ledger, PngSink, open_video
 
 SCORES = {"j": "J", "f": "F", "j_and_f": "J&F", "dice": "Dice", "objects": ""}
@@ -42,26 +47,30 @@ def evaluate(
     prompt: mask, box or click (see `first_prompts`), or text. masks_out: a folder for the label maps. texts: obj_id -> its name, for
     prompt text, which also needs the detector, but for networks that look for words themselves; objects without a name count as not found.
     """
-    predicted, spent = [], 0.0
+    predicted: list[np.ndarray] = []
+    spent, sink = 0.0, None
     scorer = ReferringScorer((texts or {}).keys()) if prompt == "text" and sequence.referring else None
-    sink = None
     if masks_out:
         ledger = Ledger(masks_out.parent)
         ledger.claim(masks_out.name)
         sink = PngSink(masks_out, ledger.add)
     with tracker.session() as session, open_video(sequence.frames[0].parent) as video:
-        steps = session
+        steps: Session | Watcher = session
         if prompt == "text":
-            steps = session if detector is None else Watcher(session, detector)
+            if detector is None and not session.reads_words:
+                raise PromptError("prompt='text' needs a detector, which says where a text is; give one")
+            watcher = None if detector is None else Watcher(session, detector)
+            steps = watcher or session
             for obj_id, text in (texts or {}).items():
-                if detector is None:
+                if watcher is None:
                     session.add(obj_id, text=text)
                 else:
-                    steps.add(Concept(obj_id, text))
+                    watcher.add(Concept(obj_id, text))
         else:
             for obj_id, p in first_prompts(load_labels(sequence.masks[0]), prompt).items():
                 session.add(obj_id, points=p.points, labels=p.labels, box=p.box, mask=p.mask)
-        began, waiting = time.perf_counter(), deque()
+        began = time.perf_counter()
+        waiting: deque[Frame] = deque()
 
         def take(results) -> None:
             """Settled answers, each with its frame."""

@@ -31,6 +31,7 @@ class Anchors(Policy):
     agreement: float = number(0.7, 0, 1)  # of the alternatives' boxes with the mask's; at most this, to be evidence
 
     needs = frozenset({"distractor"})
+    notes = tuple[float, ...]
 
     @property
     def long(self) -> int:

@@ -81,6 +81,8 @@ class Confident(Policy):
 class ConfidentBank(Bank):
     """A `Bank` whose recalls and pointers are weighted among themselves."""
 
+    policy: Confident
+
     def read(self, t: int, cue: Cue | None = None) -> ReadPlan:
         plan = super().read(t, cue)
         if len(plan.recalls) < 2:

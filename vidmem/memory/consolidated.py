@@ -6,6 +6,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -13,6 +14,13 @@ from vidmem.bounds import number
 from vidmem.memory import parts
 from vidmem.memory.policy import Held, Policy
 from vidmem.types import Cue, Entry, Pointer, ReadPlan, Recall, Usage
+
+
+class Notes(NamedTuple):
+    used: dict[int, tuple[float, np.ndarray]]
+    """frame -> its share of the attention so far, which fades, and (L, n) float32 its tokens'."""
+    summary: tuple[Any, int] | None = None
+    """The mean of the pointers of all that left the working memory, and their number."""
 
 
 @dataclass(frozen=True)
@@ -33,6 +41,7 @@ class Consolidated(Policy):
     summary: bool = True
 
     needs = frozenset({"usage"})
+    notes = Notes
 
     @property
     def short(self) -> int:
@@ -54,10 +63,10 @@ class Consolidated(Policy):
         return held
 
     def _consolidate(self, held: Held, entry: Entry) -> Held:
-        notes: dict = dict(held.notes or {})
+        used, summary = held.notes or Notes({})
         if self.summary and entry.pointer is not None:
-            mean, count = notes.get("summary", (entry.pointer, 0))
-            notes["summary"] = mean + (entry.pointer - mean) / (count + 1), count + 1
+            mean, count = summary or (entry.pointer, 0)
+            summary = mean + (entry.pointer - mean) / (count + 1), count + 1
         kept, pool = (*held.kept, entry), held.pool
         if len(kept) > self.keep:
             alike = [a.payload.similarity(b.payload) for a, b in itertools.pairwise(kept)]
@@ -65,14 +74,13 @@ class Consolidated(Policy):
             if alike[i] >= self.merge:
                 kept = (*kept[:i], kept[i + 1].mixed(kept[i], 0.5), *kept[i + 2 :])
             else:
-                used = notes.get("used", {})
                 least = min(kept[:-1], key=lambda e: used.get(e.frame_idx, (0.0, None))[0])
                 kept = tuple(e for e in kept if e is not least)
                 pool = (*pool, least.take(self._prototypes(least, used)))
                 pool = parts.best(pool, np.array([used.get(e.frame_idx, (0.0, None))[0] for e in pool]), self.pieces)
         alive = {e.frame_idx for part in (held.prompted, held.recent, kept, pool) for e in part}
-        notes["used"] = {f: v for f, v in notes.get("used", {}).items() if f in alive}
-        return held._replace(kept=kept, pool=pool, notes=notes)
+        used = {f: v for f, v in used.items() if f in alive}
+        return held._replace(kept=kept, pool=pool, notes=Notes(used, summary))
 
     def _prototypes(self, entry: Entry, used: dict) -> np.ndarray:
         total = entry.payload.tokens
@@ -82,22 +90,22 @@ class Consolidated(Policy):
         return np.sort(np.argsort(-weights, -1)[..., : self.prototypes], -1)
 
     def observe(self, held: Held, plan: ReadPlan, usage: Sequence[Usage]) -> Held:
-        notes: dict = dict(held.notes or {})
-        used = dict(notes.get("used", {}))
+        notes = held.notes or Notes({})
+        used = dict(notes.used)
         for recall, u in zip(plan.recalls, usage):
             share, tokens = used.get(recall.entry.frame_idx, (0.0, None))
             more = u.share * u.tokens
             same = tokens is not None and tokens.shape == more.shape
             used[recall.entry.frame_idx] = 0.9 * share + u.share, 0.9 * tokens + more if same else more
-        return held._replace(notes={**notes, "used": used})
+        return held._replace(notes=notes._replace(used=used))
 
     def recall(self, held: Held, t: int, cue: Cue | None) -> list[Recall]:
         return [*parts.anchored((*held.pool, *held.kept)), *parts.ranked(held.recent)]
 
     def point_to(self, held: Held, t: int) -> list[Pointer]:
         pointers = list(super().point_to(held, t))
-        mean = (held.notes or {}).get("summary")
-        if mean is not None and held.kept:
+        summary = held.notes and held.notes.summary
+        if summary is not None and held.kept:
             last = held.kept[-1]
-            pointers.append(Pointer(Entry(last.verdict, None, 0, mean[0]), t - last.frame_idx))
+            pointers.append(Pointer(Entry(last.verdict, None, 0, summary[0]), t - last.frame_idx))
         return pointers

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 
 from vidmem.bounds import check, number
 from vidmem.memory.base import MemoryBank
+from vidmem.memory.policy import Held, Policy
 from vidmem.types import Cue, Entry, ReadPlan, Usage, Verdict
 
 
@@ -39,6 +40,14 @@ class CredibleStart:
     rule: CredibleRule = CredibleRule()
     run: tuple[Entry, ...] = ()  # credible frames in a row, the newest first
     began: int | None = None  # the frame that it began with
+
+    @property
+    def policy(self) -> Policy:
+        return self.bank.policy
+
+    @property
+    def held(self) -> Held:
+        return self.bank.held
 
     @property
     def needs(self) -> frozenset[str]:

@@ -27,6 +27,8 @@ class Hierarchical(ByContent):
     chunks: int = number(6, 2)
     open: int = number(2, 1)
 
+    notes = dict[int, int]
+
     @property
     def long(self) -> int:
         return self.chunks * self.inside
@@ -74,5 +76,5 @@ class Hierarchical(ByContent):
 
 
 def _summary(group: list[Entry]) -> np.ndarray:
-    mean = np.mean([e.descriptor for e in group], 0)
+    mean = np.mean([parts.descriptor(e) for e in group], 0)
     return mean / max(float(np.linalg.norm(mean)), 1e-6)

@@ -27,6 +27,7 @@ class Lagged(Policy):
     important: float = number(1.0, 0)
 
     needs = frozenset({"usage"})
+    notes = dict[int, tuple[int, int]]
 
     @property
     def short(self) -> int:

@@ -11,6 +11,12 @@ from vidmem.types import Cue, Entry, Recall
 Entries = tuple[Entry, ...]
 
 
+def descriptor(entry: Entry) -> np.ndarray:
+    """(D,) of an entry of a bank that asks for it."""
+    assert entry.descriptor is not None
+    return entry.descriptor
+
+
 # Forget --------------------------------------------------------------------------------------------------------------
 def newest(entries: Sequence[Entry], count: int) -> Entries:
     """The last `count`."""
@@ -38,9 +44,10 @@ def without_most_redundant(entries: Entries, likeness: np.ndarray) -> tuple[Entr
 
 def likeness_with(likeness: np.ndarray | None, held: Entries, entry: Entry) -> np.ndarray:
     """The cosines (n, n) of the entries' descriptors, grown by one entry."""
-    row = np.array([float(e.descriptor @ entry.descriptor) for e in held], np.float32)
+    own = descriptor(entry)
+    row = np.array([float(descriptor(e) @ own) for e in held], np.float32)
     if likeness is None or len(likeness) != len(held):  # a correction took an entry out
-        stack = np.stack([e.descriptor for e in (*held, entry)])
+        stack = np.stack([descriptor(e) for e in (*held, entry)])
         return stack @ stack.T
     grown = np.ones((len(held) + 1,) * 2, np.float32)
     grown[:-1, :-1], grown[-1, :-1], grown[:-1, -1] = likeness, row, row
@@ -68,7 +75,7 @@ def alike(entries: Sequence[Entry], cue: Cue | None) -> np.ndarray:
     """(n,) cosines of the entries' frames with the current one; zeros without a cue."""
     if cue is None or not entries:
         return np.zeros(len(entries), np.float32)
-    return np.array([e.descriptor @ cue.frame for e in entries], np.float32)
+    return np.array([descriptor(e) @ cue.frame for e in entries], np.float32)
 
 
 def best(entries: Entries, scores: np.ndarray, count: int) -> Entries:

@@ -38,14 +38,16 @@ class Held(NamedTuple):
         parts_ = (self.prompted, self.recent, self.kept, self.pool, self.trail)
         if all(not part or part[-1].frame_idx < t for part in parts_):
             return self
-        return Held(*(tuple(e for e in part if e.frame_idx < t) for part in parts_), self.notes)
+        prompted, recent, kept, pool, trail = (tuple(e for e in part if e.frame_idx < t) for part in parts_)
+        return Held(prompted, recent, kept, pool, trail, self.notes)
 
     def without(self, t: int) -> Held:
         """Frame t taken out, for a correction of it."""
         parts_ = (self.prompted, self.recent, self.kept, self.pool, self.trail)
         if all(not part or part[-1].frame_idx < t for part in parts_):
             return self
-        return Held(*(tuple(e for e in part if e.frame_idx != t) for part in parts_), self.notes)
+        prompted, recent, kept, pool, trail = (tuple(e for e in part if e.frame_idx != t) for part in parts_)
+        return Held(prompted, recent, kept, pool, trail, self.notes)
 
 
 MOST_ENTRIES = 4096  # that one object may keep: of SAM 2's, two gigabytes
@@ -63,6 +65,8 @@ class Policy:
     absent: bool = False  # remember frames on which the object is not present
 
     needs: ClassVar[frozenset[str]] = frozenset()
+    notes: ClassVar[Any] = None
+    """The type of `Held.notes`, of tuples, dicts, numbers, arrays, or a NamedTuple of such; `Any` stands for a network's array."""
 
     def __post_init__(self):
         check(self)

@@ -19,13 +19,15 @@ class Pruned(Policy):
     absent: bool = True
     drop: int = number(2, 0)
 
+    notes = dict[int, float]
+
     def remember(self, held: Held, entry: Entry) -> Held:
         held = super().remember(held, entry)
         likeness = {e.frame_idx: e.payload.similarity(entry.payload) for e in held.recent[:-1]}
         return held._replace(notes=likeness)
 
     def recall(self, held: Held, t: int, cue: Cue | None) -> list[Recall]:
-        recalls = super().recall(held, t, cue)
+        recalls = [*super().recall(held, t, cue)]
         if len(recalls) + len(held.prompted) < self.slots:
             return recalls
         likeness = held.notes

@@ -75,6 +75,8 @@ class Recent(Policy):
 class RecentBank(Bank):
     """A `Bank` whose pointers' distances may be divided by an offline video's number."""
 
+    policy: Recent
+
     def read(self, t: int, cue: Cue | None = None) -> ReadPlan:
         plan = super().read(t, cue)
         return ReadPlan(plan.recalls, plan.pointers, max(1, self.policy.reach - 1))

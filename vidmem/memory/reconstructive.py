@@ -28,6 +28,8 @@ class Reconstructive(ByContent):
     stride: int = number(5, 1)  # frames between stored entries
     weight: float = number(0.02, 0)  # lambda of the Lasso; descriptors have unit length
 
+    notes = np.ndarray
+
     @property
     def long(self) -> int:
         return self.store
@@ -58,7 +60,7 @@ class Reconstructive(ByContent):
             return np.zeros(n)
         gram = held.notes
         if gram is None or len(gram) != n:
-            stack = np.stack([e.descriptor for e in held.kept])
+            stack = np.stack([parts.descriptor(e) for e in held.kept])
             gram = stack @ stack.T
         return nonnegative_lasso(gram, parts.alike(held.kept, cue), self.weight)
 

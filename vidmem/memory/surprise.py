@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -10,6 +11,15 @@ from vidmem.bounds import number
 from vidmem.memory import parts
 from vidmem.memory.policy import ByContent, Held
 from vidmem.types import Cue, Entry, Recall
+
+
+class Notes(NamedTuple):
+    mean: np.ndarray
+    """(D,) float32: the last frames' descriptors."""
+    past: tuple[float, ...] = ()
+    """The last frames' surprise."""
+    likeness: np.ndarray | None = None
+    """(n, n) float32: cosines of the events."""
 
 
 @dataclass(frozen=True)
@@ -28,6 +38,8 @@ class Surprise(ByContent):
     longest: int = number(60, 1)
     shortest: int = number(3, 1)  # frames between events
 
+    notes = Notes
+
     @property
     def long(self) -> int:
         return self.store
@@ -36,7 +48,7 @@ class Surprise(ByContent):
         held = super().remember(held, entry)
         if entry.descriptor is None:
             return held
-        mean, past, likeness = held.notes or (entry.descriptor, (), None)
+        mean, past, likeness = held.notes or Notes(entry.descriptor)
         surprise = 1 - float(entry.descriptor @ mean) / max(float(np.linalg.norm(mean)), 1e-6)
         threshold = np.mean(past) + self.gamma * np.std(past) if len(past) > 3 else np.inf
         mean = mean + (entry.descriptor - mean) * (2 / (self.window + 1))
@@ -49,7 +61,7 @@ class Surprise(ByContent):
             if len(kept) > self.store:
                 kept, likeness = parts.without_most_redundant(kept, likeness)
             held = held._replace(kept=kept)
-        return held._replace(notes=(mean, past, likeness))
+        return held._replace(notes=Notes(mean, past, likeness))
 
     def recall(self, held: Held, t: int, cue: Cue | None) -> list[Recall]:
         taken = {e.frame_idx for e in held.recent}

@@ -6,7 +6,8 @@ What the core reads (scores, and once a frame the mask logits) comes to the host
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -70,6 +71,20 @@ class Memory(NamedTuple):
     """The object pointer, for networks that have them."""
 
 
+@dataclass(frozen=True)
+class Storage:
+    """How what a network makes is written, and read back bit for bit: for a session's bytes (see `vidmem.session.state`)."""
+
+    kinds: Mapping[type, Mapping[str, Any]]
+    """Its features' class and its payloads': dataclasses or NamedTuples, fields that hold its arrays of the type `Any` -> the fields that
+    are not written, with their values."""
+    save: Callable[[Any], np.ndarray]
+    """Of one array."""
+    load: Callable[[np.ndarray], Any]
+    adopt: Callable[[Any, Any], None]
+    """(a payload that was read back, one that the network just made): takes it for its own. Raises `ValueError` where they are not alike."""
+
+
 class Network(Protocol):
     """A video segmentation network without any state of a video.
 
@@ -85,6 +100,10 @@ class Network(Protocol):
 
     reads_words: bool
     """It finds objects by their words itself, and so has `understand` and `refer`; other networks have neither."""
+
+    storage: Storage
+    identity: Callable[[], str]
+    """-> a hash of the weights, and the precision; empty where nobody knows. Whoever loads a network sets it."""
 
     def encode(self, image: np.ndarray) -> Any:
         """(H, W, 3) uint8 RGB -> features of the frame, once for all objects."""

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from vidmem.networks.base import Ask, Memory, Sought, pooled
+from vidmem.networks.base import Ask, Memory, Sought, Storage, pooled
 from vidmem.render import parse_color
 from vidmem.types import Candidates, Chosen, ReadPlan, Usage
 
@@ -53,6 +53,13 @@ class FakeNetwork:
     def __init__(self, tolerance: float = 30.0, reads_words: bool = False):
         self.tolerance, self.reads_words = tolerance, reads_words
         self.reads: list[list[list[int]]] = []
+
+    @property
+    def storage(self) -> Storage:
+        return Storage({Colour: {}}, lambda array: array, lambda array: array, lambda colour, whole: None)
+
+    def identity(self) -> str:
+        return ""
 
     def encode(self, image: np.ndarray) -> np.ndarray:
         h, w = max(1, image.shape[0] // 4), max(1, image.shape[1] // 4)
@@ -113,7 +120,7 @@ class FakeNetwork:
             x0, y0, x1, y1 = (prompt.box.reshape(2, 2) * scale).round().astype(int).ravel()
             region[:] = False
             region[y0:y1, x0:x1] = True
-        if prompt.points is not None:
+        if prompt.points is not None and prompt.labels is not None:
             for (x, y), label in zip((prompt.points * scale).astype(int), prompt.labels):
                 same = self._near(features, [features[min(y, h - 1), min(x, w - 1)]])
                 region = region | same if label else region & ~same

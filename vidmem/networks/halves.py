@@ -9,6 +9,10 @@ scale: runtimes take that, TensorRT does not.
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import numpy as np
 
 KINDS = {"fp16": "FLOAT16", "bf16": "BFLOAT16"}
 PRODUCTS = frozenset({"MatMul", "Gemm", "Conv", "ConvTranspose"})
@@ -54,7 +58,7 @@ class _Halving:
         values = [*inferred.input, *inferred.output, *inferred.value_info]
         self.types = {value.name: value.type.tensor_type.elem_type for value in values}
         self.outputs = {value.name for value in self.graph.output}
-        self.constants: dict[str, object] = {}  # name -> its numbers
+        self.constants: dict[str, np.ndarray] = {}  # name -> its numbers
         self.made: set[tuple[str, int]] = set()  # what exists in the type that is not its own
         self.nodes: list = []
 

@@ -19,6 +19,7 @@ class Timed:
             network.competes,
         )
         self.reads_words = network.reads_words
+        self.overlaps = network.overlaps
         self.timings: dict[str, float] = {}
 
     def _timed(self, stage, *args):

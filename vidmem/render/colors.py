@@ -31,8 +31,8 @@ PALETTE = _palette()
 def color(obj_id: int) -> tuple[int, int, int]:
     """An object's colour in overlays: bright, rare in nature, and far from its neighbours' by the golden angle."""
     hue = (0.5 + (obj_id - 1) * 0.618034) % 1.0 * 6
-    channels = [np.clip(abs((hue + shift) % 6 - 3) - 1, 0, 1) for shift in (0, 4, 2)]
-    return tuple(int(255 * (0.15 + 0.85 * c)) for c in channels)
+    red, green, blue = (np.clip(abs((hue + shift) % 6 - 3) - 1, 0, 1) for shift in (0, 4, 2))
+    return int(255 * (0.15 + 0.85 * red)), int(255 * (0.15 + 0.85 * green)), int(255 * (0.15 + 0.85 * blue))
 
 
 def parse_color(text) -> tuple[int, int, int]:
@@ -42,7 +42,8 @@ def parse_color(text) -> tuple[int, int, int]:
         code = "#" + "".join(2 * digit for digit in code[1:])
     if not re.fullmatch(r"#[0-9a-fA-F]{6}", code):
         raise PromptError(f"color is {str(text)[:40]!r}; expected #ff8800, #f80 or one of: {', '.join(NAMED)}")
-    return tuple(int(code[i : i + 2], 16) for i in (1, 3, 5))
+    red, green, blue = (int(code[i : i + 2], 16) for i in (1, 3, 5))
+    return red, green, blue
 
 
 def readable_on(rgb: tuple[int, int, int]) -> tuple[int, int, int]:

@@ -16,11 +16,20 @@ from vidmem.render.look import Look
 class Seen(Protocol):
     """What is drawn of a `vidmem.FrameResult`: rows of N objects."""
 
-    obj_ids: np.ndarray
-    masks: np.ndarray
-    boxes: np.ndarray
-    scores: np.ndarray
-    status: tuple
+    @property
+    def obj_ids(self) -> np.ndarray: ...
+
+    @property
+    def masks(self) -> np.ndarray: ...
+
+    @property
+    def boxes(self) -> np.ndarray: ...
+
+    @property
+    def scores(self) -> np.ndarray: ...
+
+    @property
+    def status(self) -> tuple: ...
 
 
 def overlay(image: np.ndarray, result: Seen, look: Look = Look()) -> np.ndarray:
@@ -34,15 +43,17 @@ def overlay(image: np.ndarray, result: Seen, look: Look = Look()) -> np.ndarray:
     plain = look.effect is None
     thickness = look.thickness if look.thickness is not None else 2 if plain else 0
     labels = look.labels if look.labels is not None else plain
-    out = image.copy() if plain else EFFECTS[look.effect](image, _union(result.masks, image.shape[:2]))
+    out = image.copy() if look.effect is None else EFFECTS[look.effect](image, _union(result.masks))
     letters = max(11, round(min(image.shape[:2]) / 32))  # pixels
     texts, unseen = [], []
-    for obj_id, mask, box, score, status in zip(
-        result.obj_ids, result.masks, result.boxes, result.scores, result.status
+    rivals = getattr(result, "rivals", ()) or [None] * len(result.obj_ids)
+    for obj_id, mask, box, score, status, rival in zip(
+        result.obj_ids, result.masks, result.boxes, result.scores, result.status, rivals
     ):
+        other = None if rival is None else written(look, rival)
         tint, (x0, y0, x1, y1) = look.color(obj_id), box.astype(int)
         if x1 <= x0:
-            unseen.append((caption(written(look, obj_id), status), tint))
+            unseen.append((caption(written(look, obj_id), status, rival=other), tint))
             continue
         inside = mask[y0:y1, x0:x1].view(np.uint8)
         if plain and look.opacity > 0:
@@ -52,7 +63,7 @@ def overlay(image: np.ndarray, result: Seen, look: Look = Look()) -> np.ndarray:
         if thickness:
             contours, _ = cv2.findContours(inside, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
             cv2.drawContours(out, contours, -1, tint, thickness, offset=(int(x0), int(y0)))
-        texts.append((caption(written(look, obj_id), status, score), (x0, y0 - 2), tint))
+        texts.append((caption(written(look, obj_id), status, score, other), (x0, y0 - 2), tint))
     if labels:
         for text, at, tint in texts:
             write_text(out, text, at, tint, letters)
@@ -67,14 +78,16 @@ def written(look: Look, obj_id: int) -> str:
     return plain or str(obj_id)
 
 
-def caption(name: str, status, score: float | None = None) -> str:
-    """`dog  67%`, `dog  occluded  67%`, and without a mask `dog  lost`: two spaces, so that `1  67%` cannot be read as one number."""
-    words = [name] if status.value == "tracking" else [name, status.value]
+def caption(name: str, status, score: float | None = None, rival: str | None = None) -> str:
+    """`dog  67%`, `dog  occluded  67%`, `dog  ambiguous, or cat  67%` where `rival` claims the same, and without a mask `dog  lost`: two
+    spaces, so that `1  67%` cannot be read as one number."""
+    words = [name] if status.value == "tracking" else [name, status.value + (f", or {rival}" if rival else "")]
     return "  ".join(words if score is None else [*words, f"{100 * score:.0f}%"])
 
 
-def _union(masks: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    return masks.any(0) if len(masks) else np.zeros(size, bool)
+def _union(masks: np.ndarray) -> np.ndarray:
+    """(N, H, W) bool -> (H, W) bool; nothing where N is 0."""
+    return np.logical_or.reduce(masks, axis=0)
 
 
 @lru_cache

@@ -48,6 +48,10 @@ class Search(Protocol):
         """What it did so far: `hypotheses` alive, `switches` of the best branch, and what else it counts."""
         ...
 
+    def check(self, hypotheses: int) -> None:
+        """Raises `ValueError` where its fields, read back from somewhere, are not those of a search with so many hypotheses."""
+        ...
+
     def fork(self) -> Search:
         """An independent copy, for snapshots and undo."""
         ...

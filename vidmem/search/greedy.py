@@ -26,5 +26,9 @@ class Greedy:
     def report(self) -> dict[str, float]:
         return {"hypotheses": 1, "switches": 0}
 
+    def check(self, hypotheses: int) -> None:
+        if hypotheses != 1:
+            raise ValueError(f"{hypotheses} hypotheses, and a greedy search has one")
+
     def fork(self) -> Greedy:
         return self

@@ -53,24 +53,25 @@ class MotionSearch:
         if self.stable == 0:
             self._begin(view, best)
             return [Choice(0, best)]
-        self.mean, self.covariance = predict(self.mean, self.covariance)
+        assert self.mean is not None and self.covariance is not None
+        mean, covariance = self.mean, self.covariance = predict(self.mean, self.covariance)
         motion = None
         if self.stable >= self.policy.stable_frames:
-            overlaps = box_iou(to_box(self.mean), view.boxes()[0])
+            overlaps = box_iou(to_box(mean), boxes_of(view))
             weight = self.policy.motion_weight
             chosen = int((weight * overlaps + (1 - weight) * view.iou[0]).argmax())
             self.guided += int(chosen != best)
             best, motion = chosen, float(overlaps[chosen])
-        box = view.boxes()[0, best]
+        box = boxes_of(view)[best]
         if view.iou[0, best] > self.policy.stable_iou and view.object_logit[0] > 0 and box.any():
-            self.mean, self.covariance = update(self.mean, self.covariance, to_state(box))
+            self.mean, self.covariance = update(mean, covariance, to_state(box))
             self.stable += 1
         else:
             self.stable = 0
         return [Choice(0, best, motion)]
 
     def _begin(self, view: View, best: int) -> None:
-        box = view.boxes()[0, best]
+        box = boxes_of(view)[best]
         if view.object_logit[0] > 0 and box.any():
             self.mean, self.covariance = begin(to_state(box))
             self.stable = 1
@@ -78,8 +79,21 @@ class MotionSearch:
     def report(self) -> dict[str, float]:
         return {"hypotheses": 1, "switches": 0, "guided": self.guided, "stable": self.stable}
 
+    def check(self, hypotheses: int) -> None:
+        shapes = [None if array is None else array.shape for array in (self.mean, self.covariance)]
+        if hypotheses != 1 or shapes not in ([None, None], [(8,), (8, 8)]) or min(self.stable, self.guided) < 0:
+            raise ValueError(f"{hypotheses} hypotheses, with a motion of the shapes {shapes}")
+        if self.stable and self.mean is None:
+            raise ValueError("a stable motion that is not known")
+
     def fork(self) -> MotionSearch:
         return replace(self)
+
+
+def boxes_of(view: View) -> np.ndarray:
+    """(K, 4) of the only hypothesis."""
+    assert view.boxes is not None
+    return view.boxes()[0]
 
 
 # The filter of DeepSORT (Wojke et al. 2017, arXiv 1703.07402), which SAMURAI takes -----------------------------------------

@@ -78,7 +78,9 @@ class TreeSearch:
 
     def _broad(self, order: list[tuple[int, int]], owner: list[int], view: View) -> list[tuple[int, int]]:
         """Survivors of an uncertain frame: masks with different signed IoU, then the best of pathways left out."""
-        width, taken, seen = self.policy.width, [], set()
+        width = self.policy.width
+        taken: list[tuple[int, int]] = []
+        seen = set()
         for p, j in order:
             iou = float(view.iou[owner[p], j])
             signed = round(iou if view.object_logit[owner[p]] > 0 else -iou, 2)
@@ -92,6 +94,13 @@ class TreeSearch:
 
     def report(self) -> dict[str, float]:
         return {"hypotheses": len(self.scores), "switches": self.switches, "uncertain": self.uncertain}
+
+    def check(self, hypotheses: int) -> None:
+        counts = len(self.scores), len(self.copies)
+        if counts != (hypotheses, hypotheses) or min(self.copies) < 1 or sum(self.copies) > self.policy.width:
+            raise ValueError(
+                f"{hypotheses} hypotheses, {counts[0]} scores, and {self.copies} copies of width {self.policy.width}"
+            )
 
     def fork(self) -> TreeSearch:
         return replace(self, scores=list(self.scores), copies=list(self.copies))

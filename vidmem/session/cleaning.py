@@ -49,7 +49,7 @@ def _asked_for(parts: np.ndarray, stats: np.ndarray, prompt: Prompt, scale: tupl
 
     height, width = parts.shape
     on, beside = np.zeros(len(stats), bool), np.zeros(len(stats), bool)
-    if prompt.points is not None:
+    if prompt.points is not None and prompt.labels is not None:
         for (x, y), label in zip(prompt.points * np.array(scale), prompt.labels):
             hit = parts[min(max(int(y), 0), height - 1), min(max(int(x), 0), width - 1)]
             (on if label else beside)[hit] = True

@@ -18,6 +18,7 @@ from vidmem.prompts import check_id, check_inside, make_prompt, merge
 from vidmem.search import Search
 from vidmem.session.cuts import CutRule
 from vidmem.session.frame_step import Now, frame_step
+from vidmem.session.state import StateFormat
 from vidmem.session.status import StatusRule, StatusState
 from vidmem.session.told import Told, found, sought, understood
 from vidmem.session.tracks import Hypothesis, Meta, Snapshot, Track, collect, settle
@@ -56,7 +57,8 @@ class Session:
             search().lag,
         )
         self._clean = network.competes if clean is None else clean
-        self._state, self._undo = Snapshot(), []
+        self._state = Snapshot()
+        self._undo: list[Snapshot] = []
         self._shown: FrameResult | None = None  # of the current frame, while nothing changed it
         self._closed = False
 
@@ -163,6 +165,7 @@ class Session:
             type(frame_idx) is bool or not isinstance(frame_idx, (int, np.integer)) or frame_idx < 0
         ):
             raise PromptError(f"frame_idx is {frame_idx!r}; expected the index of a frame, from 0")
+        frame_idx = None if frame_idx is None else int(frame_idx)
         if frame_idx is not None and now is not None and self._precedes(frame_idx, now):
             raise PromptError(
                 f"frame_idx {frame_idx} has passed (the session is at {now}); prompt frame {now} or later"
@@ -176,8 +179,12 @@ class Session:
             self._remember_for_undo()
             self._state.queued.setdefault(when, {})[obj_id] = prompt
             return None
-        told = prompt if isinstance(prompt, Told) else None
-        prompt = None if told else check_inside(prompt, self._state.now.size)
+        here, told = self._now(), prompt if isinstance(prompt, Told) else None
+        prompt = None if told else check_inside(prompt, here.size)
+        if here.features is None:
+            raise FrameError(
+                f"frame {now} was not kept with this state, which is a light one; step the next frame, then correct"
+            )
         self._network.take()
         with self._all_or_nothing() as before:
             if obj_id not in self._state.tracks:
@@ -196,8 +203,9 @@ class Session:
             raise ObjectError(f"object {obj_id} is not in the session; it has {self.obj_ids or 'none'}")
         self._remember_for_undo()
         self._shown = None
-        for held in (self._state.tracks, *self._state.queued.values()):
-            held.pop(obj_id, None)
+        self._state.tracks.pop(obj_id, None)
+        for queue in self._state.queued.values():
+            queue.pop(obj_id, None)
 
     def clear(self) -> None:
         """Remove every object and every waiting prompt; the stream goes on."""
@@ -225,11 +233,27 @@ class Session:
         self._open()
         return self._state.fork()
 
-    def restore(self, snapshot: Snapshot) -> None:
-        """Go back to a snapshot of this session; it can be restored any number of times."""
+    def restore(self, state: Snapshot | bytes) -> None:
+        """Go back to a snapshot of this session, any number of times; or go on from where another one was when it gave these bytes, which
+        then needs the same model, engine, bank, search and settings. Raises `StateError` for other bytes, and for damaged ones; the
+        session then is what it was."""
         self._open()
+        snapshot = state if isinstance(state, Snapshot) else self._format().read(state)
         self._undo.clear()
         self._set(snapshot)
+
+    def to_bytes(self, light: bool = False) -> bytes:
+        """The whole state, for `restore` in another session or process, which goes on with the same masks, bit for bit; what could be undone
+        is left out. light: without the current frame's features, so that it can be stepped on from, and not corrected where it is.
+        Raises `StateError` where the bank, the search or the network is of a kind that cannot be written."""
+        state = self.snapshot()
+        return self._format().write(state.light() if light else state)
+
+    def _format(self) -> StateFormat:
+        settings = {
+            "search": repr(self._make_search), "clean": self._clean, "cuts": repr(self._cuts), "reverse": self._reverse,
+        }  # fmt: skip
+        return StateFormat(self._network.network, self._make_bank(), self._make_search(), self._status, settings)
 
     def close(self) -> None:
         """Free everything; any later call raises `SessionClosed`. Closing twice is fine."""
@@ -285,19 +309,16 @@ class Session:
     def memories(self, obj_id: int) -> list[Remembered]:
         """What the object's bank holds, the oldest first, and which of it the next frame would read. Raises `ObjectError` if unknown."""
         self._open()
-        track, now = self._state.tracks.get(check_id(obj_id)), self._state.now
+        track = self._state.tracks.get(check_id(obj_id))
         if track is None:
             raise ObjectError(f"object {obj_id} is not followed; the session follows {self.followed or 'none'}")
-        bank = track.best.bank
+        bank, now = track.best.bank, self._now()
         plan = (
             bank.read(now.clock + 1, now.cue_for(bank)) if now.features is not None or "cue" not in bank.needs else None
         )
         read = {id(recall.entry) for recall in plan.recalls} if plan else set()
         entries = sorted(bank.entries(), key=lambda entry: entry.frame_idx)
-        return [
-            Remembered(e.verdict.source_idx, e.verdict, e.prompted, e.payload is not None, id(e) in read)
-            for e in entries
-        ]
+        return [Remembered(e.source_idx, e.verdict, e.prompted, e.payload is not None, id(e) in read) for e in entries]
 
     def waiting(self) -> dict[int, list[int]]:
         """Frame index -> objects whose prompts still wait for that frame (-1: the next one)."""
@@ -310,7 +331,7 @@ class Session:
         features = self._network.encode(frame.image)
         if self._cuts:
             histogram = self._cuts.histogram(frame.image)
-            cut = self._cuts.is_cut(before and before.histogram, histogram)
+            cut = self._cuts.is_cut(before.histogram if before else None, histogram)
         clock = before.clock + 1 if before else -frame.index if self._reverse else frame.index
         past = before.back if before and self.reads_words else ()
         return Now(
@@ -319,13 +340,13 @@ class Session:
 
     def _follow(self, prompts: dict[int, Prompt | None]) -> None:
         self._state.tracks.update(
-            frame_step(self._network, self._state.now, self._state.tracks, prompts, self._lag, self._clean)
+            frame_step(self._network, self._now(), self._state.tracks, prompts, self._lag, self._clean)
         )
         self._shown = None
 
     def _result(self, began: float) -> FrameResult:
         """What the current frame gave."""
-        now, tracks = self._state.now, self._state.tracks
+        now, tracks = self._now(), self._state.tracks
         outcomes = {obj_id: track.best.outcome for obj_id, track in sorted(tracks.items()) if track.best.outcome}
         meta = Meta(now.frame_idx, now.size, now.pts_seconds, self._network.take(), now.cut, found(tracks))
         self._shown = self._collect(meta, outcomes)
@@ -344,6 +365,11 @@ class Session:
         if self._closed:
             raise SessionClosed("the session is closed; make a new one with tracker.session()")
         return time.perf_counter()
+
+    def _now(self) -> Now:
+        """The current frame; asked after the first."""
+        assert self._state.now is not None
+        return self._state.now
 
     def _check_id(self, obj_id) -> int:
         obj_id, known = check_id(obj_id), self.obj_ids

@@ -7,6 +7,10 @@ from dataclasses import dataclass, replace
 from vidmem.bounds import check, number
 from vidmem.types import Status
 
+UNSURE = (
+    0.6  # predicted IoU under which a tracked mask is worth a look; chosen on held-out video (scripts/bench_scores.py)
+)
+
 
 @dataclass(frozen=True)
 class StatusRule:

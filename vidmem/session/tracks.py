@@ -43,7 +43,7 @@ class Outcome:
             float(candidates.iou[row, chosen.candidate]),
             float(candidates.object_logit[row]),
             state.status,
-            prompt.mask if prompt is not None and prompt.is_answer else None,
+            prompt.answer if prompt is not None else None,
             prompt,
             ask is not None and ask.fresh,
             state.rival,
@@ -108,6 +108,7 @@ class Track:
     def again(self, prompt: Prompt | None, size: tuple[int, int]) -> tuple[Track, Ask | None]:
         """The state before the current frame, to do it with, and what to ask; a prompt merges with earlier ones here."""
         earlier = self.best.outcome
+        assert self.before is not None  # `begin` came first
         track = self.before.fork()
         track.before = self.before
         if prompt is None:

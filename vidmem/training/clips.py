@@ -20,11 +20,12 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
-from vidmem.training.data import FEWEST, IGNORE, Reel
+from vidmem.training.absences import Absence, Panel
+from vidmem.training.data import FEWEST, IGNORE, OTHER, TARGET, Reel
+from vidmem.training.motions import Motion, filmed, warped
+from vidmem.training.sprites import Sprite
 
 cv2.setNumThreads(1)
-
-TARGET, OTHER = 1, 2
 
 
 @dataclass(frozen=True)
@@ -46,102 +47,6 @@ class Clip(NamedTuple):
     """(T, H, W, 3) uint8 RGB."""
     labels: np.ndarray
     """(T, H, W) uint8: 0 background, 1 the target, 2 another object, 255 ignore. The target is on frame 0."""
-
-
-class Motion:
-    """A smooth random path of an affine map with an elastic part; `maps(t)` gives the inverse map for `cv2.remap`."""
-
-    def __init__(self, rng, out_size, centre, target, scale, gap, strength=1.0):
-        """`centre`: source point (x, y) that lands on `target` at t = 0; `scale`: output pixels per source pixel."""
-        self.h, self.w = out_size
-        side = min(out_size)
-        self.centre, self.target = np.asarray(centre, float), np.asarray(target, float)
-        self.velocity = rng.normal(0, 0.07 * side, 2) * gap * strength
-        self.log_scale, self.zoom = np.log(scale), rng.normal(0, 0.07) * gap * strength
-        self.angle, self.spin = rng.normal(0, 0.15), rng.normal(0, 0.09) * gap * strength
-        self.shear, self.lean = rng.normal(0, 0.08, 2), rng.normal(0, 0.03, 2) * gap * strength
-        self.flip = rng.random() < 0.5
-        amplitude = 0.02 * side * strength * rng.choice([1.0, 1.0, 2.0, 3.0])  # now and then legs and arms bend
-        self.elastic0, self.elastic = (
-            rng.normal(0, amplitude, (2, 5, 7)),
-            rng.normal(0, 0.5 * amplitude * min(gap, 2), (2, 5, 7)),
-        )
-        self.jitter = lambda: rng.normal(0, 0.015 * side, 2) * gap * strength
-
-    def elsewhere(self, rng) -> None:
-        """Jump to another place and size."""
-        self.target = np.array([self.w, self.h]) * rng.uniform(0.15, 0.85, 2)
-        self.log_scale += rng.normal(0, 0.35)
-        self.velocity = self.velocity * 0
-
-    def maps(self, t: float, shift=(0.0, 0.0)) -> tuple[np.ndarray, np.ndarray]:
-        """shift: pixels by which the picture is moved besides."""
-        scale, angle = np.exp(np.clip(self.log_scale + self.zoom * t, -3, 3)), self.angle + self.spin * t
-        shear = self.shear + self.lean * t
-        matrix = scale * np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
-        matrix = matrix @ np.array([[1, shear[0]], [shear[1], 1]]) @ np.diag([-1.0 if self.flip else 1.0, 1.0])
-        inverse = np.linalg.inv(matrix)
-        place = self.target + self.velocity * t + (self.jitter() if t else 0) + np.asarray(shift)
-        field = (self.elastic0 + self.elastic * min(t, 4)).astype(np.float32)
-        dx, dy = (cv2.resize(f, (self.w, self.h), interpolation=cv2.INTER_CUBIC) for f in field)
-        x = np.arange(self.w, dtype=np.float32)[None] - np.float32(place[0]) + dx
-        y = np.arange(self.h, dtype=np.float32)[:, None] - np.float32(place[1]) + dy
-        inverse = inverse.astype(np.float32)
-        return (inverse[0, 0] * x + inverse[0, 1] * y + np.float32(self.centre[0]),
-                inverse[1, 0] * x + inverse[1, 1] * y + np.float32(self.centre[1]))  # fmt: skip
-
-
-class Sprite(NamedTuple):
-    """An object on its own, in one or several poses: crops of equal number."""
-
-    pixels: list[np.ndarray]  # (h, w, 3) uint8
-    alphas: list[np.ndarray]  # (h, w) uint8 0/1
-    reel: Reel
-
-    def alike(self, rng) -> Sprite:
-        """Another of its kind: mirrored, with a colour of its own."""
-        mix = np.eye(3) + rng.uniform(0, 0.4) * (np.roll(np.eye(3), int(rng.integers(1, 3)), 0) - np.eye(3))
-        mix = (mix * rng.uniform(0.7, 1.2)).astype(np.float32)
-        return Sprite([np.clip(p[:, ::-1] @ mix, 0, 255).astype(np.uint8) for p in self.pixels],
-                      [np.ascontiguousarray(a[:, ::-1]) for a in self.alphas], self.reel)  # fmt: skip
-
-
-class Absence(NamedTuple):
-    away: np.ndarray
-    """(T,) bool: the target is not to be seen."""
-    gone: np.ndarray
-    """(T,) how far it is on its way out, 0..1; 1 where it is away."""
-    side: np.ndarray
-    """(2,) the way (x, y) it takes: (1, 0), (-1, 0), (0, 1) or (0, -1)."""
-
-    def back(self, t: int) -> bool:
-        return t > 0 and bool(self.away[t - 1] and not self.away[t])
-
-
-class Panel(NamedTuple):
-    """What comes before the target: a texture in a rectangle, or in an ellipse."""
-
-    texture: np.ndarray  # (H, W, 3) uint8
-    grow: np.ndarray  # (4,) pixels beyond the target's box
-    round: bool
-
-    def lay(self, canvas: np.ndarray, labels: np.ndarray, gone: float, side: np.ndarray) -> None:
-        """Over all of the target where gone is 1; before that it comes from `side`."""
-        y, x = np.nonzero(labels == TARGET)
-        if not len(y):
-            return
-        low, high = np.array([x.min(), y.min()]) - self.grow[:2], np.array([x.max(), y.max()]) + self.grow[2:]
-        axes = (high - low) * (0.72 if self.round else 0.5) + 1
-        centre = (low + high) / 2 + side * (1 - gone) * 2 * axes
-        panel = np.zeros(labels.shape, np.uint8)
-        if self.round:
-            cv2.ellipse(panel, tuple(centre.astype(int).tolist()), tuple(axes.astype(int).tolist()), 0, 0, 360, 1, -1)
-        else:
-            cv2.rectangle(
-                panel, tuple((centre - axes).astype(int).tolist()), tuple((centre + axes).astype(int).tolist()), 1, -1
-            )
-        canvas[panel > 0] = self.texture[panel > 0]
-        labels[panel > 0] = 0
 
 
 class ClipGenerator:
@@ -168,7 +73,7 @@ class ClipGenerator:
             share = (labels[0] == TARGET).mean()
             if 0.003 <= share < 0.75:
                 break
-        return Clip(self._camera(images), labels)
+        return Clip(filmed(self.rng, images), labels)
 
     # What is shown ---------------------------------------------------------------------------------------------------
     def _some_still(self, group: str | None = None) -> Reel:
@@ -257,28 +162,11 @@ class ClipGenerator:
                 return motion
         return None
 
-    def _look(self, image: np.ndarray, labels: np.ndarray, maps) -> tuple[np.ndarray, np.ndarray]:
-        border = cv2.BORDER_REFLECT_101
-        return cv2.remap(image, *maps, cv2.INTER_LINEAR, borderMode=border), cv2.remap(
-            labels, *maps, cv2.INTER_NEAREST, borderMode=border
-        )
-
+    # The kinds of clip -----------------------------------------------------------------------------------------------
     # The kinds of clip -----------------------------------------------------------------------------------------------
     def _absence(self) -> Absence:
-        """Never on frame 0; back for the last frame more often than not."""
-        frames, rng = self.config.frames, self.rng
-        away = np.zeros(frames, bool)
-        if frames > 2 and rng.random() < self.config.absence:
-            first = int(rng.integers(1, frames - 1))
-            away[first : first + int(rng.integers(1, frames - first + 1))] = True
-        gone = away.astype(float)
-        for step in (-1, 1):  # going, coming back
-            if away.any() and rng.random() < self.config.gradual:
-                edge, slow = np.flatnonzero(away)[0 if step < 0 else -1], int(rng.integers(2, 5))
-                for i in range(1, slow):
-                    if 0 < (t := edge + step * i) < frames:
-                        gone[t] = 1 - i / slow
-        return Absence(away, gone, np.array([[1, 0], [-1, 0], [0, 1], [0, -1]])[rng.integers(4)])
+        config = self.config
+        return Absence.drawn(self.rng, config.frames, config.absence, config.gradual)
 
     def _panel(self) -> Panel:
         h, w = self.config.size
@@ -322,7 +210,7 @@ class ClipGenerator:
             if rng.random() < self.config.extra
             else None
         )
-        extra_motion = extra and self._sprite_motion(extra, gap)
+        extra_motion = None if extra is None else self._sprite_motion(extra, gap)
         cut = self._background() if away.any() and how == "cut" else None
         panel = self._panel() if away.any() else None
         images, labels, aside, since = [], [], None, 0
@@ -335,16 +223,17 @@ class ClipGenerator:
                 aside = self._away_from(size, ids == TARGET)
                 if aside is not None:
                     aside.flip = view.flip
-            if away[t] and how == "cut":
+            if away[t] and cut is not None:
                 picture, seen = cut[t], np.zeros(self.config.size, np.uint8)
             else:
                 maps = view.maps(t - since)
                 if gone and how == "leave" and aside is not None:
-                    maps = tuple((1 - gone) * here + gone * there for here, there in zip(maps, aside.maps(t - since)))
-                picture, seen = self._look(image, ids, tuple(m.astype(np.float32) for m in maps))
-            if extra is not None:
-                self._draw(picture, seen, extra, t, extra_motion, OTHER if not (seen == OTHER).any() else 0)
-            if away[t] or (gone and how == "cover"):
+                    x, y = ((1 - gone) * here + gone * there for here, there in zip(maps, aside.maps(t - since)))
+                    maps = x.astype(np.float32), y.astype(np.float32)
+                picture, seen = warped(image, ids, maps)
+            if extra is not None and extra_motion is not None:
+                extra.draw(picture, seen, t, extra_motion, OTHER if not (seen == OTHER).any() else 0)
+            if panel is not None and (away[t] or (gone and how == "cover")):
                 panel.lay(picture, seen, gone, absence.side)
             images.append(picture)
             labels.append(seen)
@@ -365,7 +254,7 @@ class ClipGenerator:
         for _ in range(rng.integers(0, 3)):
             sprites.append((self._sprite(), OTHER if len(sprites) == 1 else 0))
         motions = [self._sprite_motion(sprite, gap) for sprite, _ in sprites]
-        tints = [self._tint(sprite, canvas[0]) for sprite, _ in sprites]
+        tints = [sprite.tint(rng, canvas[0], self.config.camouflage) for sprite, _ in sprites]
         order = rng.permutation(len(sprites))
         panel = self._panel() if away.any() and rng.random() < 0.35 else None  # without one it leaves
         labels = np.zeros((frames, *self.config.size), np.uint8)
@@ -379,7 +268,7 @@ class ClipGenerator:
                 leaves = label == TARGET and panel is None
                 if not (leaves and away[t]):
                     shift = absence.side * absence.gone[t] * self.config.size[::-1] if leaves else (0, 0)
-                    self._draw(canvas[t], labels[t], sprite, t, motions[i], label, tints[i], shift)
+                    sprite.draw(canvas[t], labels[t], t, motions[i], label, tints[i], shift)
             if panel is not None and absence.gone[t]:
                 panel.lay(canvas[t], labels[t], absence.gone[t], absence.side)
         return np.stack(canvas), labels
@@ -396,10 +285,11 @@ class ClipGenerator:
         )
         first = reel.image(times[0])
         view = self._view(first.shape[:2], None, gap=self._gap())
-        return [
-            cv2.remap(reel.image(k), *view.maps(t), cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT_101)
-            for t, k in enumerate(times)
-        ]
+        pictures = []
+        for t, k in enumerate(times):
+            x, y = view.maps(t)
+            pictures.append(cv2.remap(reel.image(k), x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT_101))
+        return pictures
 
     def _sprite_motion(self, sprite: Sprite, gap: float, share=(0.1, 0.75)) -> Motion:
         h, w = self.config.size
@@ -410,56 +300,7 @@ class ClipGenerator:
             self.rng, (h, w), (x.mean(), y.mean()), np.array([w, h]) * self.rng.uniform(0.15, 0.85, 2), scale, gap
         )
 
-    def _tint(self, sprite: Sprite, canvas: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Gain and offset of each colour."""
-        gain, offset = self.rng.uniform(0.8, 1.2, 3), np.zeros(3)
-        if self.rng.random() < self.config.camouflage:
-            own = sprite.pixels[0][sprite.alphas[0] > 0].mean(0) * gain
-            offset = (canvas.mean((0, 1)) - own) * self.rng.uniform(0.5, 1.0)
-        return gain.astype(np.float32), offset.astype(np.float32)
-
-    def _draw(
-        self, canvas, labels, sprite: Sprite, t: int, motion: Motion, label: int, tint=None, shift=(0, 0)
-    ) -> None:
-        """Lay a sprite over the canvas; its pixels take `label` (0: nobody's)."""
-        pose = min(t, len(sprite.pixels) - 1)
-        pixels, mask = sprite.pixels[pose], sprite.alphas[pose]
-        maps = motion.maps(t, shift)
-        alpha = cv2.GaussianBlur(cv2.remap(mask.astype(np.float32), *maps, cv2.INTER_LINEAR), (3, 3), 0)
-        rows, columns = np.flatnonzero(alpha.any(1)), np.flatnonzero(alpha.any(0))
-        if not len(rows):
-            return
-        window = slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1)
-        over = cv2.remap(
-            pixels, maps[0][window], maps[1][window], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
-        ).astype(np.float32)
-        if tint is not None:
-            over = over * tint[0] + tint[1]
-        share = alpha[window][..., None]
-        canvas[window] = np.clip(canvas[window] * (1 - share) + over * share, 0, 255).astype(np.uint8)
-        labels[alpha >= 0.5] = label
-
     # What the camera adds --------------------------------------------------------------------------------------------
-    def _camera(self, images: np.ndarray) -> np.ndarray:
-        """Exposure and colour drift, blur and noise."""
-        rng, out = self.rng, images.astype(np.float32)
-        gain, drift = rng.uniform(0.75, 1.25, 3) * rng.uniform(0.8, 1.2), rng.normal(0, 0.03, 3)
-        bias = rng.normal(0, 10)
-        for t in range(len(out)):
-            out[t] = (out[t] - 128) * (rng.uniform(0.95, 1.05) * gain * (1 + drift * t)).astype(
-                np.float32
-            ) + np.float32(128 + bias)
-            if rng.random() < 0.12:
-                kernel = np.zeros((7, 7), np.float32)
-                angle, reach = rng.uniform(0, np.pi), rng.integers(1, 4)
-                cv2.line(kernel, (3 - round(np.cos(angle) * reach), 3 - round(np.sin(angle) * reach)),
-                         (3 + round(np.cos(angle) * reach), 3 + round(np.sin(angle) * reach)), 1)  # fmt: skip
-                out[t] = cv2.filter2D(out[t], -1, kernel / kernel.sum())
-        if rng.random() < 0.3:
-            out += rng.standard_normal(out.shape, np.float32) * np.float32(rng.uniform(1, 8))
-        if rng.random() < 0.07:
-            out[:] = out.mean(-1, keepdims=True)
-        return np.clip(out, 0, 255).astype(np.uint8)
 
 
 def _renamed(labels: np.ndarray, chosen: Sequence[int]) -> np.ndarray:

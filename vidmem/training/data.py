@@ -23,6 +23,7 @@ import numpy as np
 from vidmem.errors import SourceError
 
 IGNORE = 255
+TARGET, OTHER = 1, 2  # labels of a training clip
 VIDEO = {".mp4", ".mkv", ".mov", ".avi", ".webm"}
 PICTURE = {".jpg", ".jpeg", ".png", ".bmp", ".webp"}
 LONGEST = 640  # pixels of a picture's longer side; more is shrunk when it is read
@@ -216,7 +217,8 @@ def _outlined(path: Path, entries: list[dict], cache: Path) -> Reel:
             image = kept[entry["frame"]]
             labels = np.zeros(image.shape[:2], np.uint8)
             for item in entry["objects"]:
-                labels[rasterize(item["polygons"], *labels.shape) > 0] = names.setdefault(item["name"], len(names) + 1)
+                inside = rasterize(item["polygons"], image.shape[0], image.shape[1]) > 0
+                labels[inside] = names.setdefault(item["name"], len(names) + 1)
             rows.append(np.dstack([image, labels]))
         return np.stack(rows)
 

@@ -15,8 +15,7 @@ from torch import Tensor
 from vidmem.networks.nano.memory import as_tokens, coarse_keys
 from vidmem.networks.nano.model import Nano
 from vidmem.networks.nano.prompts import prompt_maps
-from vidmem.training.clips import OTHER, TARGET
-from vidmem.training.data import IGNORE
+from vidmem.training.data import IGNORE, OTHER, TARGET
 
 
 def random_prompt(target: np.ndarray, rng: np.random.Generator, boxes: float = 0.4) -> dict:

@@ -61,7 +61,9 @@ def fused(look: Look) -> Look:
     look = copy.deepcopy(look).eval()
     for module in look.modules():
         if isinstance(module, SameConv):
-            module[0] = nn.utils.fuse_conv_bn_eval(module[0], module[1])
+            convolution, norm = module[0], module[1]
+            assert isinstance(convolution, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d)
+            module[0] = nn.utils.fuse_conv_bn_eval(convolution, norm)
             module[1] = nn.Identity()
     return look
 

@@ -26,6 +26,7 @@ class Finder(nn.Module):
         self.tower = nn.ModuleList(nn.Conv2d(width, width, 3, padding=1, bias=False) for _ in range(layers))
         self.norms = nn.ModuleList(nn.BatchNorm2d(width) for _ in range(layers))
         self.out = nn.Conv2d(width, 5, 1)
+        assert self.out.bias is not None
         nn.init.constant_(self.out.bias, 0)
         self.out.bias.data[0] = -4  # most cells are no middle
 

@@ -24,15 +24,15 @@ class Backwards:
         self.frame_count = count if last is None or count is None else min(count, last + 1 - source._start)
 
     def __iter__(self) -> Iterator[Frame]:
-        return self._images() if isinstance(self.source, ImageFolder) else self._stretches()
+        return self._images(self.source) if isinstance(self.source, ImageFolder) else self._stretches()
 
-    def _images(self) -> Iterator[Frame]:
-        first, last = self.source.reach()
+    def _images(self, source: ImageFolder) -> Iterator[Frame]:
+        first, last = source.reach()
         for i in range(last if self._last is None else min(last, self._last), first - 1, -1):
             try:
-                yield self.source[i - first]
+                yield source[i - first]
             except IndexError:  # one that cannot be read
-                self.problems.append(f"{self.source.files[i].name}: not a readable image, skipped")
+                self.problems.append(f"{source.files[i].name}: not a readable image, skipped")
 
     def _stretches(self) -> Iterator[Frame]:
         import av
@@ -45,7 +45,8 @@ class Backwards:
         ) as container:
             stream = _moving(container)[0]
             stream.thread_type = "AUTO"
-            times, keys = [], []
+            times: list[int] = []
+            keys: list[int] = []
             for frame in _decodable(container, stream):
                 if frame.key_frame:
                     keys.append(len(times))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
 
@@ -37,7 +38,8 @@ class TrackSink(Sink):
     """
 
     def __init__(self, path: Path, look: Look = Look()):
-        self.path, self.look, self._frames, self._tracks = Path(path), look, 0, {}
+        self.path, self.look, self._frames = Path(path), look, 0
+        self._tracks: dict[int, dict[int, tuple]] = {}
         with writing(self.path):
             self.path.write_text("[]", encoding="utf-8")
 
@@ -83,7 +85,7 @@ def cut_out(frame: Frame, result: FrameResult) -> np.ndarray:
     """(H, W, 4) uint8 RGBA: the frame where any object is, transparent elsewhere, with a soft edge of about a pixel."""
     import cv2
 
-    seen = result.masks.any(0).astype(np.uint8) * 255 if len(result.masks) else np.zeros(frame.size, np.uint8)
+    seen = np.logical_or.reduce(result.masks, axis=0).astype(np.uint8) * np.uint8(255)
     return np.dstack([frame.image, cv2.GaussianBlur(seen, (3, 3), 0)])
 
 
@@ -145,7 +147,8 @@ def open_sinks(
     unknown = [name for name in names if name not in SINKS]
     if unknown:
         raise OutputError(f"cannot save {unknown[0]!r}; choose from: {', '.join(SINKS)}")
-    folder, sinks = Path(folder), []
+    folder = Path(folder)
+    sinks: list[Sink] = []
     targets = [SINKS[name][0] for name in names]
     if source is not None:
         check_apart(source, folder, targets)
@@ -155,7 +158,7 @@ def open_sinks(
         sound = None
     if ledger is not None:
         ledger.claim(*targets)
-    begin = ledger.add if ledger is not None else lambda path: None
+    begin: Callable[[Path], None] = ledger.add if ledger is not None else lambda path: None
     try:
         for name in names:
             target, kind = SINKS[name]
@@ -167,7 +170,7 @@ def open_sinks(
                 sinks.append(kind(folder / target, frame_rate, look, sound))
             elif issubclass(kind, OverlaySink):
                 sinks.append(kind(folder / target, frame_rate, look))
-            else:
+            elif issubclass(kind, (LineSink, TrackSink)):
                 sinks.append(kind(folder / target, look))
     except OutputError:
         for sink in sinks:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Iterator
+from abc import ABC, abstractmethod
+from collections.abc import Generator
 from pathlib import Path
+from typing import overload
 
 from vidmem.errors import SourceError
 from vidmem.types import Frame
@@ -14,12 +16,28 @@ LAST = 1 << 62  # the number of frames where nobody knows it
 ORIENTATION = 0x0112  # EXIF
 
 
-class Sequence:
+class Sequence(ABC):
     """What a `Source` adds to its iteration; it looks at the file through a reader of its own, so that a running iteration does not
     notice."""
 
-    _cursor: tuple[Iterator[Frame], int] | None = None  # the reader, and the index that it gives next
+    path: Path
+    frame_count: int | None
+    _start: int
+    _end: int | None
+    _cursor: tuple[Generator[Frame], int] | None = None  # the reader, and the index that it gives next
     _stride = 1 << 30  # frames that are read over rather than to begin anew
+
+    @abstractmethod
+    def _reader(self, start: int) -> Generator[Frame]:
+        """Frames from index `start` at full size, beside any iteration that runs."""
+
+    @abstractmethod
+    def _scaled(self, frame: Frame) -> Frame:
+        """As iteration gives it."""
+
+    @abstractmethod
+    def _count(self) -> int:
+        """Frames in the file; `LAST` where nobody knows."""
 
     def __len__(self) -> int:
         """`frame_count`. Raises `TypeError` where the container does not say it."""
@@ -29,6 +47,12 @@ class Sequence:
 
     def __bool__(self) -> bool:
         return True  # there is a first frame, also where nobody knows how many
+
+    @overload
+    def __getitem__(self, place: int) -> Frame: ...
+
+    @overload
+    def __getitem__(self, place: slice) -> list[Frame]: ...
 
     def __getitem__(self, place: int | slice) -> Frame | list[Frame]:
         """The frame at this place of the iteration, or a list of them; -1 is the last.
@@ -41,11 +65,11 @@ class Sequence:
         wanted = operator.index(place)
         wanted = self._start + (wanted + len(self) if wanted < 0 else wanted)
         if wanted >= self._start and (self._end is None or wanted < self._end):
-            if self._cursor is None or not self._cursor[1] <= wanted <= self._cursor[1] + self._stride:
+            cursor = self._cursor
+            if cursor is None or not cursor[1] <= wanted <= cursor[1] + self._stride:
                 self._leave_cursor()
-                reader = iter(type(self)(self.path, wanted, self._end, None))  # of its own; scaled below
-                self._cursor = reader, wanted
-            reader, _ = self._cursor
+                cursor = self._cursor = self._reader(wanted), wanted
+            reader, _ = cursor
             try:
                 for frame in reader:
                     self._cursor = reader, frame.index + 1

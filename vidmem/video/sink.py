@@ -13,6 +13,7 @@ from collections.abc import Callable
 from contextlib import contextmanager, suppress
 from fractions import Fraction
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -22,6 +23,10 @@ from vidmem.render import PALETTE, Look, overlay
 from vidmem.types import Frame, FrameResult
 from vidmem.video.rle import rle_encode
 from vidmem.video.sound import add_sound
+
+if TYPE_CHECKING:
+    from av import VideoStream
+    from av.container import OutputContainer
 
 CLOCK = 90_000  # ticks a second: the video stream's time base
 PART = ".vidmem-part"  # a file that is being written
@@ -80,8 +85,10 @@ class OverlaySink(Sink):
         """sound: a video file whose sound, between the first and the last frame, goes into this one."""
         self.look, self._sound = look, sound
         self.path, self._rate = Path(path), Fraction(frame_rate or 25).limit_denominator(100_000)
-        self._container = self._stream = None
-        self._last, self._first = -1, None
+        self._container: OutputContainer | None = None
+        self._stream: VideoStream | None = None
+        self._last = -1
+        self._first: float | None = None
         self._whole, self._begun = True, False  # the last write succeeded; the file has a header
         with writing(self.path), self.path.open("wb") as file:
             # A folder or disk that cannot be written is found before the work begins; FFmpeg would crash on its header.
@@ -89,34 +96,35 @@ class OverlaySink(Sink):
             file.flush()
             file.truncate(0)
 
-    def _open(self, image: np.ndarray) -> None:
+    def _open(self, image: np.ndarray) -> tuple[OutputContainer, VideoStream]:
         import av
 
         # An absolute path: FFmpeg takes what stands before a colon for a protocol.
         self._container = av.open(str(self.path.absolute()), "w", format=self.container, options=self.muxing)
-        self._stream = self._container.add_stream(self.codec, rate=self._rate, options=self.options)
-        self._stream.height, self._stream.width = (
-            image.shape[0] + image.shape[0] % 2,
-            image.shape[1] + image.shape[1] % 2,
-        )
-        self._stream.pix_fmt = self.pixels
-        self._stream.codec_context.time_base = Fraction(1, self.clock)
+        stream = self._container.add_stream(self.codec, rate=self._rate, options=self.options)
+        assert isinstance(stream, av.VideoStream)
+        stream.height, stream.width = image.shape[0] + image.shape[0] % 2, image.shape[1] + image.shape[1] % 2
+        stream.pix_fmt = self.pixels
+        stream.codec_context.time_base = Fraction(1, self.clock)
+        self._stream = stream
+        return self._container, stream
 
     def write(self, frame: Frame, result: FrameResult) -> None:
         import av
 
         image = self.picture(frame, result)
         with writing(self.path):
-            if self._container is None:
-                self._open(image)
+            container, stream = self._container, self._stream
+            if container is None or stream is None:
+                container, stream = self._open(image)
             odd = image.shape[0] % 2, image.shape[1] % 2
             if any(odd):  # yuv420p needs even sides: repeat the last row or column
                 image = np.pad(image, ((0, odd[0]), (0, odd[1]), (0, 0)), mode="edge")
             picture = av.VideoFrame.from_ndarray(image, format="rgba" if image.shape[2] == 4 else "rgb24")
             picture.pts, picture.time_base = self._time(frame), Fraction(1, self.clock)
-            packets = self._stream.encode(picture)
+            packets = stream.encode(picture)
             self._whole = False  # until the packets are in the file
-            self._container.mux(packets)
+            container.mux(packets)
             self._whole, self._begun = True, self._begun or bool(packets)
 
     def _time(self, frame: Frame) -> int:
@@ -125,13 +133,13 @@ class OverlaySink(Sink):
         if frame.pts_seconds is None:
             ticks = self._last + step if self._last >= 0 else 0
         else:
-            self._first = frame.pts_seconds if self._first is None else self._first
-            ticks = round((frame.pts_seconds - self._first) * self.clock)
+            first = self._first = frame.pts_seconds if self._first is None else self._first
+            ticks = round((frame.pts_seconds - first) * self.clock)
         self._last = ticks if ticks > self._last else self._last + 1
         return self._last
 
     def close(self) -> None:
-        if self._container is None:
+        if self._container is None or self._stream is None:
             if self.path.is_file() and self.path.stat().st_size == 0:  # no frame came: an empty file is no video
                 self.path.unlink()
             return

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from fractions import Fraction
 from pathlib import Path
 
@@ -49,7 +49,7 @@ class Source(Sequence):
             raise SourceError(f"max_size={max_size}; expected at least 16 pixels")
         self.path, self._start, self._end = path, start, end
         self.problems: list[str] = []  # what could not be read, a line each
-        self._running: Iterator[Frame] | None = None
+        self._running: Generator[Frame] | None = None
         first = next(self._read(start=0), None)
         if first is None:
             raise SourceError(
@@ -58,7 +58,8 @@ class Source(Sequence):
         full = max(first.size)
         self.scale = min(1.0, max_size / full) if max_size else 1.0
         """Pixels of a `Frame` per pixel of the file; below 1 when `max_size` shrinks it."""
-        self.size: tuple[int, int] = tuple(max(1, round(side * self.scale)) for side in first.size)
+        height, width = (max(1, round(side * self.scale)) for side in first.size)
+        self.size = height, width
         """(H, W) of every frame, after rotation and `max_size`."""
         self.problems.clear()
 
@@ -74,13 +75,16 @@ class Source(Sequence):
         """Frames of the file from index `start` at full size."""
         raise NotImplementedError
 
-    def __iter__(self) -> Iterator[Frame]:
+    def _reader(self, start: int) -> Generator[Frame]:
+        return iter(type(self)(self.path, start, self._end, None))
+
+    def __iter__(self) -> Generator[Frame]:
         self._stop()
         self.problems.clear()
         self._running = self._frames()
         return self._running
 
-    def _frames(self) -> Iterator[Frame]:
+    def _frames(self) -> Generator[Frame]:
         last = -1
         for frame in self._read(self._start):
             if self._end is not None and frame.index >= self._end:
@@ -367,7 +371,7 @@ def open_video(source, *, start: int = 0, end: int | None = None, max_size: int 
     """
     path = Path(source)
     try:
-        kind = os.stat(path)
+        found = os.stat(path)
     except (OSError, ValueError) as error:
         why = (
             "does not exist"
@@ -379,7 +383,8 @@ def open_video(source, *, start: int = 0, end: int | None = None, max_size: int 
         raise SourceError(
             f"{path} is a pipe or a device, which may never end; expected a video file or a folder of images"
         )
-    if path.is_file() and kind.st_size == 0:
+    if path.is_file() and found.st_size == 0:
         raise SourceError(f"{path} is empty (0 bytes); expected a video file")
-    kind = ImageFolder if path.is_dir() or path.suffix.lower() in IMAGE_SUFFIXES else VideoFile
+    images = path.is_dir() or path.suffix.lower() in IMAGE_SUFFIXES
+    kind: type[Source] = ImageFolder if images else VideoFile
     return kind(path, start, end, max_size)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import queue
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable
 
 from vidmem.errors import OutputError
 from vidmem.types import Frame, FrameResult
@@ -12,7 +12,7 @@ from vidmem.types import Frame, FrameResult
 POLL_SECONDS = 0.1  # how soon a waiting thread notices that the other side is gone
 
 
-def prefetch(source: Iterable[Frame], depth: int = 4) -> Iterator[Frame]:
+def prefetch(source: Iterable[Frame], depth: int = 4) -> Generator[Frame]:
     """Yield the source's frames, decoded up to `depth` ahead in a thread. What the source raises is raised here;
     closing this generator stops the thread."""
     ready: queue.Queue = queue.Queue(depth)
@@ -99,9 +99,9 @@ class WriteBehind:
                 sink.close()
             except BaseException as error:  # the other sinks are closed first
                 self._error = self._error or error
-        error, self._error = self._error, None
-        if error is not None:
-            raise error
+        failed, self._error = self._error, None
+        if failed is not None:
+            raise failed
 
     def __enter__(self) -> WriteBehind:
         return self

@@ -109,8 +109,8 @@ class WordDetector:
                         opinion = (opinion + DOUBT) * self._colour(look, name)
                     order = np.argsort(-opinion, kind="stable")
                     chosen |= set(order[: MANY if compares else CLOSER].tolist())
-        order = sorted(chosen)
-        names = self.network.closer(look.frame.image, look.sighting.boxes[order])
+        closer = sorted(chosen)
+        names = self.network.closer(look.frame.image, look.sighting.boxes[closer])
         if any(phrase.colours for phrase in phrases):
             look.grey = True
             names = surer(names, self.network.closer(grey(look.frame.image), look.sighting.boxes[order]))
@@ -149,7 +149,7 @@ class WordDetector:
                 concept.id, float(scores[i]), look.sighting.boxes[i], parts={name: float(share[i]) for name, share in parts.items()},
                 look=_unit(look.close[i][2]) if i in look.close else None,
             )
-            for i in np.flatnonzero(scores >= LEAST)
+            for i in np.flatnonzero(scores >= LEAST).tolist()
         ]  # fmt: skip
         return distinct(finds, 0.5)
 
@@ -204,7 +204,8 @@ class WordDetector:
 
 def _rivals(boxes: np.ndarray, scores: np.ndarray) -> np.ndarray:
     """(N,) bool: boxes that are as likely the thing as the best one, and apart from each other."""
-    rivals, kept = np.zeros(len(boxes), bool), []
+    rivals = np.zeros(len(boxes), bool)
+    kept: list[int] = []
     for i in np.argsort(-scores, kind="stable"):
         if scores[i] < max(RIVAL * scores.max(), 0.1):
             break

@@ -146,15 +146,15 @@ class _Reader:
                 continue
             noun, plural = found
             if self.thing and self.out.noun:
-                return self.second(noun, plural, count)
+                return self.second(self.out.noun, noun, plural, count)
             self.out.noun, self.thing = noun, True
             self.plural(plural)
             return self.take(count, "noun")
         return False
 
-    def second(self, noun: Noun, plural: bool, count: int) -> bool:
+    def second(self, first: Noun, noun: Noun, plural: bool, count: int) -> bool:
         """A noun right after a noun: one that says more of the other, if any class is both."""
-        first, joined = self.out.noun, self.out.noun.classes & noun.classes
+        joined = first.classes & noun.classes
         if self.out.words[-1][1] == "noun" and (joined or (first.person and noun.person)):
             self.out.noun = Noun(f"{first.text} {noun.text}", joined, first.person and noun.person)
             self.plural(plural)

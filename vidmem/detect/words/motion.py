@@ -20,9 +20,8 @@ def own_motion(past: Sequence[tuple[int, np.ndarray]], now: tuple[int, np.ndarra
         return None
     index, before = past[-min(3, len(past))]
     one, two = (cv2.cvtColor(np.ascontiguousarray(small), cv2.COLOR_RGB2GRAY) for small in (before, now[1]))
-    flow = cv2.calcOpticalFlowFarneback(
-        two, one, None, 0.5, 3, 13, 3, 5, 1.1, 0
-    )  # back in time, so that it lies where things are now
+    flow = np.zeros((*one.shape, 2), np.float32)  # back in time, so that it lies where things are now
+    flow = cv2.calcOpticalFlowFarneback(two, one, flow, 0.5, 3, 13, 3, 5, 1.1, 0)
     h, w = flow.shape[:2]
     y, x = np.mgrid[2:h:5, 2:w:5]
     here = np.stack([x.ravel(), y.ravel()], 1).astype(np.float32)

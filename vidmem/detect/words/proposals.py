@@ -21,7 +21,9 @@ def boxes_of_maps(middle: np.ndarray, distances: np.ndarray) -> tuple[np.ndarray
     x, y = (columns + 0.5) * CELL, (rows + 0.5) * CELL
     boxes = np.stack([x - left, y - top, x + right, y + bottom], 1).clip(0, [w * CELL, h * CELL] * 2)
     ious = pairwise(boxes, boxes)
-    free, kept_scores, kept_boxes = np.ones(len(boxes), bool), [], []
+    free = np.ones(len(boxes), bool)
+    kept_scores: list[np.ndarray] = []
+    kept_boxes: list[np.ndarray] = []
     for i in range(len(boxes)):
         if free[i] and len(kept_boxes) < MOST:
             one = free & (ious[i] >= ALIKE)

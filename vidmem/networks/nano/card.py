@@ -15,7 +15,7 @@ from vidmem.networks.family import Family, Wish
 NUMBERS = {"slots": 3, "prompts": 3, "pointers": 0, "absent": False}
 """What every bank starts from: there are no pointers, an empty mask as its newest memory would blind the local read, and plain
 reads of more memories than it was trained with cost time and find nothing."""
-BANK_NUMBERS = {
+BANK_NUMBERS: dict[str, dict[str, int | float]] = {
     "confident": {"iou": 0.65},
     "recent": {"stride": 5},
     "diverse": {"slots": 5, "iou": 0.8},

@@ -15,7 +15,7 @@ import numpy as np
 from vidmem.engines.base import Engine
 from vidmem.engines.manifest import Manifest
 from vidmem.errors import ModelError
-from vidmem.networks.base import HIDDEN, Ask, Memory, pooled, within
+from vidmem.networks.base import HIDDEN, Ask, Memory, Storage, pooled, within
 from vidmem.networks.nano.prompts import prompt_maps
 from vidmem.types import Candidates, Chosen, ReadPlan, Usage
 
@@ -95,16 +95,17 @@ class NanoNetwork:
     """Implements `vidmem.networks.base.Network`. fixed: of an export with fixed shapes; rows and memories are filled up to them with
     zeros, which a bias hides."""
 
-    name, competes, reads_words = "nano", True, False
+    name, competes, reads_words, identity = "nano", True, False, staticmethod(str)
 
     def __init__(self, engine: Engine, area: int = AREA, fixed: Manifest | None = None):
         self.engine, self.area, self.runtime, self.fixed = engine, area, engine.name, fixed
         self.overlaps = engine.overlaps
+        self.storage = Storage({Features: {}, Tokens: {}}, engine.host, engine.put, _check_tokens)
 
     def encode(self, image: np.ndarray) -> Features:
         import cv2
 
-        height, width = input_size(*image.shape[:2], self.area)
+        height, width = input_size(image.shape[0], image.shape[1], self.area)
         if self.fixed and (height, width) != self.fixed.shape:
             came, made = f"{image.shape[1]}x{image.shape[0]}", "x".join(map(str, (self.fixed.shape or ())[::-1]))
             raise ModelError(
@@ -117,8 +118,8 @@ class NanoNetwork:
 
     def attend(self, features: Features, plans: Sequence[ReadPlan]) -> Conditioned:
         memories = [self._arrange(plan) for plan in plans]
-        rows = [row for row, (_, new) in enumerate(memories) if new is not None]
-        return Conditioned(memories, self._read(features, {row: memories[row] for row in rows}))
+        whole = {row: (long, new) for row, (long, new) in enumerate(memories) if new is not None}
+        return Conditioned(memories, self._read(features, whole))
 
     def usage(self, features: Features, conditioned: Conditioned, plans: Sequence[ReadPlan]) -> list[list[Usage]]:
         """As the long read would attend to every recall, at its own resolution: a quarter of the frame's cells ask."""
@@ -162,9 +163,12 @@ class NanoNetwork:
             masks, iou = np.repeat(masks, logits.shape[1], 1), np.repeat(iou, logits.shape[1], 1)
             masks[rows], iou[rows], present[rows] = logits, scores, presence
         for row, ask in enumerate(asks):
-            if ask is not None and ask.prompt.is_answer:
-                masks[row], iou[row], present[row] = SURE * (2 * _shrink(ask.prompt.mask, shape) - 1), 1, SURE
-            elif ask is not None and (ask.prompt.box is not None or ask.prompt.labels.any()):
+            if ask is None:
+                continue
+            prompt = ask.prompt
+            if prompt.answer is not None:
+                masks[row], iou[row], present[row] = SURE * (2 * _shrink(prompt.answer, shape) - 1), 1, SURE
+            elif prompt.box is not None or (prompt.labels is not None and prompt.labels.any()):
                 present[row] = max(present[row], 0.1)  # someone points at it: it is there
         return Candidates(masks, iou, present)
 
@@ -184,7 +188,7 @@ class NanoNetwork:
     def _run(self, graph: str, shared: tuple, rows: tuple) -> list:
         """A graph whose last inputs hold a line for each row: all at once, or as many as fixed shapes take."""
         engine, count = self.engine, len(rows[0])
-        most, parts = self.fixed.objects if self.fixed else count, []
+        most, parts = (self.fixed and self.fixed.objects) or count, []
         for first in range(0, count, most):
             some = [array[first : first + most] for array in rows]
             out = engine.run(graph, *shared, *(engine.pad(array, (most, *array.shape[1:])) for array in some))
@@ -197,7 +201,8 @@ class NanoNetwork:
             return [], None
         recalls = sorted(plan.recalls, key=lambda recall: recall.entry.frame_idx)
         if self.fixed:  # one place is for a corrected frame's own guess
-            recalls = within(recalls, (self.fixed.slots - 1) * self.fixed.shape[0] * self.fixed.shape[1] // 256)
+            height, width = self.fixed.shape or (0, 0)
+            recalls = [*within(recalls, (self.fixed.slots - 1) * height * width // 256)]
         newest = next(r.entry.payload for r in reversed(recalls) if r.entry.payload.new_key is not None)
         return [_scaled(r.entry.payload, r.key_scale) for r in recalls if r.entry.payload is not newest] or [
             newest
@@ -216,7 +221,7 @@ class NanoNetwork:
         """Rows with the same number of tokens are one batch. Those whose newest memory is of one frame share its keys, and the
         scores with them: twenty objects are then read in a quarter of the time."""
         if self.fixed:
-            return self._read_fixed(features, memories)
+            return self._read_fixed(features, memories, self.fixed.slots)
         batches: dict[tuple, list[int]] = {}
         for row, (long, new) in memories.items():
             batches.setdefault((sum(tokens.tokens for tokens in long), id(new.new_key)), []).append(row)
@@ -224,24 +229,27 @@ class NanoNetwork:
         for count, key in [batch for batch, rows in batches.items() if len(rows) == 1]:
             alone.setdefault(count, []).extend(batches.pop((count, key)))
         most = self.engine.together
-        read = {}
+        read: dict[int, Any] = {}
         for rows in [
             *batches.values(),
             *(some[i : i + most] for some in alone.values() for i in range(0, len(some), most)),
         ]:
-            long = self._beside([memories[r][0] for r in rows], "long_key", "long_value")
-            new = self._beside([[memories[r][1]] for r in rows], "new_key", "new_value")
-            (out,) = self.engine.run("attend", features.key, features.coarse_tokens, *long, *new)
+            older = self._beside([memories[r][0] for r in rows], "long_key", "long_value")
+            newest = self._beside([[memories[r][1]] for r in rows], "new_key", "new_value")
+            (out,) = self.engine.run("attend", features.key, features.coarse_tokens, *older, *newest)
             read |= {row: out[i : i + 1] for i, row in enumerate(rows)}
         return read
 
-    def _read_fixed(self, features: Features, memories: dict[int, tuple[list[Tokens], Tokens]]) -> dict[int, Any]:
+    def _read_fixed(
+        self, features: Features, memories: dict[int, tuple[list[Tokens], Tokens]], slots: int
+    ) -> dict[int, Any]:
         """Rows of any make-up together."""
         if not memories:
             return {}
-        engine, total = self.engine, self.fixed.slots * features.coarse_tokens.shape[1]
+        engine, total = self.engine, slots * features.coarse_tokens.shape[1]
         hidden = np.full((len(memories), total), HIDDEN, np.float32)
-        long_keys, long_values, new_keys, new_values = [], [], [], []
+        columns: tuple[list, list, list, list] = [], [], [], []
+        long_keys, long_values, new_keys, new_values = columns
         for line, (long, new) in zip(hidden, memories.values()):
             line[: sum(tokens.tokens for tokens in long)] = 0
             for arrays, name in ((long_keys, "long_key"), (long_values, "long_value")):
@@ -249,7 +257,7 @@ class NanoNetwork:
                 arrays.append(engine.pad(whole, (1, total, whole.shape[2])))
             new_keys.append(new.new_key)
             new_values.append(new.new_value)
-        rows = [engine.cat(arrays, 0) for arrays in (long_keys, long_values, new_keys, new_values)]
+        rows = [engine.cat(arrays, 0) for arrays in columns]
         (out,) = self._run("attend", (features.key, features.coarse_tokens), (*rows, engine.put(hidden)))
         return {row: out[i : i + 1] for i, row in enumerate(memories)}
 
@@ -275,6 +283,20 @@ class NanoNetwork:
             None if prompt.box is None else prompt.box * np.tile(scale, 2),
             so_far,
         )
+
+
+def _check_tokens(tokens: Tokens, whole: Tokens) -> None:
+    """Raises `ValueError` for tokens of other widths than the whole ones, or more of them."""
+    count = tokens.tokens
+    for mine, other, name in zip(tokens, whole, whole._fields):
+        if mine is None and name.startswith("new"):
+            continue
+        most = other.shape[1] if name.startswith("new") else count
+        fits = len(mine.shape) == 3 and tuple(mine.shape) == (1, most, other.shape[2]) and mine.dtype == other.dtype
+        if not fits or not 1 <= count <= whole.tokens:
+            raise ValueError(f"a memory whose {name} has the shape {tuple(mine.shape)}")
+    if (tokens.new_key is None) != (tokens.new_value is None):
+        raise ValueError("a memory with keys or values alone")
 
 
 def _scaled(tokens: Tokens, scale: float) -> Tokens:

@@ -37,7 +37,7 @@ def prompt_maps(
     if mask is not None:
         maps[5] = mask
         guess = np.array(mask, np.float32)
-    if points is not None:
+    if points is not None and labels is not None:
         for (px, py), label in zip(points, labels):
             bump = np.exp(-((x - px) ** 2 + (y - py) ** 2) / (2 * CLICK_SIGMA**2))
             channel = 0 if label else 1

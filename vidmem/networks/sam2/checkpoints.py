@@ -128,7 +128,7 @@ _TOP = {
     "occlusion_spatial_embedding_parameter": "no_obj_embed_spatial",
     "shared_image_embedding.positional_embedding": "sam_prompt_encoder.pe_layer.positional_encoding_gaussian_matrix",
 }
-_RENAMES = [
+_RENAMES: list[tuple[str, str | Callable[[re.Match[str]], str]]] = [
     (r"^vision_encoder\.backbone\.", "image_encoder.trunk."),
     (r"patch_embed\.projection\.", "patch_embed.proj."),
     (r"^vision_encoder\.neck\.convs\.(\d+)\.", r"image_encoder.neck.convs.\1.conv."),
@@ -163,7 +163,7 @@ def official_names(tensors: dict) -> dict:
     """Names of transformers' `Sam2VideoModel` -> those of the official checkpoints; these pass as they are."""
     if not any(key.startswith("vision_encoder.") for key in tensors):
         return tensors
-    named = {}
+    named: dict = {}
     for key, tensor in tensors.items():
         if key == "prompt_encoder.shared_embedding.positional_embedding":
             continue  # the shared one, a second time

@@ -4,10 +4,19 @@ from __future__ import annotations
 
 import itertools
 import math
+from collections.abc import Iterable
+from typing import TypeVar
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+Kind = TypeVar("Kind", bound=nn.Module)
+
+
+def members(modules: Iterable[nn.Module], kind: type[Kind]) -> list[Kind]:
+    """A list's modules under their own type; torch's `ModuleList` has only `Module`."""
+    return [module for module in modules if isinstance(module, kind)]
 
 
 class LayerNorm2d(nn.Module):
@@ -39,23 +48,32 @@ class MLP(nn.Module):
         return last(x)
 
 
-class Attention(nn.Module):
-    """Multi-head attention whose inner width may be smaller than its outer one."""
+class Projections(nn.Module):
+    """The four linear maps of an attention, whose inner width may be smaller than its outer one."""
 
-    def __init__(self, dim: int, heads: int, shrink: int = 1, memory_dim: int | None = None):
+    def __init__(self, dim: int, shrink: int = 1, memory_dim: int | None = None):
         super().__init__()
-        inner, self.heads = dim // shrink, heads
+        inner = dim // shrink
         self.q_proj = nn.Linear(dim, inner)
         self.k_proj, self.v_proj = nn.Linear(memory_dim or dim, inner), nn.Linear(memory_dim or dim, inner)
         self.out_proj = nn.Linear(inner, dim)
+
+
+class Attention(Projections):
+    """With several heads."""
+
+    def __init__(self, dim: int, heads: int, shrink: int = 1):
+        super().__init__(dim, shrink)
+        self.heads = heads
 
     def _split(self, x: Tensor) -> Tensor:
         """(B, N, C) -> (B, heads, N, C / heads)."""
         return x.unflatten(-1, (self.heads, -1)).transpose(1, 2)
 
     def forward(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-        """q (B, N, dim), k and v (B, M, dim or memory_dim) -> (B, N, dim)."""
-        out = F.scaled_dot_product_attention(*map(self._split, (self.q_proj(q), self.k_proj(k), self.v_proj(v))))
+        """q (B, N, dim), k and v (B, M, dim) -> (B, N, dim)."""
+        q, k, v = self._split(self.q_proj(q)), self._split(self.k_proj(k)), self._split(self.v_proj(v))
+        out = F.scaled_dot_product_attention(q, k, v)
         return self.out_proj(out.transpose(1, 2).flatten(2))
 
 

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from vidmem.errors import ModelError
-from vidmem.networks.base import Memory
+from vidmem.networks.base import Memory, Storage
 from vidmem.networks.sam2.host import Features, Sam2Host
 from vidmem.networks.sam2.recorded import Recorded
 from vidmem.types import Candidates, Chosen, ReadPlan, Usage
@@ -107,6 +107,7 @@ class Sam2Network(Sam2Host):
         self._attend_graph = Recorded(lambda feature, keys, memory: model.attend(feature, keys, memory))
         # Not a state of any video: which memories, whoever owns them, hold keys at present.
         self._with_keys: weakref.WeakSet[Spatial] = weakref.WeakSet()
+        self.storage = Storage({Features: {}, Spatial: {}}, self._save, self._load, self._adopt)
 
     def attend(self, features: Features, plans: Sequence[ReadPlan]) -> list:
         rows = super().attend(features, plans)
@@ -229,6 +230,37 @@ class Sam2Network(Sam2Host):
         with torch.inference_mode(), half:  # in fp32 a caller's own autocast applies
             out = function(*tensors)
         return out if isinstance(out, tuple) else (out,)
+
+    def _save(self, tensor) -> np.ndarray:
+        """numpy has no bfloat16: its bits are written."""
+        tensor = tensor.view(self._torch.int16) if tensor.dtype == self._torch.bfloat16 else tensor
+        return tensor.cpu().numpy() if self._torch.is_tensor(tensor) else tensor
+
+    def _load(self, array: np.ndarray):
+        tensor = self.put(array)
+        return tensor.view(self._torch.bfloat16) if tensor.dtype == self._torch.int16 else tensor
+
+    def _adopt(self, spatial: Spatial, whole: Spatial) -> None:
+        """Raises `ValueError` where it is not like the whole one, which has its keys."""
+        layers, most, count = len(whole.keys), whole.tokens, spatial.tokens
+        memory, keys, places = spatial.memory, spatial.keys, spatial.places
+        rows = 1 if places is None else layers
+        fits = (
+            1 <= count <= most
+            and tuple(memory.shape) == (rows, count, whole.memory.shape[2])
+            and memory.dtype == whole.memory.dtype
+        )
+        if keys is not None:
+            fits = (
+                fits and tuple(keys.shape) == (layers, 1, count, whole.keys.shape[3]) and keys.dtype == whole.keys.dtype
+            )
+        if places is not None:
+            whole_numbers = tuple(places.shape) == (layers, count) and places.dtype == self._torch.int64
+            fits = fits and whole_numbers and int(places.min()) >= 0 and int(places.max()) < most
+        if not fits or spatial.idle < 0:
+            raise ValueError(f"a memory of the shape {tuple(memory.shape)}")
+        if keys is not None:
+            self._with_keys.add(spatial)
 
     def put(self, array: np.ndarray):
         return self._torch.from_numpy(np.ascontiguousarray(array)).to(self.device)

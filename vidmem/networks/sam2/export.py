@@ -14,8 +14,9 @@ import torch
 from torch import Tensor, nn
 
 from vidmem.networks.family import OPSET
-from vidmem.networks.sam2.common import quarter_turn
+from vidmem.networks.sam2.common import members, quarter_turn
 from vidmem.networks.sam2.config import Sam2Config
+from vidmem.networks.sam2.memory_attention import Layer
 from vidmem.networks.sam2.model import Sam2, single_answer
 
 QUERIES = 512
@@ -45,12 +46,15 @@ class Encode(nn.Module):
 
     def forward(self, image: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """As `Sam2.encode`."""
-        return tuple(
-            out.float() for out in self.model.encode(image)
-        )  # whatever the products are in, borders are float32
+        feature, skip4, skip8 = self.model.encode(image)
+        return feature.float(), skip4.float(), skip8.float()  # whatever the products are in, borders are float32
 
 
 class Attend(nn.Module):
+    times: Tensor
+    turned: Tensor
+    key_bias: Tensor
+
     def __init__(self, model: Sam2):
         super().__init__()
         self.model, attention = model, model.memory_attention
@@ -85,7 +89,7 @@ class Attend(nn.Module):
         total = model.config.grid**2
         blocks = [min(QUERIES, total - first) for first in range(0, total, QUERIES)]
         usage = []
-        for number, layer in enumerate(attention.layers):
+        for number, layer in enumerate(members(attention.layers, Layer)):
             cos, sin = attention.cos[place[number]], attention.sin[place[number]]
             free = cos * self.key_bias[number] + sin * quarter_turn(self.key_bias[number])
             spatial = keys[number] + cos * self.times[number][code] + sin * self.turned[number][code]
@@ -141,6 +145,7 @@ MODULES = {"encode": Encode, "attend": Attend, "decode": Decode, "memorize": Mem
 def constants(model: Sam2) -> dict[str, np.ndarray]:
     """What the host does itself: an object's first frame, and a mask that is the answer."""
     down = model.mask_downsample
+    assert down.bias is not None
     tensors = {
         "no_mem_embed": model.no_mem_embed,
         "no_obj_ptr": model.no_obj_ptr,
@@ -204,7 +209,7 @@ def export(model: Sam2, folder: Path, objects: int | None = None, slots: int = 7
     trunk = model.image_encoder.trunk
     first = config.image_size // 4
     code = trunk.position(first, first).detach()  # its interpolation leaves odd nodes in a graph
-    trunk.position = lambda height, width: code
+    vars(trunk)["position"] = lambda height, width: code
     try:
         for name, module in MODULES.items():
             tokens = slots * config.grid**2 if objects else 48
@@ -218,4 +223,4 @@ def export(model: Sam2, folder: Path, objects: int | None = None, slots: int = 7
             )  # fmt: skip
     finally:
         del trunk.position
-    np.savez(folder / "constants.npz", **constants(model))
+    np.savez(folder / "constants.npz", allow_pickle=False, **constants(model))

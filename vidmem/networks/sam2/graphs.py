@@ -13,7 +13,7 @@ import numpy as np
 from vidmem.engines.base import Engine
 from vidmem.engines.manifest import Manifest
 from vidmem.errors import ModelError
-from vidmem.networks.base import HIDDEN, Memory, within
+from vidmem.networks.base import HIDDEN, Memory, Storage, within
 from vidmem.networks.sam2.config import CONFIGS
 from vidmem.networks.sam2.host import Features, Sam2Host
 from vidmem.types import Candidates, Chosen, ReadPlan, Usage
@@ -36,6 +36,16 @@ class TokenMemory:
     def tokens(self) -> int:
         return self.keys.shape[1]
 
+    def check(self, whole: TokenMemory) -> None:
+        """Raises `ValueError` where these are not some tokens of a memory like the whole one."""
+        layers, most, count = len(whole.keys), whole.tokens, self.tokens
+        for mine, other, name in ((self.memory, whole.memory, "memory"), (self.keys, whole.keys, "keys")):
+            lines = (layers,) if name == "keys" else (1, layers)
+            fits = len(mine.shape) == 3 and mine.shape[0] in lines and tuple(mine.shape[1:]) == (count, other.shape[2])
+            if not fits or mine.dtype != other.dtype:
+                raise ValueError(f"a memory whose {name} have the shape {tuple(mine.shape)}")
+        _check_places(self.places, (1, layers), count, most)
+
     def similarity(self, other: TokenMemory, along: str = "tokens") -> float:
         a, b = (self.engine.host(which.memory[0]) for which in (self, other))
         if along == "width":
@@ -53,8 +63,10 @@ class TokenMemory:
 
     def mix(self, other: TokenMemory, weight: float) -> TokenMemory:
         """Keys are an affine map of the memory, so they mix as it does."""
-        both = ((self.memory, other.memory), (self.keys, other.keys))
-        return TokenMemory(self.engine, *((1 - weight) * a + weight * b for a, b in both), self.places)
+        memory, keys = (
+            (1 - weight) * a + weight * b for a, b in ((self.memory, other.memory), (self.keys, other.keys))
+        )
+        return TokenMemory(self.engine, memory, keys, self.places)
 
 
 class Lines(NamedTuple):
@@ -83,8 +95,16 @@ class Sam2Graphs(Sam2Host):
         with np.load(path) as arrays:
             self._constants = {name: arrays[name] for name in arrays.files}
         self.no_pointer = self._constants["no_obj_ptr"][0]
-        self.put, self.host = engine.put, engine.host
+        self.storage = Storage(
+            {Features: {}, TokenMemory: {"engine": engine}}, engine.host, engine.put, TokenMemory.check
+        )
         self._no_memory = self.put(self._constants["no_mem_embed"].reshape(1, -1, 1, 1))
+
+    def put(self, array: np.ndarray) -> Any:
+        return self.engine.put(array)
+
+    def host(self, array: Any) -> np.ndarray:
+        return self.engine.host(array)
 
     def _encode(self, image) -> tuple:
         return self.engine.run("encode", image)
@@ -121,7 +141,9 @@ class Sam2Graphs(Sam2Host):
             plans = [_within(plan, fixed) for plan in plans]
         lines = [self._lines(plan) for plan in plans]
         tokens, count = lines[0].code.size, max(1, lines[0].distances.size)  # the same in all rows of an open graph
-        rows, tokens, count = (fixed.objects, _room(fixed), fixed.pointers) if fixed else (len(plans), tokens, count)
+        rows = len(plans)
+        if fixed is not None:
+            rows, tokens, count = fixed.objects or rows, _room(fixed), fixed.pointers
         bias = np.full((rows, tokens + 4 * count), HIDDEN, np.float32)
         for row, line in enumerate(lines):
             bias[row, : line.code.size] = bias[row, tokens : tokens + 4 * line.distances.size] = 0
@@ -131,7 +153,8 @@ class Sam2Graphs(Sam2Host):
             out = np.zeros((rows, *shape), getattr(lines[0], name).dtype)
             for row, line in enumerate(lines):
                 array = getattr(line, name)
-                out[(row, *map(slice, array.shape))] = array
+                own: tuple[int | slice, ...] = (row, *map(slice, array.shape))
+                out[own] = array
             return out
 
         def filled_device(arrays: list):
@@ -224,6 +247,19 @@ class Sam2Graphs(Sam2Host):
                 )
                 made.append(Memory(tokens, tokens.nbytes, candidates.pointer[c.row, c.candidate].copy()))
         return made
+
+
+def _check_places(places: np.ndarray, layers: tuple[int, ...], count: int, most: int) -> None:
+    if (
+        places.dtype != np.int64
+        or places.ndim != 2
+        or len(places) not in layers
+        or places.shape[1] != count
+        or not 1 <= count <= most
+    ):
+        raise ValueError(f"a memory of {count} tokens whose places have the shape {places.shape}")
+    if places.min() < 0 or places.max() >= most:
+        raise ValueError(f"a memory with a token outside of {most} places")
 
 
 def _room(fixed: Manifest) -> int:

@@ -5,6 +5,7 @@ same number of tokens are one batch.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -46,18 +47,58 @@ class Question(NamedTuple):
     extra: Any = None  # as `Read.extra`
 
 
-class Sam2Host:
+class Sam2Host(ABC):
     """The part of `vidmem.networks.base.Network` that does not depend on who computes; see `Sam2Network` and `Sam2Graphs`.
 
-    A subclass has `put` and `host` for the border, `_encode`, `_read`, `_decode`, `_mask_prompt`, `without_memory`,
-    `_blank_pointers` (rows, 3, 256) and `no_pointer` (256,), both wherever its pointers are.
-    """
+    A subclass has the abstract ones, `memorize`, and `no_pointer`."""
 
+    runtime: str
+    overlaps: bool
     competes = False  # as published: masks of different objects may overlap
     reads_words = False
+    no_pointer: Any  # (256,), wherever its pointers are
+    identity = staticmethod(str)
 
     def __init__(self, name: str, size: int, memories: int, post: bool):
         self.name, self.size, self.memories, self.post = name, size, memories, post
+
+    @abstractmethod
+    def put(self, array: np.ndarray) -> Any:
+        """From the host to whoever computes."""
+
+    @abstractmethod
+    def host(self, array: Any) -> np.ndarray: ...
+
+    @abstractmethod
+    def _encode(self, image: Any) -> tuple: ...
+
+    @abstractmethod
+    def _read(self, features: Features, plans: list[ReadPlan]) -> tuple[Any, list[list[Usage]]]:
+        """Rows with equally many tokens -> (R, 256, h, w), and of each row the usage, where the plans ask to watch."""
+
+    @abstractmethod
+    def _decode(
+        self,
+        features: Features,
+        images: list,
+        points: np.ndarray,
+        labels: np.ndarray,
+        masks: list,
+        given: np.ndarray,
+        several: bool,
+    ) -> tuple:
+        """-> mask logits (R, K, 4h, 4w), IoU (R, K), object logit (R,) on the host, and pointers (R, 3, 256); K is 3, or 1."""
+
+    @abstractmethod
+    def _mask_prompt(self, large: np.ndarray) -> Any:
+        """(S, S) bool -> (1, 1, S/4, S/4), what the decoder takes for a mask that is the answer."""
+
+    @abstractmethod
+    def without_memory(self, feature: Any) -> Any: ...
+
+    @abstractmethod
+    def _blank_pointers(self, rows: int) -> Any:
+        """(rows, 3, 256), wherever its pointers are."""
 
     def encode(self, image: np.ndarray) -> Features:
         from PIL import Image
@@ -97,18 +138,20 @@ class Sam2Host:
         logits, iou = np.full((len(asks), 3, side, side), -CLAMP, np.float32), np.zeros((len(asks), 3), np.float32)
         presence = np.full(len(asks), -CLAMP, np.float32)
         pointers = self._blank_pointers(len(asks))
-        questions = {row: self._question(features, conditioned[row], ask) for row, ask in enumerate(asks)}
+        questions: dict[int, Question] = {}
         groups: dict[tuple[int, bool, int], list[int]] = {}
-        for row, question in questions.items():
+        for row, ask in enumerate(asks):
+            question = self._question(features, conditioned[row], ask)
             if question is not None:
+                questions[row] = question
                 more = 0 if question.extra is None else question.extra.shape[1]
                 groups.setdefault((len(question.labels), question.several, more), []).append(row)
         for rows in groups.values():
             answer = self._answer(features, [questions[row] for row in rows])
             logits[rows], iou[rows], pointers[rows], presence[rows] = answer
         for row, ask in enumerate(asks):
-            if ask is not None and ask.prompt.is_answer:
-                mask = self._large(ask.prompt.mask)
+            if ask is not None and ask.prompt.answer is not None:
+                mask = self._large(ask.prompt.answer)
                 present = bool(mask.any())
                 logits[row], iou[row], presence[row] = self._small(mask), (1, 0, 0), 10.0 if present else -10.0
                 if not present:
@@ -121,8 +164,10 @@ class Sam2Host:
         if ask is None:
             points, labels = _padded(*empty)
             return None if conditioned is None else Question(conditioned, points, labels, None, True, extra)
-        if ask.prompt.is_answer:  # a pass for the pointer alone
-            return Question(features.feature, *_padded(*empty), self._mask_prompt(self._large(ask.prompt.mask)), False)
+        if ask.prompt.answer is not None:  # a pass for the pointer alone
+            return Question(
+                features.feature, *_padded(*empty), self._mask_prompt(self._large(ask.prompt.answer)), False
+            )
         image = self.without_memory(features.feature) if ask.fresh or conditioned is None else conditioned
         points, labels = self._points(ask)
         mask = None
@@ -134,10 +179,11 @@ class Sam2Host:
 
     def _points(self, ask: Ask) -> tuple[np.ndarray, np.ndarray]:
         """A box is its two corners, before the clicks."""
-        points, labels = [], []
+        points: list[np.ndarray] = []
+        labels: list[int] = []
         if ask.prompt.box is not None:
             points, labels = list(ask.prompt.box.reshape(2, 2)), [2, 3]
-        if ask.prompt.points is not None:
+        if ask.prompt.points is not None and ask.prompt.labels is not None:
             points, labels = points + list(ask.prompt.points), labels + ask.prompt.labels.tolist()
         scale = np.array([ask.size[1], ask.size[0]], np.float32)
         return np.array(points, np.float32).reshape(-1, 2) / scale * self.size, np.array(labels, np.int64)

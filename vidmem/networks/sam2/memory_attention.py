@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from vidmem.networks.sam2.common import Attention, rotary_tables, rotate, sine_grid
+from vidmem.networks.sam2.common import Projections, members, rotary_tables, rotate, sine_grid
 from vidmem.networks.sam2.config import Sam2Config
 
 BLOCK = 1024
@@ -25,7 +25,8 @@ def weighted_mean(q: Tensor, keys: Tensor, values: Tensor) -> Tensor:
 
     The running maximum and sum of Milakov and Gimelshein 2018 (arXiv 1805.02867), as in flash attention.
     """
-    most = total = read = None
+    most: Tensor | None = None
+    total = read = torch.zeros(())  # until the first block
     for some_keys, some_values in zip(keys.split(BLOCK), values.split(BLOCK)):
         scores = (q @ some_keys.T).float()
         most_here = scores.amax(-1, keepdim=True)
@@ -41,7 +42,7 @@ def weighted_mean(q: Tensor, keys: Tensor, values: Tensor) -> Tensor:
     return read / total
 
 
-class SelfAttention(Attention):
+class SelfAttention(Projections):
     """One head with rotary positions."""
 
     def forward(self, x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
@@ -49,7 +50,7 @@ class SelfAttention(Attention):
         return self.out_proj(F.scaled_dot_product_attention(q[:, None], k[:, None], self.v_proj(x)[:, None])[:, 0])
 
 
-class CrossAttention(Attention):
+class CrossAttention(Projections):
     """One head, from the frame's tokens to memory tokens."""
 
     def forward(self, x: Tensor, keys: Tensor, memory: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
@@ -69,7 +70,7 @@ class Layer(nn.Module):
     def __init__(self, config: Sam2Config):
         super().__init__()
         dim = config.hidden_dim
-        self.self_attn, self.cross_attn_image = SelfAttention(dim, 1), CrossAttention(dim, 1, 1, config.memory_dim)
+        self.self_attn, self.cross_attn_image = SelfAttention(dim), CrossAttention(dim, memory_dim=config.memory_dim)
         self.linear1, self.linear2 = nn.Linear(dim, 2048), nn.Linear(2048, dim)
         self.norm1, self.norm2, self.norm3 = (nn.LayerNorm(dim) for _ in range(3))
 
@@ -87,6 +88,11 @@ class Layer(nn.Module):
 
 
 class MemoryAttention(nn.Module):
+    cos: Tensor
+    sin: Tensor
+    query_code: Tensor
+    memory_code: Tensor
+
     def __init__(self, config: Sam2Config):
         super().__init__()
         self.layers = nn.ModuleList(Layer(config) for _ in range(config.attention_layers))
@@ -98,30 +104,34 @@ class MemoryAttention(nn.Module):
         self.register_buffer("query_code", _tokens(sine_grid(config.hidden_dim, side, side)), persistent=False)
         self.register_buffer("memory_code", _tokens(sine_grid(config.memory_dim, side, side)), persistent=False)
 
+    def _key_maps(self) -> list[nn.Linear]:
+        """What makes the keys, of each layer."""
+        return [layer.cross_attn_image.k_proj for layer in members(self.layers, Layer)]
+
     def project(self, memory: Tensor) -> Tensor:
         """Spatial memories (R, N, 64) -> their keys without temporal code (layers, R, N, 256), rotated."""
         coded = memory + self.memory_code
-        return torch.stack([rotate(layer.cross_attn_image.k_proj(coded), self.cos, self.sin) for layer in self.layers])
+        return torch.stack([rotate(key(coded), self.cos, self.sin) for key in self._key_maps()])
 
     def project_some(self, memory: Tensor, places: Tensor) -> Tensor:
         """The same for each layer's own tokens: memory (layers, n, 64), places (layers, n) in the frame -> (layers, 1, n, 256)."""
         keys = [
-            rotate(layer.cross_attn_image.k_proj(tokens + self.memory_code[0, at]), self.cos[at], self.sin[at])
-            for layer, tokens, at in zip(self.layers, memory, places)
+            rotate(key(tokens + self.memory_code[0, at]), self.cos[at], self.sin[at])
+            for key, tokens, at in zip(self._key_maps(), memory, places)
         ]
         return torch.stack(keys)[:, None]
 
     def key_bias(self) -> Tensor:
         """(layers, 1, 256): what a key holds besides its token."""
-        return torch.stack([layer.cross_attn_image.k_proj.bias[None] for layer in self.layers])
+        return torch.stack([key.bias[None] for key in self._key_maps()])
 
     def project_pointers(self, tokens: Tensor, codes: Tensor) -> Tensor:
         """Pointer tokens and their temporal codes, both (R, P, 64) -> keys (layers, R, P, 256); those are not rotated."""
-        return torch.stack([layer.cross_attn_image.k_proj(tokens + codes) for layer in self.layers])
+        return torch.stack([key(tokens + codes) for key in self._key_maps()])
 
     def time_keys(self, codes: Tensor) -> Tensor:
         """Temporal codes (K, 64) -> what each adds to a memory's keys (layers, K, 1, 256), before rotation."""
-        return torch.stack([F.linear(codes, layer.cross_attn_image.k_proj.weight)[:, None] for layer in self.layers])
+        return torch.stack([F.linear(codes, key.weight)[:, None] for key in self._key_maps()])
 
     def forward(self, feature: Tensor, keys: list[Tensor], memory: Tensor, queries: list | None = None) -> Tensor:
         """feature (1, 256, h, w), keys: of each layer (R, M, 256), memory (R, M, 64), or (layers, R, M, 64) where each layer
@@ -135,7 +145,7 @@ class MemoryAttention(nn.Module):
 def attention_shares(queries: Tensor, keys: Tensor, sizes: list[int]) -> tuple[list[Tensor], list[float]]:
     """How one layer's queries (N, C) of one row attend to pieces of its keys (M, C), the first `sizes` of them -> of each
     piece the share of its own attention that each token gets (n,), and the piece's share of all; means over queries."""
-    tokens, shares = [0.0] * len(sizes), [0.0] * len(sizes)
+    tokens, shares = [queries.new_zeros(())] * len(sizes), [0.0] * len(sizes)
     for some in queries.split(BLOCK // 4):
         pieces = (some @ keys.T).float().softmax(-1).split([*sizes, keys.shape[0] - sum(sizes)], -1)
         for i, piece in enumerate(pieces[: len(sizes)]):

@@ -23,6 +23,9 @@ STABLE_BAND, STABLE_SHARE = 0.05, 0.98
 
 
 class Sam2(nn.Module):
+    mean: Tensor
+    std: Tensor
+
     def __init__(self, config: Sam2Config = Sam2Config()):
         super().__init__()
         self.config = config

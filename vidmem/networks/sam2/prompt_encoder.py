@@ -7,7 +7,7 @@ import math
 import torch
 from torch import Tensor, nn
 
-from vidmem.networks.sam2.common import LayerNorm2d
+from vidmem.networks.sam2.common import LayerNorm2d, members
 from vidmem.networks.sam2.config import Sam2Config
 
 NO_POINT, NEGATIVE, POSITIVE, TOP_LEFT, BOTTOM_RIGHT = -1, 0, 1, 2, 3
@@ -16,6 +16,8 @@ NO_POINT, NEGATIVE, POSITIVE, TOP_LEFT, BOTTOM_RIGHT = -1, 0, 1, 2, 3
 
 class RandomFourier(nn.Module):
     """Positions as sines and cosines of random directions, fixed at training."""
+
+    positional_encoding_gaussian_matrix: Tensor
 
     def __init__(self, dim: int):
         super().__init__()
@@ -51,7 +53,9 @@ class PromptEncoder(nn.Module):
         SAM appends one such place to every prompt without a separate box, and so must the caller.
         """
         code = self.pe_layer((points + 0.5) / self.image_size)
-        kinds = torch.cat([self.not_a_point_embed.weight, *(e.weight for e in self.point_embeddings)])
+        kinds = torch.cat(
+            [self.not_a_point_embed.weight, *(each.weight for each in members(self.point_embeddings, nn.Embedding))]
+        )
         return code * (labels >= 0)[..., None] + kinds[labels.long() + 1]
 
     def mask(self, mask_logits: Tensor, given: Tensor) -> Tensor:
