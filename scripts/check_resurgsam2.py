@@ -15,13 +15,14 @@ import sys
 import types
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+ROOT = Path(__file__).resolve().parents[1]
+sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 
 import numpy as np
+import resurgsam2_cases as cases
 import torch
 import torch.nn.functional as F
 
-from tests import resurgsam2_cases as cases
 from vidmem.evaluation.machine import write_figure
 from vidmem.memory import Diverse
 from vidmem.networks.base import Sought
@@ -31,6 +32,7 @@ from vidmem.networks.resurgsam2.network import ReSurgNetwork
 from vidmem.search import Greedy
 from vidmem.session import Session
 
+COMMAND = "python scripts/check_resurgsam2.py CHECKOUT --sizes 128 256"
 LIMITS = {"fusion": 1e-4, "detection": 1e-3, "tracking": 1e-3}
 
 
@@ -274,7 +276,7 @@ def main() -> int:
             args.golden.parent.mkdir(parents=True, exist_ok=True)
             np.savez_compressed(args.golden, **golden)
         if args.json:  # after each size: the next may take minutes
-            write_figure({"limits": LIMITS, "passed": passed, "results": results}, args.json)
+            write_figure({"command": COMMAND, "limits": LIMITS, "passed": passed, "results": results}, args.json)
     print("equal" if passed else "NOT equal")
     return 0 if passed else 1
 

@@ -4,8 +4,8 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
+from banks import entry
 
-from tests.banks import entry
 from vidmem import track
 from vidmem.detect import FakeDetector, Watcher, watched
 from vidmem.errors import ObjectError, PromptError

@@ -5,8 +5,8 @@ import json
 import numpy as np
 import pytest
 from PIL import Image
+from scenes import RED, scene, truth
 
-from tests.scenes import RED, scene, truth
 from vidmem.catalogue.tracker import Tracker
 from vidmem.cli import main as cli
 from vidmem.errors import SourceError, UserError

@@ -7,8 +7,9 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
+import resurgsam2_cases as cases  # noqa: E402
+
 import vidmem  # noqa: E402
-from tests import resurgsam2_cases as cases  # noqa: E402
 from vidmem.cli.main import main  # noqa: E402
 from vidmem.errors import ModelError, PromptError  # noqa: E402
 from vidmem.memory import BANKS, Diverse  # noqa: E402

@@ -57,4 +57,5 @@ class ReferringScorer:
         means = [np.mean(rows, 0) for obj_id, rows in self._frames.items() if obj_id in self._true]
         if not means:
             raise UserError("the ground truth shows none of the objects that have a text; check their obj_id")
-        return ReferringScore(*(float(mean) for mean in np.mean(means, 0)), len(means))
+        j, f, dice_ = map(float, np.mean(means, 0))
+        return ReferringScore(j, f, dice_, len(means))

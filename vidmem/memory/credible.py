@@ -5,10 +5,11 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
+from typing import cast
 
 from vidmem.bounds import check, number
 from vidmem.memory.base import MemoryBank
-from vidmem.memory.policy import Held, Policy
+from vidmem.memory.policy import Bank, Held, Policy
 from vidmem.types import Cue, Entry, ReadPlan, Usage, Verdict
 
 
@@ -43,11 +44,11 @@ class CredibleStart:
 
     @property
     def policy(self) -> Policy:
-        return self.bank.policy
+        return cast(Bank, self.bank).policy
 
     @property
     def held(self) -> Held:
-        return self.bank.held
+        return cast(Bank, self.bank).held
 
     @property
     def needs(self) -> frozenset[str]:

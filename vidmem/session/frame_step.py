@@ -122,7 +122,9 @@ def frame_step(
 def told_of(track: Track, ask: Ask | None, now: Now) -> Sought | None:
     """What the object is called, with the frames on which that was looked for before this one."""
     told = track.told
-    return told and Sought(told.words, now.past[: max(0, now.clock - told.since)], ask is not None)
+    if told is None:
+        return None
+    return Sought(told.words, now.past[: max(0, now.clock - told.since)], ask is not None)
 
 
 def choose(track: Track, candidates: Candidates, own: slice, ask: Ask | None, cut: bool) -> list[Choice]:

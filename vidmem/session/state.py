@@ -222,6 +222,8 @@ class StateFormat:
         if "cue" in bank.needs:
             cue = Cue(self._network.describe(self._example.features))
         plan = bank.fork().read(now.clock + 1, cue)
+        if any(recall.entry.payload is None for recall in plan.recalls):
+            raise ValueError("a memory that would be read, and is a pointer alone")
         for pointer in plan.pointers:
             self._entry(pointer.entry)
 

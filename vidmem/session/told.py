@@ -41,18 +41,17 @@ def understood(network: Network, text, placed: bool, obj_id: int, state: Snapsho
 
 def sought(state: Snapshot) -> dict[int, str]:
     """Objects whose text is looked for still -> that text."""
-    waiting = [item for queue in state.queued.values() for item in queue.items() if isinstance(item[1], Told)]
-    begun = [(obj_id, track.told) for obj_id, track in state.tracks.items() if track.sought]
-    return {obj_id: told.text for obj_id, told in sorted(begun + waiting, key=lambda item: item[0])}
+    waiting = {o: told.text for queue in state.queued.values() for o, told in queue.items() if isinstance(told, Told)}
+    begun = {o: track.told.text for o, track in state.tracks.items() if track.told and track.sought}
+    return dict(sorted((waiting | begun).items()))
 
 
 def found(tracks: dict[int, Track]) -> tuple[Event, ...]:
     """The events of a frame on which objects' words were credible, so that they are followed from now on."""
-    return tuple(
-        Event(
-            "found", obj_id, obj_id, track.best.outcome.iou, None,
-            f"{track.told.text!r}: credible on frames in a row, and followed from frame {track.best.bank.began}",
-        )
-        for obj_id, track in sorted(tracks.items())
-        if track.told and not track.sought and track.before.sought and track.best.outcome.prompt is None
-    )  # fmt: skip
+    events = []
+    for obj_id, track in sorted(tracks.items()):
+        outcome, before = track.best.outcome, track.before
+        if track.told and not track.sought and before and before.sought and outcome and outcome.prompt is None:
+            why = f"{track.told.text!r}: credible on frames in a row, and followed from frame {track.began}"
+            events.append(Event("found", obj_id, obj_id, outcome.iou, None, why))
+    return tuple(events)

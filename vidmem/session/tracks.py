@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from vidmem.memory import MemoryBank
+from vidmem.memory.credible import CredibleStart
 from vidmem.networks.base import Ask
 from vidmem.prompts import merge
 from vidmem.render import mask_boxes
@@ -96,7 +97,13 @@ class Track:
     @property
     def sought(self) -> bool:
         """Its words are looked for still: nothing is remembered of it."""
-        return self.told is not None and self.best.bank.began is None
+        return self.told is not None and self.began is None
+
+    @property
+    def began(self) -> int | None:
+        """The frame that an object known by words began with."""
+        bank = self.best.bank
+        return bank.began if isinstance(bank, CredibleStart) else None
 
     def begin(self) -> None:
         """A new frame: what is so far is what came before it."""

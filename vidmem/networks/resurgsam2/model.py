@@ -9,14 +9,22 @@ from vidmem.networks.resurgsam2.fusion import CrossModalFusion
 from vidmem.networks.sam2.common import MLP
 from vidmem.networks.sam2.config import Sam2Config
 from vidmem.networks.sam2.model import Sam2
+from vidmem.networks.sam2.prompt_encoder import PromptEncoder
+
+
+class WordPromptEncoder(PromptEncoder):
+    def __init__(self, config: Sam2Config):
+        super().__init__(config)
+        self.language_fusion_mlp = MLP(config.hidden_dim, 4 * config.hidden_dim, config.hidden_dim, 3)
 
 
 class ReSurgSam2(Sam2):
+    sam_prompt_encoder: WordPromptEncoder
+
     def __init__(self, config: Sam2Config = CONFIG):
         super().__init__(config)
         dim = config.hidden_dim
-        self.token_projection = MLP(TEXT_DIM, 2048, dim, 3)
-        self.sam_prompt_encoder.language_fusion_mlp = MLP(dim, 4 * dim, dim, 3)
+        self.sam_prompt_encoder, self.token_projection = WordPromptEncoder(config), MLP(TEXT_DIM, 2048, dim, 3)
         self.cross_modal_fusion = CrossModalFusion(dim)
 
     def words(self, hidden: Tensor, pooled: Tensor) -> tuple[Tensor, Tensor]:

@@ -86,8 +86,9 @@ class Sam2Host(ABC):
         masks: list,
         given: np.ndarray,
         several: bool,
+        extra: list,
     ) -> tuple:
-        """-> mask logits (R, K, 4h, 4w), IoU (R, K), object logit (R,) on the host, and pointers (R, 3, 256); K is 3, or 1."""
+        """extra: of each row its tokens beside the points, or nothing at all -> mask logits (R, K, 4h, 4w), IoU (R, K), object logit (R,) on the host, and pointers (R, 3, 256); K is 3, or 1."""
 
     @abstractmethod
     def _mask_prompt(self, large: np.ndarray) -> Any:
