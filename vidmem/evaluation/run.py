@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import collections.abc
 import time
 from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -103,7 +105,7 @@ def scores_line(score: Mapping[str, float]) -> str:
     return "  ".join(f"{SCORES[name]} {score[name]:.3f}" for name in SCORES if SCORES[name] and name in score)
 
 
-def mean_scores(rows: list[Mapping]) -> dict[str, float]:
+def mean_scores(rows: collections.abc.Sequence[Mapping[str, Any]]) -> dict[str, float]:
     """Over sequences, as DAVIS has it; over objects where the rows say how many each has."""
     weights = [row.get("objects", 1) for row in rows]
     kept = [name for name in SCORES if SCORES[name] and name in rows[0]]

@@ -159,8 +159,13 @@ class Session:
         """
         began = self._open()
         obj_id = self._check_id(obj_id)
-        now, placed = self.frame_idx, text is None or any(said is not None for said in (points, labels, box, mask))
-        prompt = make_prompt(points, labels, box, mask) if text is None else None
+        said: Prompt | Told
+        if text is None:
+            said = make_prompt(points, labels, box, mask)
+        else:
+            placed = any(given is not None for given in (points, labels, box, mask))
+            said = understood(self._network.network, text, placed, obj_id, self._state)
+        now = self.frame_idx
         if frame_idx is not None and (
             type(frame_idx) is bool or not isinstance(frame_idx, (int, np.integer)) or frame_idx < 0
         ):
@@ -170,17 +175,15 @@ class Session:
             raise PromptError(
                 f"frame_idx {frame_idx} has passed (the session is at {now}); prompt frame {now} or later"
             )
-        if prompt is None:
-            prompt = understood(self._network, text, placed, obj_id, self._state)
         if now is None or (frame_idx is not None and self._precedes(now, frame_idx)):
             when = -1 if frame_idx is None else frame_idx
             if obj_id in self._state.queued.get(when, {}):
                 raise ObjectError(f"object {obj_id} was added twice for the same frame; put all its points in one call")
             self._remember_for_undo()
-            self._state.queued.setdefault(when, {})[obj_id] = prompt
+            self._state.queued.setdefault(when, {})[obj_id] = said
             return None
-        here, told = self._now(), prompt if isinstance(prompt, Told) else None
-        prompt = None if told else check_inside(prompt, here.size)
+        here, told = self._now(), said if isinstance(said, Told) else None
+        prompt = None if isinstance(said, Told) else check_inside(said, here.size)
         if here.features is None:
             raise FrameError(
                 f"frame {now} was not kept with this state, which is a light one; step the next frame, then correct"
@@ -379,9 +382,9 @@ class Session:
 
     def _new_track(self, told: Told | None = None) -> Track:
         """told: it is to be looked for by its words, from the current frame on."""
-        bank = self._make_bank()
+        bank: MemoryBank = self._make_bank()
         if told is not None:
-            bank, told = CredibleStart(bank), replace(told, since=self._state.now.clock)
+            bank, told = CredibleStart(bank), replace(told, since=self._now().clock)
         return Track([Hypothesis(bank, StatusState(self._status))], self._make_search(), told=told)
 
     def _due(self, frame: Frame) -> tuple[dict[int, Prompt], dict[int, Told]]:

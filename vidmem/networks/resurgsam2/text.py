@@ -47,15 +47,17 @@ class TextTower:
             import transformers
         except ImportError as error:
             raise RuntimeMissing("texts of ReSurgSAM2 need transformers: pip install transformers") from error
-        where, how = (HUB, {}) if self.folder is None else (str(self.folder), {"local_files_only": True})
+        where = HUB if self.folder is None else str(self.folder)
+        how: dict[str, Any] = {} if self.folder is None else {"local_files_only": True}
         try:
             tokenizer = transformers.CLIPTokenizer.from_pretrained(where, **how)
-            model, told = transformers.CLIPTextModel.from_pretrained(where, output_loading_info=True, **how)
+            loaded: Any = transformers.CLIPTextModel.from_pretrained(where, output_loading_info=True, **how)
         except Exception as error:  # transformers and the hub raise many kinds
             said = " ".join(str(error).split())[:200]
             raise ModelError(
                 f"{where} cannot be loaded as CLIP's text tower: {said}; put the folder {FOLDER} of {HUB} beside the weights"
             ) from error
+        model, told = loaded
         missing = sorted(told["missing_keys"])
         if missing:
             raise ModelError(f"{where} is not {HUB}: {missing[0]} and {len(missing) - 1} more are missing")
