@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import cast
 
@@ -68,7 +69,7 @@ class CredibleStart:
     def read(self, t: int, cue: Cue | None = None) -> ReadPlan:
         return self.bank.read(t, cue)
 
-    def observe(self, plan: ReadPlan, usage: tuple[Usage, ...]) -> None:
+    def observe(self, plan: ReadPlan, usage: Sequence[Usage]) -> None:
         self.bank.observe(plan, usage)
 
     def wants(self, verdict: Verdict) -> bool:

@@ -153,9 +153,10 @@ class Session:
         points (N, 2) [x, y] and labels (N,) 1 on the object, 0 beside it; box (4,) x0, y0, x1, y1; mask (H, W) bool; all in source
         pixels. text: what a new object is called, for networks that look for words themselves (`reads_words`; for others see
         `vidmem.detect.Watcher`): its mask is what the words mean on each frame, until it is credible and followed (an event `found`).
-        Before the first frame the prompt waits for it. Afterwards it belongs to the current frame: the mask changes at once, the frame is remembered as a prompted one, and the new result is returned. `frame_idx` greater than the
-        current one lets it wait for that frame (then None is returned). Raises `PromptError` for a prompt that cannot be used and
-        `ObjectError` for an `obj_id` that is no integer from 1 to 65535, that waits for the same frame, or is beyond `max_objects`.
+        Before the first frame the prompt waits for it. Afterwards it belongs to the current frame: the mask changes at once, the frame is
+        remembered as a prompted one, and the new result is returned. `frame_idx` greater than the current one lets it wait for that frame
+        (then None is returned). Raises `PromptError` for a prompt that cannot be used and `ObjectError` for an `obj_id` that is no integer
+        from 1 to 65535, that waits for the same frame, is beyond `max_objects`, or is followed and gets a text.
         """
         began = self._open()
         obj_id = self._check_id(obj_id)
