@@ -13,9 +13,8 @@ import contextlib
 import json
 import math
 import struct
-import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import Executor
 from functools import partial
 
@@ -23,7 +22,8 @@ import numpy as np
 from fastapi import WebSocket, WebSocketDisconnect
 
 from vidmem.types import Frame
-from vidmem.video import rle_encode
+from vidmem.video import Camera, rle_encode
+from vidmem.video.camera import ADDRESSES
 
 from .limits import FRAME_BYTES, FRAME_SCANS, POINTS, TEXT_BYTES, WAITING, Refused
 from .said import arguments, obj_id, parse, shown
@@ -125,58 +125,11 @@ def picture(jpeg: bytes) -> np.ndarray:
         raise Refused(f"a frame that is no JPEG ({type(error).__name__})") from None
 
 
-class NetworkCamera:
-    """Reads an address in a thread; `take` gives the newest frame once, what came between is counted in `dropped`."""
-
-    PROTOCOLS = "http,https,tcp,udp,rtp,rtsp,tls,crypto,httpproxy"  # no file, no concat: an address must not reach into the server
-
-    def __init__(self, url: str, came: Callable[[], None]):
-        if url.partition("://")[0].lower() not in ("http", "https", "rtsp"):
-            raise Refused(f"{shown(url)} is no address of a camera; expected rtsp://, http:// or https://")
-        self.dropped, self.error, self._url, self._came = 0, "", url, came
-        self._newest, self._lock, self._end = None, threading.Lock(), threading.Event()
-        threading.Thread(target=self._read, name="vidmem-app-camera", daemon=True).start()
-
-    def _read(self) -> None:
-        import av
-        import cv2
-
-        try:
-            with av.open(
-                self._url, options={"protocol_whitelist": self.PROTOCOLS, "rtsp_transport": "tcp"}, timeout=(5.0, 5.0)
-            ) as container:
-                for frame in self._frames(container):
-                    if frame.width * frame.height > MOST_PIXELS:
-                        raise ValueError(
-                            f"its pictures are {frame.width}x{frame.height}; expected at most {MOST_PIXELS} pixels"
-                        )
-                    scale = min(1.0, LONGER_SIDE / max(frame.width, frame.height))
-                    image = frame.to_ndarray(format="rgb24")
-                    if scale < 1:
-                        image = cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
-                    with self._lock:
-                        self.dropped += self._newest is not None
-                        self._newest = image
-                    self._came()
-            self.error = "the camera's stream has ended"
-        except (av.FFmpegError, OSError, ValueError, IndexError) as error:
-            self.error = f"the camera cannot be read: {getattr(error, 'strerror', None) or error}"
-        self._came()
-
-    def _frames(self, container) -> Iterator:
-        """Until `close`, which is noticed at each packet: they come also where pictures do not."""
-        for packet in container.demux(video=0):
-            if self._end.is_set():
-                return
-            yield from packet.decode()
-
-    def take(self) -> np.ndarray | None:
-        with self._lock:
-            image, self._newest = self._newest, None
-        return image
-
-    def close(self) -> None:
-        self._end.set()
+def network_camera(url: str, came: Callable[[], None]) -> Camera:
+    """An address that a visitor gave. Raises `Refused` for anything else: a device of this machine is not a visitor's."""
+    if url.partition("://")[0].lower() not in ADDRESSES:
+        raise Refused(f"{shown(url)} is no address of a camera; expected rtsp://, http:// or https://")
+    return Camera(url, max_size=LONGER_SIDE, most_pixels=MOST_PIXELS, came=came)
 
 
 async def serve(
@@ -222,13 +175,14 @@ async def serve(
                     (clock,) = struct.unpack("<d", data[:8])
                     await answer(live.step, data[8:], clock if math.isfinite(clock) else 0)
             for camera in cameras:
-                if (image := camera.take()) is not None:
+                if (frame := camera.take()) is not None:
                     live.dropped = camera.dropped
-                    await socket.send_bytes(await loop.run_in_executor(pool, as_jpeg, image))
-                    await answer(live.follow, image, 0)
+                    await socket.send_bytes(await loop.run_in_executor(pool, as_jpeg, frame.image))
+                    await answer(live.follow, frame.image, 0)
                     came.set()  # there may be another one by now
-                elif camera.error:
-                    await socket.send_text(json.dumps({"error": camera.error, "clock": None}))
+                elif camera.over:
+                    error = camera.error or "the camera's stream has ended"
+                    await socket.send_text(json.dumps({"error": error, "clock": None}))
                     cameras.remove(camera)
                     break
 
@@ -241,7 +195,7 @@ async def serve(
             raise Refused("this server opens no addresses; it has to be started with --allow-url")
         if cameras:
             raise Refused("a camera is open already")
-        cameras.append(NetworkCamera(str(said["url"]), wake))
+        cameras.append(network_camera(str(said["url"]), wake))
 
     def wake() -> None:
         with contextlib.suppress(RuntimeError):  # the loop is over, and this camera's thread about to be

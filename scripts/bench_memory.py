@@ -56,13 +56,15 @@ def _numbers(texts: list[str]) -> dict:
     return {name: literal(text) for name, text in (t.split("=") for t in texts)}
 
 
-def follow(video, pairs: list[str], model: str, area: int | None, every: int) -> dict[str, dict]:
+def follow(
+    video, pairs: list[str], model: str, area: int | None, every: int, learner: str | None = None
+) -> dict[str, dict]:
     """video: iterable of (image, truth, distractor), the first with the object -> the measures of each pair."""
     import vidmem
     from vidmem.evaluation.audit import Audited, LongScorer
     from vidmem.types import Frame
 
-    tracker = vidmem.load(model, threads=1)
+    tracker = vidmem.load(model, threads=1, learner=learner)
     network = Encoded(tracker.network)
     if area:
         tracker.network.area = area
@@ -70,7 +72,7 @@ def follow(video, pairs: list[str], model: str, area: int | None, every: int) ->
     for pair in pairs:
         bank, search = parse(pair, model)
         audited = Audited(bank)
-        session = vidmem.catalogue.tracker.Tracker(network, audited, search).session()
+        session = dataclasses.replace(tracker, network=network, bank=audited, search=search).session()
         runs[pair] = {
             "session": session,
             "log": audited.log,
@@ -108,8 +110,10 @@ def long_video(job):
     """One story, in a process of its own."""
     from vidmem.evaluation.longterm import compose
 
-    story, root, pairs, model, area = job
-    return story.name, follow(((m.image, m.truth, m.distractor) for m in compose(story, root)), pairs, model, area, 5)
+    story, root, pairs, model, area, learner = job
+    return story.name, follow(
+        ((m.image, m.truth, m.distractor) for m in compose(story, root)), pairs, model, area, 5, learner
+    )
 
 
 def short_video(job):
@@ -118,14 +122,14 @@ def short_video(job):
 
     from vidmem.evaluation import load_labels
 
-    sequence, _, pairs, model, area = job
+    sequence, _, pairs, model, area, learner = job
 
     def frames():
         for path, mask in zip(sequence.frames, sequence.masks):
             truth = load_labels(mask) == 1
             yield cv2.cvtColor(cv2.imread(str(path)), cv2.COLOR_BGR2RGB), truth, np.zeros_like(truth)
 
-    return sequence.name, follow(frames(), pairs, model, area, 1)
+    return sequence.name, follow(frames(), pairs, model, area, 1, learner)
 
 
 def summarize(videos: dict[str, dict], pairs: list[str]) -> list[dict]:
@@ -159,6 +163,7 @@ def main() -> None:
     parser.add_argument("--first-seed", type=int, default=0)
     parser.add_argument("--most", type=int, help="frames of a video, for a look")
     parser.add_argument("--area", type=int, help="pixels of nano's input (default: its own); less is faster")
+    parser.add_argument("--learner", help="none, or a name of vidmem.learn (default: the model's own)")
     parser.add_argument("--short", action="store_true", help="the sequences of DATA themselves instead of long videos")
     parser.add_argument("--processes", type=int, default=2)
     parser.add_argument("--json", type=Path)
@@ -169,9 +174,14 @@ def main() -> None:
     for pair in pairs:
         parse(pair, args.model)
     if args.short:
-        jobs, work = [(s, None, pairs, args.model, args.area) for s in find_sequences(args.data)], short_video
+        jobs, work = (
+            [(s, None, pairs, args.model, args.area, args.learner) for s in find_sequences(args.data)],
+            short_video,
+        )
     else:
-        jobs = [(s, args.data, pairs, args.model, args.area) for s in stories(args.videos, args.first_seed)]
+        jobs = [
+            (s, args.data, pairs, args.model, args.area, args.learner) for s in stories(args.videos, args.first_seed)
+        ]
         if args.most:
             jobs = [(dataclasses.replace(job[0], length=min(job[0].length, args.most)), *job[1:]) for job in jobs]
         jobs.sort(key=lambda job: -job[0].length)
@@ -185,13 +195,16 @@ def main() -> None:
               f"{r['ms']:6.1f}  {r['bytes'] / 1e6:5.1f}  {r['gain']:+.3f} [{r['gain_interval'][0]:+.3f}, {r['gain_interval'][1]:+.3f}]")  # fmt: skip
     if args.json:
         command = "scripts/bench_memory.py DATA/davis" + "".join(
-            f" --{name} {value}" for name, value in (("area", args.area), ("most", args.most)) if value
+            f" --{name} {value}"
+            for name, value in (("area", args.area), ("most", args.most), ("learner", args.learner))
+            if value
         )
         command += " --short" if args.short else ""
         write_figure(
             {
                 "command": command,
                 "model": args.model,
+                "learner": args.learner or "own",
                 "set": "short" if args.short else "long",
                 "area": args.area,
                 "pairs": rows,

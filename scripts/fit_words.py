@@ -137,9 +137,9 @@ def compare(args) -> None:
     from vidmem.detect.words.vocabulary import load_vocabulary
     from vidmem.installed import models_folder
     from vidmem.networks.nano.weights import load_nano
-    from vidmem.training.words_net import Look, Name
+    from vidmem.training.words_net import Name, WordsModel
 
-    tensors, look, name = imagenet(), Look().eval(), Name()
+    tensors, look, name = imagenet(), WordsModel().eval(), Name()
     look.load_imagenet(tensors)
     name.classes.load_state_dict({"weight": tensors["_fc.weight"], "bias": tensors["_fc.bias"]})
     nano = load_nano(models_folder() / "nano/nano.safetensors").eval()

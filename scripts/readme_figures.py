@@ -281,20 +281,35 @@ def resurgsam2() -> str:
     return "\n".join(lines)
 
 
+def sam2_pytorch() -> str:
+    figure = load("sam2_pytorch")
+    stages = ("encode", "attend", "decode", "memorize", "total")
+    own, generic = figure["own"]["snapshots_mb"], figure["generic"]["snapshots_mb"]
+    return "\n".join(
+        [
+            "| time against the network of its own | "
+            + " | ".join(stages)
+            + f" | memories that {figure['kept']} snapshots keep |",
+            "|---|" + "---|" * (len(stages) + 1),
+            f"| `sam2.1-tiny` at {figure['size']} pixels | "
+            + " | ".join(f"{figure['ratio'][s]:.2f}" for s in stages)
+            + f" | {generic:.0f} MB, not {own:.0f} |",
+        ]
+    )
+
+
 def states() -> str:
     figure = load("state")
-    lines = [
-        "| model | objects | a state | writing it | of a minute | reading it | a step here |",
-        "|---|---|---|---|---|---|---|",
-    ]
+    lines = ["| model | objects | a state | writing it, in steps | reading it, in steps |", "|---|---|---|---|---|"]
     for row in figure["rows"]:
         lines.append(
-            f"| `{row['model']}` | {row['objects']} | {row['mb']:.1f} MB | {row['write_ms']:.0f} ms | {100 * row['share']:.2f} % | {row['read_ms']:.0f} ms | {row['step_ms']:.0f} ms |"
+            f"| `{row['model']}` | {row['objects']} | {row['mb']:.1f} MB | {row['write_steps']:.2f} | {row['read_steps']:.2f} |"
         )
     again = figure["replay"]
     lines += [
         "",
-        f"With `nano` and one object, {again['frames']} frames that need not be tracked again are done **{again['ratio']:.1f} times** as fast as tracked ones (`{figure['command']}`).",
+        f"Frames that need not be tracked again are done {again['ratio']:.0f} times as fast as tracked ones ({again['least']:.0f} to {again['most']:.0f}; "
+        f"`nano`, one object, overlay and label maps: `{figure['command']}`).",
     ]
     return "\n".join(lines)
 
@@ -312,6 +327,7 @@ def main(argv=None) -> int:
         ("docs/words.md", "resurgsam2", resurgsam2()),
         ("docs/engines.md", "engines", engines()),
         ("docs/engines.md", "tensorrt", tensorrt()),
+        ("docs/engines.md", "sam2 on pytorch", sam2_pytorch()),
         ("models/nano/README.md", "figures", sequences()),
     )
     for name, block, text in blocks:

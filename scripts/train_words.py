@@ -104,9 +104,9 @@ def boxes_of(reel: Reel, labels: np.ndarray) -> np.ndarray:
 def features(args) -> None:
     """Maps of whole pictures and of mosaics for the finder; pooled crops for the person."""
     from vidmem.training.words_export import export_maps
-    from vidmem.training.words_net import Look
+    from vidmem.training.words_net import WordsModel
 
-    look = Look()
+    look = WordsModel()
     look.load_imagenet(imagenet())
     export_maps(look, args.runs / "maps.onnx")
     session, random = open_graph(args.runs / "maps.onnx"), np.random.default_rng(0)
@@ -344,9 +344,9 @@ def export(args) -> None:
     import torch
 
     from vidmem.training.words_export import export_words
-    from vidmem.training.words_net import Look, Name
+    from vidmem.training.words_net import Name, WordsModel
 
-    tensors, look, name = imagenet(), Look(), Name()
+    tensors, look, name = imagenet(), WordsModel(), Name()
     look.load_imagenet(tensors)
     look.finder.load_state_dict(torch.load(args.runs / "finder.pt", weights_only=True))
     name.classes.load_state_dict({"weight": tensors["_fc.weight"], "bias": tensors["_fc.bias"]})

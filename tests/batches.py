@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from clips import encode as write_clip
 
-from vidmem.batch import Settings, Worker, find_items, load_table, place, run
+from vidmem.batch import Settings, Worker, find_items, load_table, open_place, run
 
 ROOT = Path(__file__).resolve().parents[1]
 SIZE = (48, 64)
@@ -66,14 +66,14 @@ def settings_for(folder, out, **other) -> Settings:
 
 def go(folder, table, out, settings=None, crews=None, **options):
     settings = settings or settings_for(folder, out)
-    items = find_items(place(folder).files(), load_table(table))
+    items = find_items(open_place(folder).files(), load_table(table))
     crews = [] if crews is None else crews
 
     def crew():
         crews.append(Here(settings))
         return crews[-1]
 
-    return run(items, settings, place(out), crew, **options), crews
+    return run(items, settings, open_place(out), crew, **options), crews
 
 
 def finished(out: Path) -> dict[Path, int]:

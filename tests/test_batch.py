@@ -12,7 +12,7 @@ from clips import encode as write_clip
 from tests.batches import BOX, ROOT, SIZE, Here, finished, go, images, settings_for, tree  # noqa: F401
 from vidmem.batch import Settings
 from vidmem.batch.plan import Item
-from vidmem.batch.run import Report
+from vidmem.batch.run import BatchReport
 from vidmem.batch.work import failure
 from vidmem.cli.main import main
 from vidmem.errors import OutputError, PromptError
@@ -159,7 +159,7 @@ def test_the_exit_code_says_whose_fault_it_was():
         ([{**failed, "exit_code": 2}, {**failed, "exit_code": 1}], 1),
         ([failed], 1),  # a worker that died
     ):
-        assert Report({str(i): record for i, record in enumerate(records)}).exit_code == code
+        assert BatchReport({str(i): record for i, record in enumerate(records)}).exit_code == code
     assert failure(PromptError("x"))["exit_code"] == 2 and failure(ZeroDivisionError())["exit_code"] == 1
 
 

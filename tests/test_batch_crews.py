@@ -15,7 +15,7 @@ from dataclasses import replace
 import pytest
 
 from tests.batches import BOX, ROOT, SIZE, Here, finished, go, images, settings_for, tree  # noqa: F401
-from vidmem.batch import LocalCrew, find_items, load_table, place, run
+from vidmem.batch import LocalCrew, find_items, load_table, open_place, run
 
 pytestmark = pytest.mark.skipif(not (ROOT / "models/nano/encode.onnx").is_file(), reason="no nano weights")
 
@@ -23,7 +23,7 @@ pytestmark = pytest.mark.skipif(not (ROOT / "models/nano/encode.onnx").is_file()
 def test_a_worker_that_dies_is_replaced_and_its_video_done(tree):
     folder, table, out = tree
     settings, killed = settings_for(folder, out), []
-    items = find_items(place(folder).files(), load_table(table))
+    items = find_items(open_place(folder).files(), load_table(table))
 
     class Killing(LocalCrew):
         def give(self, worker, item):
@@ -32,7 +32,7 @@ def test_a_worker_that_dies_is_replaced_and_its_video_done(tree):
                 os.kill(self._workers[worker][0].pid, signal.SIGKILL)
                 killed.append(item.name)
 
-    report = run(items, settings, place(out), lambda: Killing(settings, 2))
+    report = run(items, settings, open_place(out), lambda: Killing(settings, 2))
     assert (
         killed == ["deep/b.mp4"]
         and dict(report.states) == {"done": 3}
@@ -45,7 +45,7 @@ def test_a_worker_that_dies_is_replaced_and_its_video_done(tree):
             if item.name == "a.mp4":
                 os.kill(self._workers[worker][0].pid, signal.SIGKILL)
 
-    report = run(items, replace(settings, max_size=40), place(out), lambda: Deadly(settings, 1))
+    report = run(items, replace(settings, max_size=40), open_place(out), lambda: Deadly(settings, 1))
     assert (
         report.records["a.mp4"]["error"].startswith("the worker died 2 times on this video, signal 9")
         and report.states["done"] == 2
@@ -55,7 +55,7 @@ def test_a_worker_that_dies_is_replaced_and_its_video_done(tree):
 def test_streams_of_one_process_share_its_model_and_its_fate(tree):
     folder, table, out = tree
     settings, killed = settings_for(folder, out), []
-    items = find_items(place(folder).files(), load_table(table))
+    items = find_items(open_place(folder).files(), load_table(table))
 
     class Killing(LocalCrew):
         def give(self, spot, item):
@@ -64,14 +64,14 @@ def test_streams_of_one_process_share_its_model_and_its_fate(tree):
                 killed.append(len(self._busy))
                 os.kill(self._workers[0][0].pid, signal.SIGKILL)
 
-    report = run(items, settings, place(out), lambda: Killing(settings, 1, 2))
+    report = run(items, settings, open_place(out), lambda: Killing(settings, 1, 2))
     assert (
         killed == [2]
         and dict(report.states) == {"done": 3}
         and len({r["worker"] for r in report.records.values()}) == 1
     )
     alone = folder.parent / "alone"
-    run(items, settings_for(folder, alone), place(alone), lambda: Here(settings_for(folder, alone)))
+    run(items, settings_for(folder, alone), open_place(alone), lambda: Here(settings_for(folder, alone)))
     for name in ("a.mp4", "deep/b.mp4", "deep/stills"):
         assert (out / name / "boxes.csv").read_bytes() == (alone / name / "boxes.csv").read_bytes()
 
@@ -117,7 +117,7 @@ def test_ray_does_the_same_and_survives_the_death_of_an_actor(tree):
 
     folder, table, out = tree
     settings, killed = settings_for(folder, out), []
-    items = find_items(place(folder).files(), load_table(table))
+    items = find_items(open_place(folder).files(), load_table(table))
 
     class Killing(RayCrew):
         def give(self, spot, item):
@@ -129,7 +129,7 @@ def test_ray_does_the_same_and_survives_the_death_of_an_actor(tree):
                     time.sleep(0.002)
                 os.kill(int(begun[0].name.split("-")[0]), signal.SIGKILL)
 
-    report = run(items, settings, place(out), lambda: Killing(settings, 2, "local"))
+    report = run(items, settings, open_place(out), lambda: Killing(settings, 2, "local"))
     assert killed and dict(report.states) == {"done": 3}
     assert {v["video"]: v["state"] for v in json.loads((out / "report.json").read_text())["videos"]} == {
         item.name: "done" for item in items
@@ -142,7 +142,7 @@ def test_a_ray_actor_that_hangs_is_replaced(tree):
 
     folder, table, out = tree
     settings, frozen = settings_for(folder, out), []
-    items = find_items(place(folder).files(), load_table(table))
+    items = find_items(open_place(folder).files(), load_table(table))
 
     class Freezing(RayCrew):
         def give(self, spot, item):
@@ -155,7 +155,7 @@ def test_a_ray_actor_that_hangs_is_replaced(tree):
                 os.kill(frozen[0], signal.SIGSTOP)
 
     try:
-        report = run(items, settings, place(out), lambda: Freezing(settings, 1, "local", stall=3))
+        report = run(items, settings, open_place(out), lambda: Freezing(settings, 1, "local", stall=3))
     finally:
         with contextlib.suppress(ProcessLookupError):
             os.kill(frozen[0], signal.SIGKILL)
@@ -170,6 +170,6 @@ def test_a_model_that_no_ray_actor_can_load_ends_the_run(tree):
 
     folder, table, out = tree
     settings = replace(settings_for(folder, out), load={"model": "nano", "weights": out / "none"})
-    items = find_items(place(folder).files(), load_table(table))
+    items = find_items(open_place(folder).files(), load_table(table))
     with pytest.raises(ModelError, match="none"):
-        run(items, settings, place(out), lambda: RayCrew(settings, 1, "local"))
+        run(items, settings, open_place(out), lambda: RayCrew(settings, 1, "local"))

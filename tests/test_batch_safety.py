@@ -12,7 +12,7 @@ import pytest
 from clips import encode as write_clip
 
 from tests.batches import BOX, ROOT, Here, images, settings_for
-from vidmem.batch import LocalCrew, find_items, load_table, place, run
+from vidmem.batch import LocalCrew, find_items, load_table, open_place, run
 from vidmem.batch.crews import _serve
 from vidmem.batch.plan import Item
 from vidmem.cli.main import main
@@ -36,9 +36,9 @@ def clip(tmp_path):
 def go(folder, table, out, settings=None, **options):
     settings = settings or settings_for(folder, out)
     return run(
-        find_items(place(folder).files((place(out).path,)), load_table(table)),
+        find_items(open_place(folder).files((open_place(out).path,)), load_table(table)),
         settings,
-        place(out),
+        open_place(out),
         lambda: Here(settings),
         **options,
     )
@@ -152,7 +152,9 @@ def test_done_is_what_is_there_at_the_end(clip):
             super().give(worker, item)
             (out / "a.mp4/boxes.csv").unlink()
 
-    report = run(find_items(place(folder).files(), load_table(table)), settings, place(out), lambda: Losing(settings))
+    report = run(
+        find_items(open_place(folder).files(), load_table(table)), settings, open_place(out), lambda: Losing(settings)
+    )
     assert (
         report.states == {"failed": 1}
         and "a.mp4/boxes.csv is gone" in report.records["a.mp4"]["error"]
@@ -285,12 +287,12 @@ def test_a_worker_that_gives_no_sign_of_life_is_replaced(clip):
             super().give(place, item)
             os.kill(self._workers[0][0].pid, signal.SIGSTOP)
 
-    items = find_items(place(folder).files(), load_table(table))
-    report = run(items, settings, place(out), lambda: Frozen(settings, 1, stall=0.5))
+    items = find_items(open_place(folder).files(), load_table(table))
+    report = run(items, settings, open_place(out), lambda: Frozen(settings, 1, stall=0.5))
     assert "no frame for 0.5 s" in report.records["a.mp4"]["error"]
-    assert run(items, settings, place(out), lambda: LocalCrew(settings, 1, stall=60), retry_failed=True).states == {
-        "done": 1
-    }
+    assert run(
+        items, settings, open_place(out), lambda: LocalCrew(settings, 1, stall=60), retry_failed=True
+    ).states == {"done": 1}
 
 
 def test_every_item_gets_an_answer_whatever_happens_in_a_worker(clip, monkeypatch):
@@ -352,9 +354,9 @@ def test_a_store_is_treated_with_the_same_care(clip):
     memory.put(f"{folder}/", "/care/", recursive=True)
     memory.pipe_file("/kept/a.mp4/boxes.csv", b"mine")
     settings = replace(settings_for(folder, "memory://kept"), source="memory://care")
-    items = find_items(place("memory://care").files(), load_table(table))
-    report = run(items, settings, place("memory://kept"), lambda: Here(settings))
+    items = find_items(open_place("memory://care").files(), load_table(table))
+    report = run(items, settings, open_place("memory://kept"), lambda: Here(settings))
     assert "and stays" in report.records["a.mp4"]["error"] and memory.cat("/kept/a.mp4/boxes.csv") == b"mine"
-    assert place("memory://care").same(place("memory://care/")) and not place("memory://care").same(
-        place("memory://kept")
+    assert open_place("memory://care").same(open_place("memory://care/")) and not open_place("memory://care").same(
+        open_place("memory://kept")
     )

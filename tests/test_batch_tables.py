@@ -9,7 +9,7 @@ import pytest
 from clips import encode as write_clip
 
 from tests.batches import BOX, ROOT, SIZE, Here, finished, go, images, settings_for, tree  # noqa: F401
-from vidmem.batch import find_items, load_table, place
+from vidmem.batch import find_items, load_table, open_place
 from vidmem.batch.plan import Item
 from vidmem.errors import PromptError, SourceError
 
@@ -69,11 +69,11 @@ def test_every_video_is_found_by_name_and_slips_in_names_are_items_too(tree):
     (folder / ".hidden.mp4").write_bytes(b"")
     write_clip(folder / "unasked.mp4", images(2))
     table.write_text(table.read_text() + f"gone.mp4,1,{BOX}\n")
-    items = {item.name: item for item in find_items(place(folder).files(), load_table(table))}
+    items = {item.name: item for item in find_items(open_place(folder).files(), load_table(table))}
     assert set(items) == {"a.mp4", "deep/b.mp4", "deep/stills", "unasked.mp4", "gone.mp4"}
     assert "no prompts for unasked.mp4" in items["unasked.mp4"].problem and "no such video" in items["gone.mp4"].problem
     assert (
         items["deep/stills"].stamp.startswith("5 images") and items["a.mp4"].size == (folder / "a.mp4").stat().st_size
     )
     with pytest.raises(SourceError, match="is no folder"):
-        place(folder / "none").files()
+        open_place(folder / "none").files()

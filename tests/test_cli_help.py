@@ -12,6 +12,7 @@ from PIL import Image
 
 from vidmem.cli.main import build_parser, main
 from vidmem.cli.options import joined
+from vidmem.learn import LEARNERS
 from vidmem.memory import BANKS
 from vidmem.search import SEARCHES
 from vidmem.video import SINKS
@@ -82,14 +83,14 @@ def test_numbers_below_zero_are_values():
     assert args.box == [-10, -5.5, 30, 40]
 
 
-@pytest.mark.parametrize("name", [*BANKS, *SEARCHES])
+@pytest.mark.parametrize("name", [*BANKS, *SEARCHES, *LEARNERS])
 def test_banks_says_what_each_does_and_names_the_option_of_every_number(capsys, name):
     import dataclasses
 
     assert main(["banks", name]) == 0
     out = capsys.readouterr().out
-    policy = {**BANKS, **SEARCHES}[name]
-    kind = "search" if name in SEARCHES else "bank"
+    policy = {**BANKS, **SEARCHES, **LEARNERS}[name]
+    kind = "search" if name in SEARCHES else "learner" if name in LEARNERS else "bank"
     assert out.splitlines()[0] == policy.__doc__.splitlines()[0]
     options = re.findall(r"^  (--\S+)", out, re.M)
     assert options == [f"--{kind}-{f.name.replace('_', '-')}" for f in dataclasses.fields(policy)]
@@ -99,7 +100,9 @@ def test_banks_says_what_each_does_and_names_the_option_of_every_number(capsys, 
 def test_banks_lists_them_and_refuses_others(capsys):
     assert main(["banks"]) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert [line.split()[1] for line in lines] == [*BANKS, *SEARCHES] and all(len(line.split()) > 4 for line in lines)
+    assert [line.split()[1] for line in lines] == [*BANKS, *SEARCHES, *LEARNERS] and all(
+        len(line.split()) > 4 for line in lines
+    )
     assert main(["banks", "none"]) == 2 and "choose from: recent" in capsys.readouterr().err
 
 

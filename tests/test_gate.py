@@ -7,17 +7,17 @@ import pytest
 
 import vidmem
 from vidmem.catalogue import choose
-from vidmem.catalogue.verdict import Verdict, gate_key, read_verdict, write_verdict
+from vidmem.catalogue.verdict import GateVerdict, gate_key, read_verdict, write_verdict
 from vidmem.cli.main import main
 from vidmem.errors import ModelError
 from vidmem.evaluation.bench import bench, boxes, load_images, spread
-from vidmem.evaluation.gate import Clip, error, gate, mask_iou
+from vidmem.evaluation.gate import GateClip, error, gate, mask_iou
 from vidmem.memory import Recent
 from vidmem.networks.fake import FakeNetwork
 from vidmem.search import Greedy
 from vidmem.types import Frame
 
-GOOD = Verdict("openvino", "bf16", "onnx fp32", 0.995, 0.991, {"encode": 0.01, "decode": 0.02}, 150, 10.0, 30.0)
+GOOD = GateVerdict("openvino", "bf16", "onnx fp32", 0.995, 0.991, {"encode": 0.01, "decode": 0.02}, 150, 10.0, 30.0)
 
 
 @pytest.fixture(autouse=True)
@@ -25,7 +25,7 @@ def own_cache(tmp_path, monkeypatch):
     monkeypatch.setenv("VIDMEM_CACHE", str(tmp_path / "cache"))
 
 
-def changed(**what) -> Verdict:
+def changed(**what) -> GateVerdict:
     import dataclasses
 
     return dataclasses.replace(GOOD, **what)
@@ -77,13 +77,13 @@ class Shifted(FakeNetwork):
         )
 
 
-def clips() -> list[Clip]:
+def clips() -> list[GateClip]:
     images = []
     for t in range(6):
         image = np.full((48, 64, 3), 30, np.uint8)
         image[10:30, 4 + 3 * t : 30 + 3 * t] = (200, 60, 60)
         images.append(Frame(t, None, image))
-    return [Clip(images, (4, 10, 30, 30)), Clip(images[2:], (10, 10, 36, 30))]
+    return [GateClip(images, (4, 10, 30, 30)), GateClip(images[2:], (10, 10, 36, 30))]
 
 
 def test_equal_networks_pass_and_a_shifted_one_fails():

@@ -18,7 +18,7 @@ LAYERS = [
     ["names"],
     ["render"],
     ["types", "bounds", "installed"],
-    ["memory", "search", "prompts", "download", "engines"],
+    ["memory", "search", "learn", "prompts", "download", "engines"],
     ["networks"],
     ["session", "video"],
     ["detect"],
@@ -30,7 +30,7 @@ LAYERS = [
     ["__main__"],
 ]
 HEIGHT = {name: height for height, names in enumerate(LAYERS) for name in names}
-STRANGERS = {"memory", "search", "networks", "engines"}  # they meet only in Session.step
+STRANGERS = {"memory", "search", "learn", "networks", "engines"}  # they meet only in Session.step
 MEETINGS = {("networks", "engines")}  # a network over an engine's graphs
 CARDS = {"card.py", "family.py"}  # a card names the bank that suits its network
 HOST = {

@@ -140,7 +140,7 @@ def test_ctrl_c_ends_a_job_with_all_frames_until_then(monkeypatch):
 class Listed(list):
     """Frames of a file: their number is known."""
 
-    frame_count = property(len)
+    live, frame_count = False, property(len)
 
 
 class Overlapping(FakeNetwork):

@@ -14,9 +14,10 @@ from clips import encode as write_clip
 
 from vidmem.batch import Settings, Worker, place
 from vidmem.batch.plan import Item
-from vidmem.batch.resume import RESUME, as_json, from_json
+from vidmem.batch.resume import RESUME
 from vidmem.search import Tree
 from vidmem.types import FrameResult, Status
+from vidmem.video.exact import result_from_json, result_to_json
 
 ROOT = Path(__file__).resolve().parents[1]
 FRAMES, KILLED = 24, 15
@@ -139,7 +140,7 @@ def test_a_result_is_written_exactly():
         7, 0.28, (6, 8), np.array([1, 300]), masks, np.ones((2, 4), np.float32) / 3, np.array([0.1, 0.9], np.float32),
         np.array([-1.5, 3], np.float32), (Status.LOST, Status.TRACKED), logits, {"total": 3.5}, (None, 1), ({"hypotheses": 1},) * 2, True,
     )  # fmt: skip
-    again = from_json(as_json(result))
+    again = result_from_json(result_to_json(result))
     for field in dataclasses.fields(FrameResult):
         mine, theirs = getattr(again, field.name), getattr(result, field.name)
         same = (
@@ -149,5 +150,8 @@ def test_a_result_is_written_exactly():
         )
         assert same, field.name
     assert np.array_equal(again.label_map(), result.label_map())
-    apart = from_json(as_json(dataclasses.replace(result, masks=masks & np.array([True, False])[:, None, None])))
+    apart = result_from_json(
+        result_to_json(dataclasses.replace(result, masks=masks & np.array([True, False])[:, None, None]))
+    )
     assert apart.mask_logits.shape == (2, 1, 1), "logits that decide nothing are not kept"
+    assert np.array_equal(result_from_json(result_to_json(result, logits=True)).mask_logits, logits)

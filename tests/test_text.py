@@ -10,7 +10,7 @@ import vidmem.detect
 from tests.scenes import new_session, place, scene
 from vidmem import Report, track
 from vidmem.batch import Worker, find_items, load_table
-from vidmem.batch import place as place_of
+from vidmem.batch import open_place as place_of
 from vidmem.batch.plan import Item
 from vidmem.cli.main import main
 from vidmem.detect import FakeDetector, Find, Watcher, WatchRule

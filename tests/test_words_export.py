@@ -8,13 +8,13 @@ pytest.importorskip("onnx")
 ort = pytest.importorskip("onnxruntime")
 
 from vidmem.training.words_export import export_words, fused  # noqa: E402
-from vidmem.training.words_net import Finder, Look, Name  # noqa: E402
+from vidmem.training.words_net import Finder, Name, WordsModel  # noqa: E402
 
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory):
     torch.manual_seed(0)
-    look, name = Look().eval(), Name().eval()
+    look, name = WordsModel().eval(), Name().eval()
     for module in look.modules():  # statistics that are not those of an untrained network hide errors of folding
         if isinstance(module, torch.nn.BatchNorm2d):
             module.running_mean.uniform_(-0.1, 0.1)

@@ -11,7 +11,7 @@ MOST = (
 )
 
 
-def number(default, least=None, most=MOST):
+def bounded(default, least=None, most=MOST):
     """A dataclass field with bounds, both inclusive; an integer default takes integers only."""
     return field(default=default, metadata={"least": least, "most": most})
 

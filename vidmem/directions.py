@@ -6,7 +6,6 @@ when all passes are done the frames are read once more, and sinks get them in th
 
 from __future__ import annotations
 
-import pickle
 import tempfile
 import time
 import zlib
@@ -22,6 +21,7 @@ from vidmem.prompts import PromptAt
 from vidmem.types import Frame, FrameResult
 from vidmem.video import Sink, Source, WriteBehind
 from vidmem.video.backwards import Backwards
+from vidmem.video.exact import result_from_json, result_to_json
 
 
 def track_back(
@@ -84,6 +84,8 @@ class From:
     source: Source
     first: int
 
+    live = False
+
     @property
     def frame_count(self) -> int | None:
         whole = self.source.frame_count
@@ -101,21 +103,14 @@ class Kept(Sink):
         folder.mkdir()
 
     def write(self, frame: Frame, result: FrameResult) -> None:
-        fields = {
-            **vars(result),
-            "masks": np.packbits(result.masks),
-            "mask_logits": result.mask_logits.astype(np.float16),
-        }
-        data = zlib.compress(pickle.dumps((result.masks.shape, fields)), 1)
-        (self.folder / str(result.frame_idx)).write_bytes(data)
+        line = result_to_json(result, logits=True)  # objects of the other direction may overlap these
+        (self.folder / str(result.frame_idx)).write_bytes(zlib.compress(line.encode(), 1))
 
     def read(self, frame: Frame) -> FrameResult | None:
         path = self.folder / str(frame.index)
         if not path.is_file():
             return None
-        shape, fields = pickle.loads(zlib.decompress(path.read_bytes()))  # our own, from this very run
-        masks = np.unpackbits(fields["masks"], count=int(np.prod(shape))).reshape(shape).astype(bool)
-        return FrameResult(**{**fields, "masks": masks, "mask_logits": fields["mask_logits"].astype(np.float32)})
+        return result_from_json(zlib.decompress(path.read_bytes()).decode())
 
     def close(self) -> None:
         pass

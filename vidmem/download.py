@@ -115,8 +115,8 @@ def _receive(url: str, file, mark: Path, path: Path, progress, afresh: bool = Fa
 
 def _range(reply) -> tuple[int, int]:
     """`Content-Range: bytes 100-199/200` -> 100, 200."""
-    unit, _, said = (reply.headers.get("Content-Range") or "").partition(" ")
-    span, _, total = said.partition("/")
+    unit, _, span = (reply.headers.get("Content-Range") or "").partition(" ")
+    span, _, total = span.partition("/")
     first, _, last = span.partition("-")
     if unit != "bytes" or not (first.isdigit() and last.isdigit() and total.isdigit()) or int(last) != int(total) - 1:
         raise Changed
@@ -145,10 +145,10 @@ def _expected(sha256: str | None, note: Path) -> tuple[str | None, str]:
 
 def _read(path: Path) -> dict:
     try:
-        said = json.loads(path.read_text())
+        record = json.loads(path.read_text())
     except (OSError, ValueError, RecursionError):
         return {}
-    return said if isinstance(said, dict) else {}
+    return record if isinstance(record, dict) else {}
 
 
 @contextmanager

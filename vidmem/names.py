@@ -17,15 +17,17 @@ def check_name(name: str, what: str) -> str:
     Raises `UserError` for a name that is empty, over-long, absolute, climbs with `..`, or holds what no file name can: a NUL, or half
     of a character (as in names that are not UTF-8).
     """
-    said = shown(name) if isinstance(name, str) else repr(name)[:80]
+    printable = shown(name) if isinstance(name, str) else repr(name)[:80]
     if not isinstance(name, str) or not name.strip("/. "):
-        raise UserError(f"{what} is called '{said}'; expected the name of a file")
+        raise UserError(f"{what} is called '{printable}'; expected the name of a file")
     if len(name) > LONGEST or max(len(part.encode("utf-8", "surrogatepass")) for part in name.split("/")) > 255:
-        raise UserError(f"{what} has a name of {len(name)} characters, {said[:40]}...; no file can have it")
+        raise UserError(f"{what} has a name of {len(name)} characters, {printable[:40]}...; no file can have it")
     if "\0" in name or any("\ud800" <= letter <= "\udfff" for letter in name):
-        raise UserError(f"{what} is called '{said}'; no file can have that name in UTF-8, rename it")
+        raise UserError(f"{what} is called '{printable}'; no file can have that name in UTF-8, rename it")
     if name[0] in "/\\" or PurePath(name).drive or ".." in name.replace("\\", "/").split("/"):
-        raise UserError(f"{what} is called '{said}'; expected a name below its folder, without a root and without '..'")
+        raise UserError(
+            f"{what} is called '{printable}'; expected a name below its folder, without a root and without '..'"
+        )
     return name
 
 

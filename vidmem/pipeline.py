@@ -18,7 +18,7 @@ from vidmem.render import Look
 from vidmem.session import Session
 from vidmem.session.status import UNSURE
 from vidmem.types import Event, Frame, Status
-from vidmem.video import SINKS, Ledger, WriteBehind, open_sinks, open_video, prefetch
+from vidmem.video import SINKS, Ledger, WriteBehind, is_camera, open_camera, open_sinks, open_video, prefetch
 
 SAVED = ("overlay", "png", "rle", "csv")
 
@@ -40,6 +40,8 @@ class Report:
     """Ctrl-C ended it; the files hold every frame until then."""
     statuses: dict[int, Counter] = field(default_factory=dict)
     """obj_id -> frames in each `Status`."""
+    dropped: int = 0
+    """Frames of a camera that came while others were stepped, and were left out."""
     unsure: dict[int, list[tuple[int, int]]] = field(default_factory=dict)
     """obj_id -> first and last frames of the stretches whose predicted IoU is under `UNSURE`, at most `STRETCHES`: where a person should look."""
     problems: list[str] = field(default_factory=list)
@@ -72,7 +74,8 @@ class Report:
                 longest = sorted(stretches, key=lambda s: -abs(s[1] - s[0]))[:5]
                 shown = [f"{a} to {b}" if b != a else str(a) for a, b in longest]
                 lines.append(f"object {obj_id}: unsure, so worth a look: frames {', '.join(shown)}")
-        return "\n".join([*lines, f"{self.frames} frames in {self.seconds:.1f} s: {self.fps:.1f} fps"])
+        missed = f", {self.dropped} of the camera's were left out" if self.dropped else ""
+        return "\n".join([*lines, f"{self.frames} frames in {self.seconds:.1f} s: {self.fps:.1f} fps{missed}"])
 
 
 def track(
@@ -96,7 +99,7 @@ def track(
 ) -> Report:
     """Follow objects through a whole source: `vidmem.track("clip.mp4", box=(420, 130, 560, 300), out="results")`.
 
-    source: a file or folder, what `open_video` gives, or any iterable of `Frame`. points, labels, box, mask: object 1 on the first
+    source: a file, a folder, a camera (`"0"`, `"rtsp://..."`), what `open_video` gives, or any iterable of `Frame`. points, labels, box, mask: object 1 on the first
     frame, as `Session.add` takes them; text: words to look for instead, such as `"black dog"`. prompts: a prompts file, or `PromptAt`,
     each of which waits for its frame (a text is looked for from the first). out: a folder for
     the files that `save` names (see `vidmem.video.SINKS`), drawn as `look` says; sound: the overlay keeps the source's. model: a name,
@@ -113,9 +116,9 @@ def track(
     report = report or Report()
     with ExitStack() as held:
         if isinstance(source, (str, Path)):
-            source = held.enter_context(open_video(source))
+            source = held.enter_context(open_camera(str(source)) if is_camera(source) else open_video(source))
         prompts = load_prompts(prompts) if isinstance(prompts, (str, Path)) else list(prompts)
-        if any(said is not None for said in (points, labels, box, mask)):
+        if any(given is not None for given in (points, labels, box, mask)):
             prompts.append(PromptAt(1, None, points, labels, box, mask))
         if text is not None:
             prompts.append(PromptAt(max((p.obj_id for p in prompts), default=0) + 1, text=text))
@@ -143,6 +146,10 @@ def check_reach(source, prompts: Iterable[PromptAt]) -> None:
     before any work. Sources that cannot tell, such as iterables of frames, are not asked."""
     reach = getattr(source, "reach", None)
     if reach is None:
+        if getattr(source, "live", False) and any(p.frame_idx for p in prompts):
+            raise PromptError(
+                "a prompt waits for a frame of a camera, which may be left out; say where the object is on the first"
+            )
         return
     late = [p for p in prompts if p.frame_idx is not None]
     first, last = reach(count=bool(late))
@@ -153,7 +160,7 @@ def check_reach(source, prompts: Iterable[PromptAt]) -> None:
                 "give a frame that exists"
             )
     for p in prompts:
-        if any(said is not None for said in (p.points, p.box, p.mask)):
+        if any(given is not None for given in (p.points, p.box, p.mask)):
             try:
                 check_inside(make_prompt(p.points, p.labels, p.box, p.mask), source.size)
             except PromptError as error:
@@ -178,10 +185,11 @@ def run(
                     _seek(watcher, session, p.obj_id, p.text)
                     continue
                 session.add(p.obj_id, points=p.points, labels=p.labels, box=p.box, mask=p.mask, frame_idx=p.frame_idx)
-            frames = prefetch(source)
+            live = getattr(source, "live", None)  # None: an iterable of frames, of which nobody knows
+            frames = iter(source) if live else prefetch(source)
             waiting: deque[Frame] = deque()
             try:
-                for frame, following in _with_next(frames, live=getattr(source, "frame_count", None) is None):
+                for frame, following in _with_next(frames, live is not False):
                     if following is not None:
                         session.expect(following)
                     steps.step(frame)
@@ -199,6 +207,7 @@ def run(
     finally:
         report.seconds = time.perf_counter() - began
         report.problems += getattr(source, "problems", [])
+        report.dropped = getattr(source, "dropped", 0)
         report.problems += [problem for sink in sinks for problem in getattr(sink, "problems", ())]
     late = {frame: ids for frame, ids in session.waiting().items() if frame >= 0}
     if late and not report.interrupted:
@@ -223,7 +232,7 @@ def _seek(watcher: Watcher | None, session: Session, obj_id: int, text: str) -> 
 
 
 def _with_next(frames: Iterable[Frame], live: bool) -> Iterator[tuple[Frame, Frame | None]]:
-    """Each frame with the one after it; live: without, for to wait for it would make every answer a frame late."""
+    """Each frame with the one after it; live, or perhaps: without, for to wait for it would make every answer a frame late."""
     if live:
         yield from ((frame, None) for frame in frames)
         return

@@ -80,10 +80,10 @@ class Prompt:
         return self.answer is not None
 
     def __repr__(self) -> str:
-        said = [] if self.points is None else [f"{len(self.points)} clicks"]
-        said += [] if self.box is None else [f"box {', '.join(f'{v:g}' for v in self.box)}"]
-        said += [] if self.mask is None else [f"mask of {int(self.mask.sum())} pixels"]
-        return f"Prompt({'; '.join(said)})"
+        parts = [] if self.points is None else [f"{len(self.points)} clicks"]
+        parts += [] if self.box is None else [f"box {', '.join(f'{v:g}' for v in self.box)}"]
+        parts += [] if self.mask is None else [f"mask of {int(self.mask.sum())} pixels"]
+        return f"Prompt({'; '.join(parts)})"
 
 
 class Status(StrEnum):
@@ -347,6 +347,9 @@ class FrameResult:
     """Milliseconds per stage."""
     rivals: tuple[int | None, ...] = ()
     """(N,) `obj_id` of the other object where the status is ambiguous, else None."""
+    seen: np.ndarray = field(default_factory=lambda: np.zeros(0, np.float32))
+    """(N,) float32: how well each mask fits what the object's learner knows, 1 as on the frames that taught it, 0 as the background;
+    NaN without a learner and on prompted frames (see `vidmem.learn`)."""
     search: tuple[dict[str, float], ...] = ()
     """(N,) what each object's search did: `hypotheses` alive, `switches` of the best branch so far, and its own."""
     cut: bool = False
@@ -355,7 +358,15 @@ class FrameResult:
     """What a watcher did on this frame."""
 
     def __post_init__(self):
-        for array in (self.obj_ids, self.masks, self.boxes, self.scores, self.object_logits, self.mask_logits):
+        for array in (
+            self.obj_ids,
+            self.masks,
+            self.boxes,
+            self.scores,
+            self.object_logits,
+            self.mask_logits,
+            self.seen,
+        ):
             array.setflags(write=False)
 
     def label_map(self) -> np.ndarray:
@@ -376,8 +387,8 @@ class FrameResult:
         return labels
 
     def __repr__(self) -> str:
-        said = [f"{o} {s.value} {100 * p:.0f}%" for o, s, p in zip(self.obj_ids, self.status, self.scores)]
-        return f"FrameResult({self.frame_idx}, {self.size[1]}x{self.size[0]}: {', '.join(said) or 'no objects'})"
+        parts = [f"{o} {s.value} {100 * p:.0f}%" for o, s, p in zip(self.obj_ids, self.status, self.scores)]
+        return f"FrameResult({self.frame_idx}, {self.size[1]}x{self.size[0]}: {', '.join(parts) or 'no objects'})"
 
     def plot(self, frame=None, **look):
         """-> `PIL.Image` of the objects, which notebooks show: over `frame` (`Frame` or (H, W, 3) uint8 RGB), or on black. look: of

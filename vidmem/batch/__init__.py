@@ -4,9 +4,20 @@
 """
 
 from vidmem.batch.crews import LocalCrew, RayCrew
-from vidmem.batch.places import place
+from vidmem.batch.places import open_place
 from vidmem.batch.plan import Item, find_items, load_table
-from vidmem.batch.run import Report, run
+from vidmem.batch.run import BatchReport, run
 from vidmem.batch.work import Settings, Worker
 
-__all__ = ["Item", "LocalCrew", "RayCrew", "Report", "Settings", "Worker", "find_items", "load_table", "place", "run"]
+__all__ = [
+    "BatchReport",
+    "Item",
+    "LocalCrew",
+    "RayCrew",
+    "Settings",
+    "Worker",
+    "find_items",
+    "load_table",
+    "open_place",
+    "run",
+]

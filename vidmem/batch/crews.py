@@ -67,13 +67,13 @@ class LocalCrew:
         ready = wait([pipe for _, pipe in self._workers], seconds)
         for number, pipe in [(n, pipe) for n, (_, pipe) in enumerate(self._workers) if pipe in ready]:
             try:
-                said = pipe.recv()
+                message = pipe.recv()
             except (EOFError, OSError):
                 self._replace(number)
                 return self._died.pop() if self._died else None
-            if isinstance(said, VidmemError):  # the model cannot be loaded: no worker ever will
-                raise said
-            place, record = said
+            if isinstance(message, VidmemError):  # the model cannot be loaded: no worker ever will
+                raise message
+            place, record = message
             if record is not None:
                 self._busy.pop(place, None)
                 return place, record
@@ -132,11 +132,11 @@ def _serve(pipe, settings: Settings, streams: int, driver: int) -> None:
             pipe.send((place, record))
 
     def work(place: int, item: Item) -> None:
-        said = [time.monotonic()]
+        last = [time.monotonic()]
 
         def alive() -> None:
-            if time.monotonic() - said[0] > PULSE:
-                said[0] = time.monotonic()
+            if time.monotonic() - last[0] > PULSE:
+                last[0] = time.monotonic()
                 say(place, None)
 
         try:

@@ -21,7 +21,7 @@ WORK = ".work"  # unfinished results; hidden, so that nobody takes them for resu
 MARK = "vidmem"  # in the names of our folders there
 
 
-def place(url: str | Path) -> Folder | Remote:
+def open_place(url: str | Path) -> Folder | Remote:
     """A path, or an address with a protocol."""
     return Remote(str(url)) if "://" in str(url) else Folder(Path(url))
 
@@ -196,11 +196,11 @@ def _stamp(path: Path) -> str:
     if not regular(path):
         return ""
     try:
-        said = path.stat()
+        stat = path.stat()
         link = f":{os.readlink(path)}" if path.is_symlink() else ""
     except OSError:
         return ""
-    return f"{said.st_size}:{said.st_mtime_ns}{link}"
+    return f"{stat.st_size}:{stat.st_mtime_ns}{link}"
 
 
 class Remote(Place):
@@ -226,13 +226,13 @@ class Remote(Place):
         if not self._fs.isdir(self._root):
             raise SourceError(f"{self._root} is no folder there; expected one with videos or folders of images")
         found = {}
-        for path, said in sorted(self._fs.find(self._root, detail=True).items()):
+        for path, info in sorted(self._fs.find(self._root, detail=True).items()):
             name = path[len(self._root) :].lstrip("/")
             if not any(part.startswith(".") for part in name.split("/")):
                 found[name] = ":".join(
-                    str(said.get(key))
+                    str(info.get(key))
                     for key in ("size", "ETag", "mtime", "LastModified", "updated")
-                    if said.get(key) is not None
+                    if info.get(key) is not None
                 )
         return found
 

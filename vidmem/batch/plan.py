@@ -66,8 +66,8 @@ class Item:
         return parse_prompts(list(self.prompts), f"the prompts of {self.name}", Path(self.base))
 
 
-def find_items(files: dict[str, str], said: dict[str, dict]) -> list[Item]:
-    """files: as `Folder.files`. said: as `load_table`: name with or without suffix -> what an `Item` is told.
+def find_items(files: dict[str, str], table: dict[str, dict]) -> list[Item]:
+    """files: as `Folder.files`. table: as `load_table`: name with or without suffix -> what an `Item` is told.
 
     Every video file, every folder that holds images itself, and every name in the table that is neither, so that a slip in a name is
     reported and not passed over.
@@ -78,18 +78,18 @@ def find_items(files: dict[str, str], said: dict[str, dict]) -> list[Item]:
         path = PurePosixPath(name)
         if path.suffix.lower() in IMAGE_SUFFIXES and str(path.parent) != ".":
             folders.setdefault(str(path.parent), []).append(stamp)
-        elif path.suffix.lower() in VIDEO_SUFFIXES or name in said:
+        elif path.suffix.lower() in VIDEO_SUFFIXES or name in table:
             videos[name] = [stamp]
     items, used = [], set()
     for name, stamps in sorted((folders | videos).items()):
         stem = str(PurePosixPath(name).with_suffix("")) if name in videos else name
-        key = next((k for k in (name, stem) if k in said), None)
+        key = next((k for k in (name, stem) if k in table), None)
         used.add(key)
         size = sum(int(stamp.split(":")[0] or 0) for stamp in stamps)
         stamp = stamps[0] if len(stamps) == 1 else f"{len(stamps)} images, {hash_text(stamps)}"
         known: dict[str, Any] = {"problem": f"no prompts for {name}; add a line with this name, or a mask {stem}.png"}
         if key is not None:
-            known = said[key] or known
+            known = table[key] or known
         if name in videos and not stamps[0]:
             known = {
                 "problem": f"{name} is no regular file, but a pipe, a device or a broken link; expected a video file"
@@ -97,7 +97,7 @@ def find_items(files: dict[str, str], said: dict[str, dict]) -> list[Item]:
         if problem := _name_problem(name):
             known = {"problem": problem}
         items.append(Item(name, stamp, size, **known))
-    missing = [name for name in said if name not in used]
+    missing = [name for name in table if name not in used]
     return items + [
         Item(
             name,
@@ -144,29 +144,29 @@ def load_table(path: Path) -> dict[str, dict]:
         raise PromptError(
             f'{path} holds {type(table).__name__}; expected {{"clip.mp4": [{{"obj_id": 1, "box": [...]}}], ...}}'
         )
-    said = {}
+    found = {}
     for name, items in table.items():
         good = isinstance(items, list) and items and all(isinstance(item, dict) for item in items)
-        said[name] = (
+        found[name] = (
             {"prompts": tuple(items), "base": base}
             if good
             else {"problem": f"{path}: {name} has {json.dumps(items)[:60]}; expected a list of prompts"}
         )
-    return said
+    return found
 
 
 def _masks(folder: Path) -> dict[str, dict]:
-    said: dict[str, dict] = {}
+    found: dict[str, dict] = {}
     for path in sorted(p for p in folder.rglob("*") if p.suffix.lower() in IMAGE_SUFFIXES):
         name = path.relative_to(folder).with_suffix("").as_posix()
         parent = path.parent.relative_to(folder).as_posix()
         if path.stem.isdigit() and parent != ".":  # DAVIS: a folder a video, numbered images, of which the first counts
-            said.setdefault(parent, {"mask": str(path.absolute())})
+            found.setdefault(parent, {"mask": str(path.absolute())})
         else:
-            said[name] = {"mask": str(path.absolute())}
-    if not said:
+            found[name] = {"mask": str(path.absolute())}
+    if not found:
         raise PromptError(f"{folder} holds no image; expected masks of first frames, clip.png for clip.mp4")
-    return said
+    return found
 
 
 def _csv(path: Path, text: str, base: str) -> dict[str, dict]:
@@ -182,22 +182,22 @@ def _rows(path: Path, reader: csv.DictReader, base: str) -> dict[str, dict]:
     if "video" not in columns or columns - COLUMNS:
         raise PromptError(f"{path} has the columns {', '.join(sorted(columns)) or 'of nothing'}; expected video, obj_id and any of "
                           f"{', '.join(sorted(COLUMNS - {'video', 'obj_id'}))}")  # fmt: skip
-    said: dict[str, dict] = {}
+    found: dict[str, dict] = {}
     for row in reader:
         row = {(k or "").strip(): v.strip() for k, v in row.items() if k and isinstance(v, str) and v.strip()}
         name = row.pop("video", "")
         if not name:
             continue
-        entry = said.setdefault(name, {"prompts": (), "base": base})
+        entry = found.setdefault(name, {"prompts": (), "base": base})
         if "problem" in entry:
             continue
         try:
             entry["prompts"] = _joined(entry["prompts"], _prompt(row))
         except (ValueError, VidmemError) as error:
-            said[name] = {"problem": f"{path}, line {reader.line_num}: {error}"}
-    if not said:
+            found[name] = {"problem": f"{path}, line {reader.line_num}: {error}"}
+    if not found:
         raise PromptError(f"{path} has no line that names a video")
-    return said
+    return found
 
 
 def _prompt(row: dict[str, str]) -> dict:

@@ -7,19 +7,16 @@ again, which takes a part of the time), and steps on from the state.
 
 from __future__ import annotations
 
-import base64
 import json
 import time
 import zlib
 from collections.abc import Iterator
 from contextlib import suppress
 
-import numpy as np
-
 from vidmem.errors import VidmemError
 from vidmem.session import Session
-from vidmem.types import Frame, FrameResult, Status
-from vidmem.video import rle_decode, rle_encode
+from vidmem.types import Frame, FrameResult
+from vidmem.video.exact import result_from_json, result_to_json
 
 RESUME = ".resume"
 EVERY = 60.0  # seconds of work that a kill may cost; shorter videos never write a state
@@ -32,7 +29,8 @@ class Resumable:
 
     def __init__(self, session: Session, out, video: str, key: str, every: float = EVERY):
         self._session, self._out, self._video, self._key, self._every = session, out, video, key, every
-        self._parts, self._new, self._saved = 0, [], time.monotonic()
+        self._parts, self._saved = 0, time.monotonic()
+        self._new: list[str] = []
         self._old: Iterator[FrameResult] = iter(())
         self._until = -1  # frames that were stepped by the process before
         self._open()
@@ -53,7 +51,7 @@ class Resumable:
         if (result := next(self._old, None)) is not None:
             return [] if end else [result]  # the source ended before it came to where it was: its error says why
         results = self._session.settled(end)
-        self._new += map(as_json, results)
+        self._new += map(result_to_json, results)
         if not end and time.monotonic() - self._saved > self._every:
             self._save()
         return results
@@ -95,7 +93,7 @@ class Resumable:
             self._session.restore(state)
         except (VidmemError, ValueError, KeyError, TypeError, IndexError, RecursionError, zlib.error):
             return
-        self._parts, self._until = head["parts"], self._session.frame_idx
+        self._parts, self._until = head["parts"], self._session.frame_idx or 0
         self._old = (result for number in range(self._parts) for result in self._results(number))
 
     def _results(self, number: int) -> list[FrameResult]:
@@ -104,7 +102,7 @@ class Resumable:
         text = pack.decompress(self._out.read(self._name(f"{number:06d}")) or b"", MOST_PART)
         if not pack.eof:
             raise ValueError("a part that is cut off, or larger than any")
-        return [from_json(line) for line in text.decode().split("\n") if line]
+        return [result_from_json(line) for line in text.decode().split("\n") if line]
 
 
 def forget(out, video: str) -> None:
@@ -112,44 +110,3 @@ def forget(out, video: str) -> None:
     with suppress(VidmemError, OSError):
         for name in sorted(out.below(f"{RESUME}/{video}"), key=lambda name: name != "state"):
             out.remove(f"{RESUME}/{video}/{name}")
-
-
-def as_json(result: FrameResult) -> str:
-    """All that sinks look at, exactly. The logits decide where masks overlap, and are left out where none do."""
-    disputed = len(result.obj_ids) > 1 and bool((result.masks.sum(0) > 1).any())
-    logits = base64.b64encode(np.ascontiguousarray(result.mask_logits).tobytes()).decode() if disputed else ""
-    return json.dumps(
-        {
-            "frame_idx": result.frame_idx, "pts_seconds": result.pts_seconds, "size": list(result.size),
-            "obj_ids": result.obj_ids.tolist(), "masks": [rle_encode(mask)["counts"] for mask in result.masks],
-            "boxes": result.boxes.tolist(), "scores": result.scores.tolist(), "object_logits": result.object_logits.tolist(),
-            "status": list(result.status), "rivals": list(result.rivals), "search": list(result.search), "cut": result.cut,
-            "logits": logits, "side": list(result.mask_logits.shape[1:]), "ms": result.timings["total"],
-        }
-    )  # fmt: skip
-
-
-def from_json(line: str) -> FrameResult:
-    """The inverse. Raises `ValueError`, `KeyError` or `TypeError` for another line."""
-    said = json.loads(line)
-    size, count = tuple(said["size"]), len(said["obj_ids"])
-    masks = [rle_decode({"size": size, "counts": counts}) for counts in said["masks"]]
-    logits = np.zeros((count, 1, 1), np.float32)
-    if said["logits"]:
-        logits = np.frombuffer(base64.b64decode(said["logits"]), np.float32).reshape(count, *said["side"]).copy()
-    return FrameResult(
-        frame_idx=said["frame_idx"],
-        pts_seconds=said["pts_seconds"],
-        size=size,
-        obj_ids=np.array(said["obj_ids"], np.int64),
-        masks=np.stack(masks) if masks else np.zeros((0, *size), bool),
-        boxes=np.array(said["boxes"], np.float32).reshape(count, 4),
-        scores=np.array(said["scores"], np.float32),
-        object_logits=np.array(said["object_logits"], np.float32),
-        status=tuple(map(Status, said["status"])),
-        mask_logits=logits,
-        timings={"total": said["ms"]},
-        rivals=tuple(said["rivals"]),
-        search=tuple(said["search"]),
-        cut=said["cut"],
-    )

@@ -24,7 +24,7 @@ COLUMNS = ("video", "state", "frames", "objects", "fps", "seconds", "error")
 
 
 @dataclass
-class Report:
+class BatchReport:
     """What there is after a run, of this one and earlier ones."""
 
     records: dict[str, dict] = field(default_factory=dict)
@@ -100,8 +100,8 @@ def run(
     crew: Callable[[], Crew],
     *,
     retry_failed: bool = False,
-    progress: Callable[[int, int, Report], None] | None = None,
-) -> Report:
+    progress: Callable[[int, int, BatchReport], None] | None = None,
+) -> BatchReport:
     """Do what is not done yet. crew: makes the workers, and is not asked when there is nothing to do. progress: called with the bytes done, all
     bytes, and the report so far.
 
@@ -109,9 +109,9 @@ def run(
     settings change, or with retry_failed not at all. Ctrl-C ends the run with what was done. The report is written in any case.
     """
     with _alone(out):
-        Report.check(out)
+        BatchReport.check(out)
         out.clean()
-        began, report = time.perf_counter(), Report()
+        began, report = time.perf_counter(), BatchReport()
         left: deque[Item] = deque()
         for item in items:
             known = _refused(item) if item.problem else _known(item, settings, out, retry_failed)
@@ -146,7 +146,7 @@ def _refused(item: Item) -> dict:
     return {"video": item.name, "state": "failed", "stamp": item.stamp, "error": shown(item.problem), "exit_code": 2}
 
 
-def _look_again(report: Report, item: Item, out) -> None:
+def _look_again(report: BatchReport, item: Item, out) -> None:
     """Done is what is there now, not what was said to be."""
     record = report.records[item.name]
     if record["state"] != "done":
@@ -180,7 +180,7 @@ def _known(item: Item, settings: Settings, out, retry_failed: bool) -> dict | No
 
 
 def _hand_out(
-    left: deque[Item], total: int, items: list[Item], report: Report, crew, out, settings: Settings, progress
+    left: deque[Item], total: int, items: list[Item], report: BatchReport, crew, out, settings: Settings, progress
 ) -> None:
     """The largest first, so that nobody waits for the last one."""
     sizes = {item.name: item.size for item in items}
@@ -195,9 +195,9 @@ def _hand_out(
                 at_work[worker] = item
                 attempts[item.name] += 1
                 workers.give(worker, item)
-            if (said := workers.next(0.5)) is None:
+            if (done := workers.next(0.5)) is None:
                 continue
-            worker, record = said
+            worker, record = done
             idle.append(worker)
             if worker not in at_work:
                 continue

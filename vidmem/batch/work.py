@@ -15,7 +15,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from vidmem.batch.places import place
+from vidmem.batch.places import open_place
 from vidmem.batch.plan import Item
 from vidmem.batch.resume import EVERY, Resumable, forget
 from vidmem.errors import VidmemError
@@ -45,21 +45,31 @@ class Settings:
     sound: bool = True
     detector: str | None = None  # None: the model itself where it looks for words, else `words`
     detector_weights: str | None = None
+    learner: Any = None
+    """Makes each object's learner; None: what `load` says."""
 
     def of(self, item: Item) -> str:
         """A hash of all that decides what the results of an item look like, but for the video itself."""
-        said = {k: v for k, v in asdict(self).items() if k not in ("source", "out", "bank", "search", "load")}
+        settings = {
+            k: v for k, v in asdict(self).items() if k not in ("source", "out", "bank", "search", "load", "learner")
+        }
         if (self.look, self.sound) == (Look(), True):
-            del said["look"], said["sound"]  # so that what was done before there was a choice is not done again
+            del settings["look"], settings["sound"]  # so that what was done before there was a choice is not done again
         if not any("text" in p for p in item.prompts):  # a detector that nobody asks changes nothing
-            said = {k: v for k, v in said.items() if not k.startswith("detector")}
+            settings = {k: v for k, v in settings.items() if not k.startswith("detector")}
         load = {k: str(v) for k, v in self.load.items() if k not in ("threads", "device") and v is not None}
         masks = [Path(item.base) / p["mask"] for p in item.prompts if isinstance(p.get("mask"), str)] + (
             [Path(item.mask)] if item.mask else []
         )
-        said |= {"load": load, "bank": repr(self.bank), "search": repr(self.search), "prompts": item.prompts}
-        said["masks"] = [_mask_hash(mask) for mask in masks]
-        return hashlib.sha256(json.dumps(said, sort_keys=True, default=str).encode()).hexdigest()[:16]
+        settings |= {
+            "load": load,
+            "bank": repr(self.bank),
+            "search": repr(self.search),
+            "learner": repr(self.learner),
+            "prompts": item.prompts,
+        }
+        settings["masks"] = [_mask_hash(mask) for mask in masks]
+        return hashlib.sha256(json.dumps(settings, sort_keys=True, default=str).encode()).hexdigest()[:16]
 
 
 class Worker:
@@ -74,9 +84,11 @@ class Worker:
         _one_thread_each(settings.load.get("threads") or 1)
         tracker = load(**settings.load)
         bank, search = settings.bank or tracker.bank, settings.search or tracker.search
-        self.tracker = dataclasses.replace(tracker, bank=bank, search=search)
+        self.tracker = dataclasses.replace(
+            tracker, bank=bank, search=search, learner=settings.learner or tracker.learner
+        )
         self.settings, self._opened = settings, None
-        self.source, self.out = place(settings.source), place(settings.out)
+        self.source, self.out = open_place(settings.source), open_place(settings.out)
 
     def do(self, item: Item, alive: Callable[[], None] = lambda: None) -> dict:
         """-> the item's record, which is also in its `done.json`, or below `.failed`. alive: called again and again while it goes on."""
@@ -118,11 +130,10 @@ class Worker:
             )
             sinks = [*files, Pulse(alive)]
             with self.tracker.session() as session:
+                follower: Any = Resumable(session, self.out, item.name, key, self.every)
+                resumed = follower.resumed
                 if any(p.text for p in prompts) and (self.settings.detector or not session.reads_words):
-                    follower, resumed = Watcher(session, self._detector()), None
-                else:
-                    follower = Resumable(session, self.out, item.name, key, self.every)
-                    resumed = follower.resumed
+                    follower = Watcher(session, self._detector())
                 report = track(
                     Watched(video, alive), follower, [p.scaled(video.scale) for p in prompts], sinks, progress=False
                 )
@@ -193,11 +204,11 @@ class Watched:
 
 def failure(error: BaseException) -> dict:
     """What a record says of an error."""
-    said = str(error) if isinstance(error, VidmemError) else f"internal error, {type(error).__name__}: {error}"
+    message = str(error) if isinstance(error, VidmemError) else f"internal error, {type(error).__name__}: {error}"
     if isinstance(error, MemoryError):
-        said = "out of memory; use fewer --workers or --streams, or a smaller --max-size"
+        message = "out of memory; use fewer --workers or --streams, or a smaller --max-size"
     code = error.exit_code if isinstance(error, VidmemError) else 1
-    return {"state": "failed", "error": shown(" ".join(said.split())), "exit_code": code}
+    return {"state": "failed", "error": shown(" ".join(message.split())), "exit_code": code}
 
 
 def _mask_hash(path: Path) -> str:

@@ -6,7 +6,7 @@ import hashlib
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from vidmem.catalogue.verdict import Verdict, gate_key, read_verdict
+from vidmem.catalogue.verdict import GateVerdict, gate_key, read_verdict
 from vidmem.engines import ENGINES, EngineCard, Graphs
 from vidmem.engines.manifest import NAME, Manifest
 from vidmem.errors import ModelError, RuntimeMissing
@@ -57,7 +57,7 @@ class Request:
         return hashlib.sha256(" ".join(parts).encode()).hexdigest()
 
 
-def verdicts(asked: Request) -> list[Verdict]:
+def verdicts(asked: Request) -> list[GateVerdict]:
     """What the gate has said on this machine, the fastest first: against the reference, which ran in the same minute."""
     graphs = asked.graphs()
     found = [read_verdict(gate_key(graphs, runtime, precision)) for runtime, precision in gated(asked)]

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from vidmem.catalogue.choose import FAMILY_OF, RUNTIMES, Request, open_network, pick
 from vidmem.errors import ModelError
+from vidmem.learn import LEARNERS, Learner
 from vidmem.memory import BANKS, MemoryBank, Policy
 from vidmem.networks.base import Network
 from vidmem.networks.family import Family
@@ -29,6 +30,8 @@ class Tracker:
     """Which runtime was taken, and why, where `auto` chose it."""
     clean: bool | None = None
     """Stray parts of masks are dropped; None: where the network's objects compete, so not on SAM 2."""
+    learner: Callable[[], Learner] | None = None
+    """What each object has a learner by (`vidmem.learn`); None: objects have none."""
     model: str | None = None
     """Its name, where it has one: banks that are named get the numbers that suit it."""
 
@@ -43,10 +46,12 @@ class Tracker:
         max_objects: int | None = None,
         reverse: bool = False,
         clean: bool | None = None,
+        learner: str | Callable[[], Learner] | None = None,
     ) -> Session:
         """A session for one stream. bank, search: names such as "surprise", or policy objects such as
         `vidmem.memory.Recent(slots=7)`; None: the model's own. max_objects: refuse more objects than this instead of slowing
-        down; None: no limit. reverse: frames come with falling indices. clean: as the tracker's, which None leaves it to.
+        down; None: no limit. reverse: frames come with falling indices. clean: as the tracker's, which None leaves it to. learner: "none", a
+        name of `vidmem.learn.LEARNERS` or an object such as `vidmem.learn.Ridge(rate=0.05)`; None: the tracker's.
         Raises `ModelError` for a name that there is not."""
         if isinstance(bank, str):
             bank = MODELS[self.model].make_bank(bank) if self.model else pick(BANKS, "bank", bank)()
@@ -54,8 +59,15 @@ class Tracker:
         chosen = pick(SEARCHES, "search", search)() if isinstance(search, str) else search
         return Session(
             self.network, bank or self.bank, chosen or self.search, status, max_objects, reverse,
-            clean=self.clean if clean is None else clean,
+            clean=self.clean if clean is None else clean, learner=self.learner if learner is None else pick_learner(learner),
         )  # fmt: skip
+
+
+def pick_learner(learner: str | Callable[[], Learner]) -> Callable[[], Learner] | None:
+    """What a name stands for. Raises `ModelError` for one that there is not."""
+    if not isinstance(learner, str):
+        return learner
+    return pick({"none": lambda: None, **LEARNERS}, "learner", learner)()
 
 
 @dataclass(frozen=True)
@@ -97,6 +109,7 @@ def load(
     image_size: int | None = None,
     precision: str | None = None,
     clean: bool | None = None,
+    learner: str | None = None,
 ) -> Tracker:
     """Load a model.
 
@@ -106,7 +119,9 @@ def load(
     the same model (nano: a folder; SAM 2 and ReSurgSAM2: a .pt or .safetensors file, or a folder that `vidmem export` wrote; None: what
     `vidmem models get` fetched). image_size: pixels a side of their input, a multiple of 32; None: 1024, and 512, as trained.
     precision: `fp32`, or `bf16` with openvino and with SAM 2 on pytorch; None: fp32, or what `auto` finds best. clean: drop stray parts of masks
-    (`vidmem.session.cleaning`); None: on nano yes, on SAM 2, which is equal to the original, no. Raises
+    (`vidmem.session.cleaning`); None: on nano yes, on SAM 2, which is equal to the original, no. learner: `none`, or
+    `ridge`, a small classifier of each object that says with the network whether it is there (`vidmem.learn`); None: the model's own,
+    which is `ridge` on nano and none on SAM 2. Raises
     `ModelError` for a name or weights that do not exist or fit, or a precision that has not passed its gate here, and
     `RuntimeMissing` when the engine is not installed.
     """
@@ -120,4 +135,5 @@ def load(
     make_bank, make_search = card.make_bank(bank), pick(SEARCHES, "search", search)()
     asked = Request(model, runtime, precision, device, threads, None if weights is None else Path(weights), image_size)
     network, why = open_network(asked)
-    return Tracker(network, make_bank, make_search, why, clean, model)
+    make_learner = card.family.learner() if learner is None else pick_learner(learner)
+    return Tracker(network, make_bank, make_search, why, clean, make_learner, model)

@@ -18,7 +18,7 @@ MOST_ERROR = 1e-3  # of a stage in float32, relative to the greatest value
 
 
 @dataclass(frozen=True)
-class Verdict:
+class GateVerdict:
     """One engine against the reference in float32, on the same frames, each with its own memory."""
 
     runtime: str
@@ -51,16 +51,16 @@ def gate_key(graphs: str, runtime: str, precision: str) -> dict[str, str]:
             "processor": _processor(), "vidmem": own_version()}  # fmt: skip
 
 
-def read_verdict(key: dict[str, str]) -> Verdict | None:
+def read_verdict(key: dict[str, str]) -> GateVerdict | None:
     """The verdict on exactly this engine, graphs and processor; None where there is none, or it cannot be read."""
     try:
         kept = json.loads(_path(key).read_text())
-        return Verdict(**kept["verdict"]) if kept["key"] == key else None
+        return GateVerdict(**kept["verdict"]) if kept["key"] == key else None
     except (OSError, ValueError, KeyError, TypeError):
         return None
 
 
-def write_verdict(key: dict[str, str], verdict: Verdict) -> Path:
+def write_verdict(key: dict[str, str], verdict: GateVerdict) -> Path:
     """Under a temporary name first, so that a reader never sees half of it."""
     path = _path(key)
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -16,7 +16,7 @@ MOST = 256  # workers, or streams of each
 def batch(args) -> int:
     from tqdm import tqdm
 
-    from vidmem.batch import LocalCrew, RayCrew, Settings, find_items, load_table, place, run
+    from vidmem.batch import LocalCrew, RayCrew, Settings, find_items, load_table, open_place, run
     from vidmem.batch.places import Folder
 
     save = tuple(save_names(args.save))
@@ -25,15 +25,15 @@ def batch(args) -> int:
             raise PromptError(f"--{name} is {getattr(args, name)}; expected from 1 to {MOST}")
     if not args.stall > 0:
         raise PromptError(f"--stall is {args.stall:g}; expected seconds, more than 0")
-    source, out = place(args.folder), place(args.out)
+    source, out = open_place(args.folder), open_place(args.out)
     if source.same(out):
         raise OutputError(f"--out is the folder of the videos, {args.folder}; choose another, or one inside it")
-    said = load_table(args.prompts)
+    table = load_table(args.prompts)
     mine = (out.path,) if isinstance(out, Folder) else ()
-    items = find_items(source.files((*mine, args.prompts)), said)
+    items = find_items(source.files((*mine, args.prompts)), table)
     args.threads = args.threads or 1
     tracker = make_tracker(args)  # here too, so that a wrong option is said once, and now
-    names = ("model", "runtime", "device", "threads", "weights", "image_size", "precision", "clean")
+    names = ("model", "runtime", "device", "threads", "weights", "image_size", "precision", "clean", "learner")
     where = [
         place.path if isinstance(place, Folder) else given for place, given in ((source, args.folder), (out, args.out))
     ]
@@ -49,6 +49,7 @@ def batch(args) -> int:
         args.sound,
         args.detector,
         str(args.detector_weights) if args.detector_weights else None,
+        tracker.learner,
     )
     del tracker
     crew = (

@@ -6,7 +6,7 @@ import dataclasses
 import json
 from pathlib import Path
 
-from vidmem.cli.options import bank_options, make_tracker, numbers
+from vidmem.cli.options import bank_options, coordinates, make_tracker
 from vidmem.errors import ModelError, PromptError
 
 
@@ -30,7 +30,7 @@ def gate(args) -> int:
     from vidmem.catalogue.tracker import MODELS, SEARCHES, pick
     from vidmem.catalogue.verdict import gate_key, write_verdict
     from vidmem.errors import RuntimeMissing
-    from vidmem.evaluation.gate import LENGTH, Clip, demo_clips
+    from vidmem.evaluation.gate import LENGTH, GateClip, demo_clips
     from vidmem.evaluation.gate import gate as run
     from vidmem.video import open_video
 
@@ -43,7 +43,7 @@ def gate(args) -> int:
     clips = demo_clips(args.frames or LENGTH)
     if args.video:
         with open_video(args.video, end=args.frames or LENGTH) as video:
-            clips = [Clip(list(video), args.box)]
+            clips = [GateClip(list(video), args.box)]
     bank, search = card.make_bank(args.bank), SEARCHES["greedy"]()
     reference, refused = None, 0
     for runtime in ("pytorch", "onnx"):
@@ -151,7 +151,7 @@ def add_engine_commands(commands, common) -> None:
     )
     p.add_argument("--objects", type=int, help="fixed shapes for so many objects (default: open; tensorrt: 1)")
     p.add_argument(
-        "--frame-size", metavar="W,H", type=numbers(2, "width,height"), default=[854, 480],
+        "--frame-size", metavar="W,H", type=coordinates(2, "width,height"), default=[854, 480],
         help="frames that fixed shapes of nano are for: those of another shape are refused (default: 854,480)",
     )  # fmt: skip
     p.add_argument("--slots", type=int, default=7, help="spatial memories of fixed shapes (default: %(default)s)")
@@ -179,7 +179,7 @@ def add_engine_commands(commands, common) -> None:
     p.add_argument("--frames", metavar="N", type=int, help="frames of a clip (default: 50)")
     p.add_argument("--video", metavar="PATH", type=Path, help="your own frames instead of the demo's three clips")
     p.add_argument(
-        "--box", type=numbers(4, "x0,y0,x1,y1"), metavar="X0,Y0,X1,Y1", help="the object on the first of them"
+        "--box", type=coordinates(4, "x0,y0,x1,y1"), metavar="X0,Y0,X1,Y1", help="the object on the first of them"
     )
     p.set_defaults(run=gate)
 
@@ -187,7 +187,7 @@ def add_engine_commands(commands, common) -> None:
     p.add_argument("--objects", type=int, default=1, metavar="N", help="objects at a time (default: 1)")
     p.add_argument(
         "--size",
-        type=numbers(2, "width,height"),
+        type=coordinates(2, "width,height"),
         metavar="W,H",
         default=[854, 480],
         help="of the frames (default: 854,480)",

@@ -14,7 +14,7 @@ from vidmem.cli.doctor import doctor
 from vidmem.cli.engines import add_engine_commands
 from vidmem.cli.looks import look_options, make_look
 from vidmem.cli.models import banks, models
-from vidmem.cli.options import bank_options, joined, make_tracker, numbers, save_names
+from vidmem.cli.options import bank_options, coordinates, joined, make_tracker, save_names
 from vidmem.cli.pick import add_pick_command
 from vidmem.engines import ENGINES
 from vidmem.errors import PromptError, VidmemError
@@ -45,6 +45,7 @@ examples:
   vidmem track clip.mp4 --box 420,130,560,300 --out results --save overlay,csv --effect spotlight
   vidmem track clip.mp4 --box 420,130,560,300 --at 120 --both-ways --out results
   vidmem track frames/ --prompts prompts.json --out results --bank surprise --bank-store 32
+  vidmem track 0 --text "red cup" --out results               the first camera, until Ctrl-C or --end 500
 
 exit code: 0; 2 when the input is at fault; 1 when vidmem is; 130 after Ctrl-C. What was written by then is whole."""
 
@@ -111,21 +112,30 @@ def track(args) -> int:
     from vidmem.detect import watched
     from vidmem.directions import track_back
     from vidmem.pipeline import check_reach
-    from vidmem.video import SINKS, Ledger, open_sinks
+    from vidmem.video import SINKS, Ledger, is_camera, open_camera, open_sinks
 
     check_said(args)
+    camera = is_camera(args.source)
+    if camera and (args.reverse or args.both_ways or args.start or args.pick):
+        raise PromptError(
+            "--reverse, --both-ways, --start and --pick are for files; a camera's frames come as they come"
+        )
+    path = None if camera else Path(args.source)
     names, tracker = save_names(args.save), make_tracker(args) if args.pick else None
-    prompts = app_module("pick").pick(args.source, tracker, args.model) if args.pick else simple_prompts(args)
+    prompts = app_module("pick").pick(path, tracker, args.model) if args.pick else simple_prompts(args)
     if args.at is not None:  # a text is looked for everywhere
         prompts = [p if p.text is not None else dataclasses.replace(p, frame_idx=args.at) for p in prompts]
     report = vidmem.Report()
-    with vidmem.open_video(args.source, start=args.start, end=args.end, max_size=args.max_size) as video:
+    how = {"end": args.end, "max_size": args.max_size} | ({} if camera else {"start": args.start})
+    source: Any = (open_camera if camera else vidmem.open_video)(args.source, **how)
+    with source as video:
         scaled = [prompt.scaled(video.scale) for prompt in prompts]
         check_reach(video, scaled)
         tracker = tracker or make_tracker(args)
         look = make_look(args).of(prompts)
-        sound = args.source if args.sound else None
-        sinks = open_sinks(names, args.out, video.frame_rate, Ledger(args.out), args.source, look, sound)
+        sinks = open_sinks(
+            names, args.out, video.frame_rate, Ledger(args.out), path, look, path if args.sound else None
+        )
         try:
             if args.reverse or args.both_ways:
                 if any(p.text for p in scaled):
@@ -215,23 +225,30 @@ def build_parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", title="commands, each with --help")
 
     command = commands.add_parser(
-        "track", parents=[common], epilog=TRACKING, help="follow objects through a video file or a folder of images"
+        "track",
+        parents=[common],
+        epilog=TRACKING,
+        help="follow objects through a video, a folder of images or a camera",
     )
-    command.add_argument("source", type=Path, metavar="VIDEO", help="video file, or folder of images in natural order")
+    command.add_argument(
+        "source",
+        metavar="VIDEO",
+        help="video file, folder of images in natural order, or camera: 0, rtsp://..., http://...",
+    )
     group = command.add_argument_group(
         "what to track", "one of these; coordinates are source pixels, from the top left corner"
     )
     group.add_argument(
-        "--click", type=numbers(2, "x,y"), action="append", metavar="X,Y", help="on the object; again for more"
+        "--click", type=coordinates(2, "x,y"), action="append", metavar="X,Y", help="on the object; again for more"
     )
     group.add_argument(
         "--not-click",
-        type=numbers(2, "x,y"),
+        type=coordinates(2, "x,y"),
         action="append",
         metavar="X,Y",
         help="beside the object, with --click or --box; again for more",
     )
-    group.add_argument("--box", type=numbers(4, "x0,y0,x1,y1"), metavar="X0,Y0,X1,Y1", help="around the object")
+    group.add_argument("--box", type=coordinates(4, "x0,y0,x1,y1"), metavar="X0,Y0,X1,Y1", help="around the object")
     group.add_argument("--mask", type=Path, metavar="PNG", help="image: the object, or a label map of several")
     group.add_argument(
         "--text", action="append", metavar="WORDS", help="what to look for, such as 'black dog'; again for more"

@@ -12,6 +12,7 @@ from vidmem.installed import file_hash
 
 def models(args) -> int:
     from vidmem.catalogue.tracker import MODELS
+    from vidmem.learn import LEARNERS
     from vidmem.memory import BANKS
     from vidmem.search import SEARCHES
 
@@ -26,7 +27,7 @@ def models(args) -> int:
         size = sum(file.stat().st_size for file in files) / 1e6
         state = f"{path} ({size:.1f} MB)" if size else f"not here; {model.family.how_to_get(model.name)}"
         print(f"{model.name:18s} {model.about}\n{'':18s} {state}")
-    for kind, table in (("bank", BANKS), ("search", SEARCHES)):
+    for kind, table in (("bank", BANKS), ("search", SEARCHES), ("learner", LEARNERS)):
         for name, policy in table.items():
             numbers = ", ".join(f"{f.name}={f.default}" for f in dataclasses.fields(policy))
             print(f"{kind} {name:10s} {numbers or 'no numbers'}")
@@ -34,26 +35,30 @@ def models(args) -> int:
 
 
 def banks(args) -> int:
-    """`vidmem banks`: a line for each bank and search; with NAME what it does, and an option for each of its numbers."""
+    """`vidmem banks`: a line for each bank, search and learner; with NAME what it does, and an option for each of its numbers."""
     from vidmem.catalogue.choose import pick
+    from vidmem.learn import LEARNERS
     from vidmem.memory import BANKS
     from vidmem.search import SEARCHES
 
+    tables: dict[str, dict[str, type]] = {"bank": BANKS, "search": SEARCHES, "learner": LEARNERS}
     if args.name is None:
-        for kind, table in (("bank", BANKS), ("search", SEARCHES)):
+        for kind, table in tables.items():
             for name, policy in table.items():
-                print(f"{kind:6s} {name:15s} {(inspect.getdoc(policy) or '').partition(chr(10))[0]}")
+                print(f"{kind:7s} {name:15s} {(inspect.getdoc(policy) or '').partition(chr(10))[0]}")
         return 0
-    kind = "search" if args.name in SEARCHES else "bank"
-    policy = pick({**BANKS, **SEARCHES}, "bank or search", args.name)
+    policy = pick(
+        {name: one for table in tables.values() for name, one in table.items()}, "bank, search or learner", args.name
+    )
+    kind = next(kind for kind, table in reversed(tables.items()) if args.name in table)
     print(inspect.getdoc(policy))
     for f in dataclasses.fields(policy):
         least, most = f.metadata.get("least"), f.metadata.get("most")
         bounds = [f"from {least}" if least is not None else "", f"to {most}" if most not in (None, MOST) else ""]
         words = f.metadata.get("choices")
-        said = f"one of {', '.join(words)}" if words else " ".join(filter(None, bounds))
+        limits = f"one of {', '.join(words)}" if words else " ".join(filter(None, bounds))
         option = f"--{kind}-{f.name.replace('_', '-')}"
-        print(f"  {option:24s} {f'default {f.default}':16s} {said}".rstrip())
+        print(f"  {option:24s} {f'default {f.default}':16s} {limits}".rstrip())
     print(f"vidmem track VIDEO --{kind} {args.name} ...")
     return 0
 

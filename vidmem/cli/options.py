@@ -11,7 +11,7 @@ from pathlib import Path
 from vidmem.errors import OutputError, PromptError
 
 
-def numbers(count: int, names: str):
+def coordinates(count: int, names: str):
     """A parser of `count` comma-separated numbers."""
 
     def parse(text: str) -> list[float]:
@@ -55,6 +55,7 @@ def bank_options(parser: argparse.ArgumentParser) -> None:
     """`--bank`, `--search`, and a `--bank-FIELD` or `--search-FIELD` for each of their numbers: made from the dataclasses."""
     from vidmem.catalogue.tracker import MODELS, RUNTIMES
     from vidmem.detect import DETECTORS
+    from vidmem.learn import LEARNERS
     from vidmem.memory import BANKS
     from vidmem.search import SEARCHES
 
@@ -97,7 +98,12 @@ def bank_options(parser: argparse.ArgumentParser) -> None:
         action=argparse.BooleanOptionalAction,
         help="drop stray parts of masks and fill small holes (default: on nano, not on SAM 2, which is equal to the original)",
     )
-    for kind, table in (("bank", BANKS), ("search", SEARCHES)):
+    parser.add_argument(
+        "--learner",
+        help=f"what learns each object's looks, one of: none, {', '.join(LEARNERS)} (default: ridge on nano, none on SAM 2)",
+        metavar="NAME",
+    )
+    for kind, table in (("bank", BANKS), ("search", SEARCHES), ("learner", LEARNERS)):
         for name in dict.fromkeys(f.name for policy in table.values() for f in dataclasses.fields(policy)):
             group.add_argument(f"--{kind}-{name.replace('_', '-')}", metavar="VALUE", help=argparse.SUPPRESS)
 
@@ -107,7 +113,7 @@ def changed(args, kind: str, policy):
     given = {k.removeprefix(f"{kind}_"): v for k, v in vars(args).items() if k.startswith(f"{kind}_") and v is not None}
     if not given:
         return policy
-    known = [f.name for f in dataclasses.fields(policy)]
+    known = [] if policy is None else [f.name for f in dataclasses.fields(policy)]
     try:
         values = {name: literal(value) for name, value in given.items()}
         unknown = sorted(values.keys() - set(known))
@@ -132,6 +138,8 @@ def make_tracker(args):
     tracker = load(
         args.model, runtime=args.runtime, bank=args.bank, search=args.search, device=args.device, threads=args.threads,
         weights=args.weights, image_size=args.image_size, precision=args.precision, clean=args.clean,
+        learner=args.learner,
     )  # fmt: skip
     bank, search = changed(args, "bank", tracker.bank), changed(args, "search", tracker.search)
-    return dataclasses.replace(tracker, bank=bank, search=search)
+    learner = changed(args, "learner", tracker.learner)
+    return dataclasses.replace(tracker, bank=bank, search=search, learner=learner)

@@ -98,11 +98,11 @@ class FakeDetector:
         self.looks: list[int] = []
 
     def prepare(self, text: str) -> Prepared:
-        said = check_text(text).split()
-        unknown = [word for word in said if self.words is not None and word not in self.words]
+        words = check_text(text).split()
+        unknown = [word for word in words if self.words is not None and word not in self.words]
         if unknown and self.words is not None:
             raise PromptError(f"I do not know {unknown[0]!r}; I know {', '.join(self.words)}")
-        return Prepared(text, None if said[0] == "every" else 1)
+        return Prepared(text, None if words[0] == "every" else 1)
 
     def detect(self, frame: Frame, wanted: Sequence[tuple[Concept, Prepared]], view: View) -> list[Find]:
         self.looks.append(frame.index)

@@ -19,7 +19,7 @@ class Chain:
     """Finds that follow each other, each near the one before. At most `window` looks are held."""
 
     finds: list[tuple[int, Find]] = field(default_factory=list)  # number of the look, find
-    said: bool = False
+    told: bool = False
     """A candidate that was reported, or refused; it is not reported again."""
     obj_id: int | None = None
     """The object that the newest find lies on, where it lies on one."""

@@ -10,7 +10,7 @@ from vidmem.detect.likeness import Likeness
 
 
 @dataclass
-class Held:
+class Pursued:
     """An object of a concept."""
 
     own: bool
@@ -24,7 +24,7 @@ class Held:
 class Pursuit:
     concept: Concept
     prepared: Prepared
-    held: dict[int, Held] = field(default_factory=dict)  # obj_id -> its state
+    held: dict[int, Pursued] = field(default_factory=dict)  # obj_id -> its state
     chains: list[Chain] = field(default_factory=list)
     barren: int = 0
     """Consecutive looks in which there was nothing to begin or continue a chain with."""

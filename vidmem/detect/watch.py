@@ -13,11 +13,11 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from vidmem.bounds import check, number
+from vidmem.bounds import bounded, check
 from vidmem.detect.base import Concept, Detector, Find, Prepared, Seen, View, overlap
 from vidmem.detect.chains import Chain, link
 from vidmem.detect.likeness import colours
-from vidmem.detect.pursuit import Held, Pursuit
+from vidmem.detect.pursuit import Pursued, Pursuit
 from vidmem.errors import ObjectError
 from vidmem.prompts import check_id
 from vidmem.session import Session
@@ -32,29 +32,29 @@ MOST_TOLD = 4096  # frames whose events wait for a caller who asks for settled a
 class WatchRule:
     """When to look, and what to believe."""
 
-    every: int = number(5, 1)
+    every: int = bounded(5, 1)
     """Frames between looks while something is sought."""
-    soon: int = number(1, 1)
+    soon: int = bounded(1, 1)
     """Frames between looks while a chain waits for its votes."""
-    idle_every: int = number(30, 0)
+    idle_every: int = bounded(30, 0)
     """Frames between looks while everything is followed; 0: none."""
-    score: float = number(0.3, 0, 1)
+    score: float = bounded(0.3, 0, 1)
     """Least score of a find."""
-    votes: int = number(3, 1)
+    votes: int = bounded(3, 1)
     """Looks that must agree before an object is started ..."""
-    window: int = number(5, 1)
+    window: int = bounded(5, 1)
     """... of so many last looks."""
-    agree: float = number(0.4, 0, 1)
+    agree: float = bounded(0.4, 0, 1)
     """Least IoU that the tracker predicts for its mask of the find."""
-    match: float = number(0.3, 0, 1)
+    match: float = bounded(0.3, 0, 1)
     """IoU from which a find lies on an object that is followed, and from which a mask keeps to its find."""
-    retry_after: int = number(15, 1)
+    retry_after: int = bounded(15, 1)
     """Frames without the object after which it is looked for again."""
-    verify: float = number(0.7, 0)
+    verify: float = bounded(0.7, 0)
     """Least likeness of what is found again to what was lost, 1: as its looks are alike among themselves. Below: a candidate."""
-    most: int = number(8, 1)
+    most: int = bounded(8, 1)
     """Objects of one concept."""
-    patience: int = number(60, 1)
+    patience: int = bounded(60, 1)
     """Looks without any find after which it says so, and looks as seldom as for what is followed."""
 
     def __post_init__(self):
@@ -139,7 +139,7 @@ class Watcher:
         lost = pursuit.lost(1)
         obj_id = lost[0] if lost else self._free_id(pursuit)
         result = self._prompt(obj_id, find)
-        pursuit.held.setdefault(obj_id, Held(own=True)).unseen = 0
+        pursuit.held.setdefault(obj_id, Pursued(own=True)).unseen = 0
         pursuit.held[obj_id].likeness.add(self._appearance(find))
         pursuit.chains, pursuit.over, pursuit.gave_up = [], False, False
         return self._with_events(result)
@@ -167,7 +167,7 @@ class Watcher:
         rule, pursuits = self.rule, self._pursuits.values()
         if self._urgent or result.cut:
             return True
-        if any(not c.said and len(c.finds) < rule.votes and p.wants(c, rule.most) for p in pursuits for c in p.chains):
+        if any(not c.told and len(c.finds) < rule.votes and p.wants(c, rule.most) for p in pursuits for c in p.chains):
             return self._since >= rule.soon
         if any(p.seeks(rule.retry_after) for p in pursuits):
             return self._since >= rule.every
@@ -217,7 +217,7 @@ class Watcher:
         if chain.obj_id is not None:
             if pursuit.room(self.rule.most) <= 0:
                 return None
-            pursuit.held[chain.obj_id] = Held(own=False)
+            pursuit.held[chain.obj_id] = Pursued(own=False)
             return self._settle(pursuit, chain, "found", chain.obj_id)
         look = self._appearance(chain.last)
         lost = pursuit.lost(self.rule.retry_after)
@@ -227,9 +227,9 @@ class Watcher:
                 return self._start(pursuit, chain, "refound", best)
         if pursuit.room(self.rule.most) > 0:
             return self._start(pursuit, chain, "found", self._free_id(pursuit))
-        if chain.said:
+        if chain.told:
             return None
-        chain.said = True
+        chain.told = True
         return _event("candidate", pursuit, chain, None)
 
     def _start(self, pursuit: Pursuit, chain: Chain, kind: str, obj_id: int) -> Event | None:
@@ -244,7 +244,7 @@ class Watcher:
             self.session.undo()
             pursuit.chains.remove(chain)
             return None
-        pursuit.held.setdefault(obj_id, Held(own=True))
+        pursuit.held.setdefault(obj_id, Pursued(own=True))
         return self._settle(pursuit, chain, kind, obj_id)
 
     def _settle(self, pursuit: Pursuit, chain: Chain, kind: str, obj_id: int) -> Event:

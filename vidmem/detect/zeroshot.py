@@ -54,8 +54,8 @@ class ZeroShotDetector:
                 self.processor = transformers.AutoProcessor.from_pretrained(where, **how)
                 self.model = getattr(transformers, loader).from_pretrained(where, **how).eval()
         except Exception as error:  # transformers and the hub raise many kinds
-            said = " ".join(str(error).split())[:300]
-            raise ModelError(f"{where} cannot be loaded as {kind}: {said}; give --detector-weights FOLDER") from error
+            reason = " ".join(str(error).split())[:300]
+            raise ModelError(f"{where} cannot be loaded as {kind}: {reason}; give --detector-weights FOLDER") from error
         if came != kind:
             raise ModelError(f"{where} is of {came}; expected {kind}")
 
@@ -85,18 +85,20 @@ class ZeroShotDetector:
         nested = [texts]
         inputs = self.processor(images=image, text=nested, return_tensors="pt")
         outputs = self.model(**inputs)
-        (said,) = self.processor.post_process_grounded_object_detection(
+        (found,) = self.processor.post_process_grounded_object_detection(
             outputs, threshold=self.threshold, target_sizes=[image.shape[:2]], text_labels=nested
         )
-        numbers = said["labels"].tolist() if "labels" in said else [texts.index(name) for name in said["text_labels"]]
-        for number, score, box in zip(numbers, said["scores"].tolist(), said["boxes"].numpy()):
+        numbers = (
+            found["labels"].tolist() if "labels" in found else [texts.index(name) for name in found["text_labels"]]
+        )
+        for number, score, box in zip(numbers, found["scores"].tolist(), found["boxes"].numpy()):
             yield int(number), score, box, None
 
     def _phrases(self, image: np.ndarray, texts: list[str]):
         """Grounding DINO: one string of phrases; a box names words of it, so phrases that share a word are asked apart."""
         for group in apart(texts):
-            said = ". ".join(texts[i] for i in group) + "."
-            inputs = self.processor(images=image, text=said, return_tensors="pt")
+            sentence = ". ".join(texts[i] for i in group) + "."
+            inputs = self.processor(images=image, text=sentence, return_tensors="pt")
             outputs = self.model(**inputs)
             (found,) = self.processor.post_process_grounded_object_detection(
                 outputs, inputs["input_ids"], threshold=self.threshold, text_threshold=self.threshold, target_sizes=[image.shape[:2]]
@@ -139,7 +141,7 @@ def apart(texts: Sequence[str]) -> list[list[int]]:
 
 def named(words: str, texts: Sequence[str], group: Sequence[int]) -> int | None:
     """Which text of a group some words are of: the one that shares most with them; None: none does."""
-    said = set(words.replace(".", " ").split())
-    shared = {number: len(said & set(texts[number].split())) for number in group}
+    spoken = set(words.replace(".", " ").split())
+    shared = {number: len(spoken & set(texts[number].split())) for number in group}
     best = max(shared, key=lambda number: shared[number])
     return best if shared[best] else None

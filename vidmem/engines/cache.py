@@ -33,10 +33,10 @@ class EngineCache:
             return None
         head, _, plan = data.removeprefix(MAGIC).partition(b"\n")
         try:
-            said = json.loads(head) if data.startswith(MAGIC) else {}
+            header = json.loads(head) if data.startswith(MAGIC) else {}
         except ValueError:
             return None
-        return plan if said.get("key") == key and said.get("sha256") == _hash(plan) else None
+        return plan if header.get("key") == key and header.get("sha256") == _hash(plan) else None
 
     def put(self, key: dict[str, str], plan: bytes) -> Path:
         path, head = self.path(key), {"key": key, "sha256": _hash(plan)}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import resource
 import sys
 import time
@@ -63,7 +64,7 @@ def bench(tracker: Tracker, images: Sequence[np.ndarray], objects: int = 1, fram
         network = Synchronised(network)
     back_and_forth = [*range(len(images)), *range(len(images) - 2, 0, -1)]
     times: dict[str, list[float]] = {}
-    with Tracker(network, tracker.bank, tracker.search).session() as session:
+    with dataclasses.replace(tracker, network=network).session() as session:
         for obj_id, box in enumerate(boxes(objects, *images[0].shape[:2]), 1):
             session.add(obj_id, box=box)
         for t in range(warm + frames):

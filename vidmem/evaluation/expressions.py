@@ -24,10 +24,10 @@ def load_expressions(path: str | Path) -> dict[str, dict[int, str]]:
         raise PromptError(f"{path} {why}; expected {EXPECTED}")
     found: dict[str, dict[int, str]] = {}
     for name, video in videos.items():
-        said = video.get("expressions") if isinstance(video, dict) else None
-        if not isinstance(said, dict):
+        expressions = video.get("expressions") if isinstance(video, dict) else None
+        if not isinstance(expressions, dict):
             raise PromptError(f"{path}: {name} has no expressions; expected {EXPECTED}")
-        for key, item in said.items():
+        for key, item in expressions.items():
             text, obj_id = (item.get("exp"), item.get("obj_id", 1)) if isinstance(item, dict) else (None, 1)
             if not isinstance(text, str) or not str(obj_id).isdigit():
                 raise PromptError(f"{path}: expression {key} of {name} is {str(item)[:60]}; expected exp and obj_id")

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from vidmem.catalogue.verdict import Verdict
+from vidmem.catalogue.verdict import GateVerdict
 from vidmem.errors import SourceError
 from vidmem.installed import demo_folder
 from vidmem.networks.base import Network
@@ -26,14 +26,14 @@ DEMO_STARTS = (0, 77, 201)
 """Clips of the demo: a look-alike passes; a rock covers the object; it comes back and is covered again."""
 
 
-class Clip(NamedTuple):
+class GateClip(NamedTuple):
     """Frames, and a box (4,) around the object on the first of them."""
 
     frames: list[Frame]
     box: Sequence[float]
 
 
-def demo_clips(length: int = LENGTH, starts: Sequence[int] = DEMO_STARTS) -> list[Clip]:
+def demo_clips(length: int = LENGTH, starts: Sequence[int] = DEMO_STARTS) -> list[GateClip]:
     """Raises `SourceError` where the demo clip is not there."""
     from vidmem.video import open_video
 
@@ -47,7 +47,7 @@ def demo_clips(length: int = LENGTH, starts: Sequence[int] = DEMO_STARTS) -> lis
         masks = np.unpackbits(truth["packed"], axis=1).reshape(truth["shape"]).astype(bool)
     with open_video(path) as video:
         frames = list(video)
-    return [Clip(frames[start : start + length], mask_boxes(masks[start : start + 1])[0]) for start in starts]
+    return [GateClip(frames[start : start + length], mask_boxes(masks[start : start + 1])[0]) for start in starts]
 
 
 class Noted:
@@ -55,14 +55,14 @@ class Noted:
 
     def __init__(self, network: Network):
         self.network = network
-        self.said: dict[str, Any] = {}
+        self.answers: dict[str, Any] = {}
 
     def __getattr__(self, name):
         return getattr(self.network, name)
 
     def _call(self, stage: str, *args):
         out = getattr(self.network, stage)(*args)
-        self.said[stage] = out
+        self.answers[stage] = out
         return out
 
     def encode(self, image):
@@ -78,7 +78,7 @@ class Noted:
         return self._call("memorize", features, candidates, chosen)
 
 
-def numbers(what) -> list[np.ndarray]:
+def arrays_in(what) -> list[np.ndarray]:
     """Every array in it, as float32 of the host, in order; objects of payloads give their `memory`."""
     if what is None or isinstance(what, (str, bytes, int, float, bool)):
         return []
@@ -87,16 +87,16 @@ def numbers(what) -> list[np.ndarray]:
     if hasattr(what, "detach"):
         return [what.detach().float().cpu().numpy()] if what.is_floating_point() else []
     if isinstance(what, dict):
-        return [a for value in what.values() for a in numbers(value)]
+        return [a for value in what.values() for a in arrays_in(value)]
     if isinstance(what, (list, tuple)):
-        return [a for value in what for a in numbers(value)]
+        return [a for value in what for a in arrays_in(value)]
     named = next((getattr(what, name) for name in ("memory", "maps") if hasattr(what, name)), None)
-    return numbers(named if named is not None else getattr(what, "__dict__", None))
+    return arrays_in(named if named is not None else getattr(what, "__dict__", None))
 
 
 def error(mine, theirs) -> float:
     """The greatest difference over the greatest value; infinite where shapes differ or something is not a number."""
-    a, b = numbers(mine), numbers(theirs)
+    a, b = arrays_in(mine), arrays_in(theirs)
     if len(a) != len(b) or any(x.shape != y.shape or not np.isfinite(x).all() for x, y in zip(a, b)):
         return float("inf")
     return max(
@@ -111,9 +111,9 @@ def mask_iou(one: np.ndarray, other: np.ndarray) -> float:
 
 
 def gate(
-    candidate: Network, reference: Network, bank, search, clips: Sequence[Clip], precision: str,
+    candidate: Network, reference: Network, bank, search, clips: Sequence[GateClip], precision: str,
     progress: Callable[[int, int], None] = lambda done, total: None,
-) -> Verdict:  # fmt: skip
+) -> GateVerdict:  # fmt: skip
     """Follow each clip with both networks, frame by frame in turn -> the verdict. bank, search: as for a `Session`."""
     both = [Noted(candidate), Noted(reference)]
     times: tuple[list[float], list[float]] = [], []
@@ -133,12 +133,12 @@ def gate(
                 own.append(mask_iou(results[0].masks[0], results[1].masks[0]))
                 if t < 2:
                     for name in stages:
-                        if all(name in network.said for network in both):
-                            stages[name] = max(stages[name], error(both[0].said[name], both[1].said[name]))
+                        if all(name in network.answers for network in both):
+                            stages[name] = max(stages[name], error(both[0].answers[name], both[1].answers[name]))
                 done += 1
                 progress(done, total)
         ious.append(own)
-    return Verdict(
+    return GateVerdict(
         candidate.runtime, precision, f"{reference.runtime} fp32", float(np.mean([iou for own in ious for iou in own])),
         float(min(np.mean(own) for own in ious)), stages, total, median(times[0]), median(times[1]),
     )  # fmt: skip

@@ -74,7 +74,7 @@ def evaluate(
         began = time.perf_counter()
         waiting: deque[Frame] = deque()
 
-        def take(results) -> None:
+        def keep(results) -> None:
             """Settled answers, each with its frame."""
             for result in results:
                 if scorer is None:
@@ -91,9 +91,9 @@ def evaluate(
             waiting.append(frame)
             results = session.settled()
             spent += time.perf_counter() - began
-            take(results)
+            keep(results)
             began = time.perf_counter()
-        take(session.settled(end=True))
+        keep(session.settled(end=True))
     if scorer is not None:
         return Row(sequence.name, len(sequence), scorer.score(), len(sequence) / spent)
     score = score_sequence(predicted, (load_labels(path) for path in sequence.masks))

@@ -6,7 +6,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from statistics import median
 
-from vidmem.bounds import number
+from vidmem.bounds import bounded
 from vidmem.memory import parts
 from vidmem.memory.policy import Held, Policy
 from vidmem.types import Cue, Entry, Pointer, Recall, Verdict
@@ -22,13 +22,13 @@ class Anchors(Policy):
     hard-coded frame 0; its older anchors give way to the newest `anchors`.
     """
 
-    anchors: int = number(3, 1)
-    stride: int = number(5, 1)
-    iou: float = number(0.8, 0, 1)
-    area_low: float = number(0.8, 0)  # of the median of the last ten areas
-    area_high: float = number(1.2, 0)
-    gap: int = number(5, 1)  # frames between anchors
-    agreement: float = number(0.7, 0, 1)  # of the alternatives' boxes with the mask's; at most this, to be evidence
+    anchors: int = bounded(3, 1)
+    stride: int = bounded(5, 1)
+    iou: float = bounded(0.8, 0, 1)
+    area_low: float = bounded(0.8, 0)  # of the median of the last ten areas
+    area_high: float = bounded(1.2, 0)
+    gap: int = bounded(5, 1)  # frames between anchors
+    agreement: float = bounded(0.7, 0, 1)  # of the alternatives' boxes with the mask's; at most this, to be evidence
 
     needs = frozenset({"distractor"})
     notes = tuple[float, ...]

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from vidmem.bounds import choice, number
+from vidmem.bounds import bounded, choice
 from vidmem.memory import parts
 from vidmem.memory.policy import Bank, Held, Policy
 from vidmem.types import Cue, Entry, Pointer, ReadPlan, Recall, Verdict
@@ -25,12 +25,12 @@ class Confident(Policy):
     """
 
     absent: bool = True  # the newest frame is read even where the object is not present, as published
-    iou: float = number(0.1, 0, 1)  # predicted IoU above which a mask is believed
-    scale_low: float = number(0.95, 0)
-    scale_high: float = number(1.05, 0)
+    iou: float = bounded(0.1, 0, 1)  # predicted IoU above which a mask is believed
+    scale_low: float = bounded(0.95, 0)
+    scale_high: float = bounded(1.05, 0)
     one_short: bool = True
     rule: str = choice("sam2long", "sam3")
-    sam3: float = number(0.01, 0, 1)
+    sam3: float = bounded(0.01, 0, 1)
 
     def __call__(self) -> ConfidentBank:
         return ConfidentBank(self)

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from vidmem.bounds import number
+from vidmem.bounds import bounded
 from vidmem.memory import parts
 from vidmem.memory.policy import Held, Policy
 from vidmem.types import Cue, Entry, Pointer, ReadPlan, Recall, Usage
@@ -32,12 +32,12 @@ class Consolidated(Policy):
     trained for it; networks without pointers have no summary).
     """
 
-    stride: int = number(5, 1)
-    working: int = number(3, 1)  # working memories, the newest included
-    keep: int = number(2, 1)  # whole memories of the long term
-    merge: float = number(0.9, -1, 1)  # likeness of neighbours that may become one
-    prototypes: int = number(128, 1)  # tokens of an entry that was consolidated
-    pieces: int = number(2, 1)  # entries that left prototypes
+    stride: int = bounded(5, 1)
+    working: int = bounded(3, 1)  # working memories, the newest included
+    keep: int = bounded(2, 1)  # whole memories of the long term
+    merge: float = bounded(0.9, -1, 1)  # likeness of neighbours that may become one
+    prototypes: int = bounded(128, 1)  # tokens of an entry that was consolidated
+    pieces: int = bounded(2, 1)  # entries that left prototypes
     summary: bool = True
 
     needs = frozenset({"usage"})

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import cast
 
-from vidmem.bounds import check, number
+from vidmem.bounds import bounded, check
 from vidmem.memory.base import MemoryBank
 from vidmem.memory.policy import Bank, Held, Policy
 from vidmem.types import Cue, Entry, ReadPlan, Usage, Verdict
@@ -22,9 +22,9 @@ class CredibleRule:
     when it is full and without a gap the choice is made. That moment is the same.
     """
 
-    frames: int = number(5, 1, 64)
-    presence: float = number(0.9, 0, 1)  # sigmoid of the object logit above which the object is there
-    iou: float = number(0.7, 0, 1)  # predicted IoU above which the mask is believed
+    frames: int = bounded(5, 1, 64)
+    presence: float = bounded(0.9, 0, 1)  # sigmoid of the object logit above which the object is there
+    iou: float = bounded(0.7, 0, 1)  # predicted IoU above which the mask is believed
 
     def __post_init__(self):
         check(self)

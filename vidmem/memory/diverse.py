@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from vidmem.bounds import choice, number
+from vidmem.bounds import bounded, choice
 from vidmem.memory import parts
 from vidmem.memory.policy import Held, Policy
 from vidmem.types import Cue, Entry, Recall
@@ -24,10 +24,10 @@ class Diverse(Policy):
     """
 
     absent: bool = True
-    keep: int = number(3, 1)  # long-term memories; the oldest goes
-    pool: int = number(5, 1)
-    iou: float = number(0.95, 0, 1)  # predicted IoU above which a frame may join the pool
-    stride: int = number(1, 1)  # frames between recent memories beyond the newest
+    keep: int = bounded(3, 1)  # long-term memories; the oldest goes
+    pool: int = bounded(5, 1)
+    iou: float = bounded(0.95, 0, 1)  # predicted IoU above which a frame may join the pool
+    stride: int = bounded(1, 1)  # frames between recent memories beyond the newest
     rule: str = choice("dlm", "dive")
     likeness: str = choice("tokens", "width")
     presence: bool = True  # frames on which the object is not present stay out of the pool

@@ -8,7 +8,7 @@ from itertools import groupby
 
 import numpy as np
 
-from vidmem.bounds import number
+from vidmem.bounds import bounded
 from vidmem.memory import parts
 from vidmem.memory.policy import ByContent, Held
 from vidmem.types import Cue, Entry, Recall
@@ -22,10 +22,10 @@ class Hierarchical(ByContent):
     keeps `inside` of their entries, evenly spread (the papers keep every chunk; theirs are learned attentions, ours cosines).
     """
 
-    span: int = number(60, 1)
-    inside: int = number(3, 1)
-    chunks: int = number(6, 2)
-    open: int = number(2, 1)
+    span: int = bounded(60, 1)
+    inside: int = bounded(3, 1)
+    chunks: int = bounded(6, 2)
+    open: int = bounded(2, 1)
 
     notes = dict[int, int]
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from vidmem.bounds import number
+from vidmem.bounds import bounded
 from vidmem.memory import parts
 from vidmem.memory.policy import Held, Policy
 from vidmem.types import Cue, Entry, Recall
@@ -23,11 +23,11 @@ class Keyset(Policy):
     and key sets are drawn entry by entry, so that a read copies nothing. Random numbers come from `seed` and the frame alone.
     """
 
-    write: float = number(0.25, 0.01, 1)  # share of a frame's tokens that joins the bag
-    stride: int = number(2, 1)  # frames between additions to the bag
-    bag: float = number(3.0, 0.1)  # capacity, in whole frames' tokens
-    keys: float = number(1.0, 0.1)  # of a key set, in whole frames' tokens
-    seed: int = number(0, 0, 2**31)
+    write: float = bounded(0.25, 0.01, 1)  # share of a frame's tokens that joins the bag
+    stride: int = bounded(2, 1)  # frames between additions to the bag
+    bag: float = bounded(3.0, 0.1)  # capacity, in whole frames' tokens
+    keys: float = bounded(1.0, 0.1)  # of a key set, in whole frames' tokens
+    seed: int = bounded(0, 0, 2**31)
 
     @property
     def short(self) -> int:

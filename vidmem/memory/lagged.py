@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from vidmem.bounds import number
+from vidmem.bounds import bounded
 from vidmem.memory import parts
 from vidmem.memory.policy import Held, Policy
 from vidmem.types import Cue, Entry, ReadPlan, Recall, Usage
@@ -22,9 +22,9 @@ class Lagged(Policy):
     LazyEviction works on tokens of a language model's cache; here the unit is a remembered frame.
     """
 
-    stride: int = number(3, 1)  # frames between entries of the long term
-    lag: int = number(3, 1)
-    important: float = number(1.0, 0)
+    stride: int = bounded(3, 1)  # frames between entries of the long term
+    lag: int = bounded(3, 1)
+    important: float = bounded(1.0, 0)
 
     needs = frozenset({"usage"})
     notes = dict[int, tuple[int, int]]

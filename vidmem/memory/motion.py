@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from vidmem.bounds import number
+from vidmem.bounds import bounded
 from vidmem.memory import parts
 from vidmem.memory.policy import Held, Policy
 from vidmem.types import Cue, Entry, Recall, Verdict
@@ -18,9 +18,9 @@ class Motion(Policy):
     """
 
     absent: bool = True
-    iou: float = number(0.5, 0, 1)
-    object_logit: float = number(0.0)
-    motion: float = number(0.0, 0, 1)  # IoU with the predicted box must exceed this
+    iou: float = bounded(0.5, 0, 1)
+    object_logit: float = bounded(0.0)
+    motion: float = bounded(0.0, 0, 1)  # IoU with the predicted box must exceed this
 
     @property
     def short(self) -> int:

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, NamedTuple
 
-from vidmem.bounds import check, number
+from vidmem.bounds import bounded, check
 from vidmem.memory import parts
 from vidmem.types import Cue, Entry, Pointer, ReadPlan, Recall, Usage, Verdict
 
@@ -57,9 +57,9 @@ MOST_ENTRIES = 4096  # that one object may keep: of SAM 2's, two gigabytes
 class Policy:
     """The numbers that every policy has; calling it makes an empty bank."""
 
-    slots: int = number(7, 2)  # spatial memories read: the prompted ones' place is one, tracked frames fill the others
-    prompts: int = number(4, 1)  # prompted frames kept: the first and the newest ones
-    pointers: int = number(
+    slots: int = bounded(7, 2)  # spatial memories read: the prompted ones' place is one, tracked frames fill the others
+    prompts: int = bounded(4, 1)  # prompted frames kept: the first and the newest ones
+    pointers: int = bounded(
         16, 0
     )  # object pointers: every prompted one and the newest `pointers - 1`; 0 for networks without
     absent: bool = False  # remember frames on which the object is not present
@@ -125,7 +125,7 @@ class Policy:
 class ByContent(Policy):
     """A policy that reads a few newest frames, and of older ones those that suit the current frame."""
 
-    newest: int = number(2, 1)  # newest frames read in any case
+    newest: int = bounded(2, 1)  # newest frames read in any case
 
     needs = frozenset({"cue"})
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from vidmem.bounds import number
+from vidmem.bounds import bounded
 from vidmem.memory.policy import Held, Policy
 from vidmem.types import Cue, Entry, Recall
 
@@ -17,7 +17,7 @@ class Pruned(Policy):
     """
 
     absent: bool = True
-    drop: int = number(2, 0)
+    drop: int = bounded(2, 0)
 
     notes = dict[int, float]
 

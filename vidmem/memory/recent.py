@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from vidmem.bounds import number
+from vidmem.bounds import bounded
 from vidmem.memory.policy import Bank, Held, Policy
 from vidmem.types import Cue, Entry, Pointer, ReadPlan, Recall
 
@@ -19,9 +19,9 @@ class Recent(Policy):
     """
 
     absent: bool = True  # remember frames on which the object is not present, as SAM 2 does
-    stride: int = number(1, 1)  # frames between remembered slots beyond the newest one
+    stride: int = bounded(1, 1)  # frames between remembered slots beyond the newest one
     corrections: bool = True  # a corrected frame counts as a prompted one (`add_all_frames_to_correct_as_cond`)
-    frames: int | None = number(None, 1, 10**9)  # length of the video, for SAM 2's offline numbers; None: a stream
+    frames: int | None = bounded(None, 1, 10**9)  # length of the video, for SAM 2's offline numbers; None: a stream
 
     def __call__(self) -> RecentBank:
         return RecentBank(self)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from vidmem.bounds import number
+from vidmem.bounds import bounded
 from vidmem.memory import parts
 from vidmem.memory.policy import ByContent, Held
 from vidmem.types import Cue, Entry, Recall
@@ -24,9 +24,9 @@ class Reconstructive(ByContent):
     entries that are most alike.
     """
 
-    store: int = number(16, 2)  # older entries kept
-    stride: int = number(5, 1)  # frames between stored entries
-    weight: float = number(0.02, 0)  # lambda of the Lasso; descriptors have unit length
+    store: int = bounded(16, 2)  # older entries kept
+    stride: int = bounded(5, 1)  # frames between stored entries
+    weight: float = bounded(0.02, 0)  # lambda of the Lasso; descriptors have unit length
 
     notes = np.ndarray
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from vidmem.bounds import number
+from vidmem.bounds import bounded
 from vidmem.memory import parts
 from vidmem.memory.policy import Held, Policy
 from vidmem.types import Cue, Entry, Recall
@@ -21,9 +21,9 @@ class Spaced(Policy):
     power 1 ages grow in a constant ratio; with less, the far past is remembered in more detail.
     """
 
-    keep: int = number(5, 1)
-    power: float = number(1.0, 0, 4)
-    stride: int = number(2, 1)  # frames between entries that may join
+    keep: int = bounded(5, 1)
+    power: float = bounded(1.0, 0, 4)
+    stride: int = bounded(2, 1)  # frames between entries that may join
 
     @property
     def short(self) -> int:

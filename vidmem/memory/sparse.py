@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from vidmem.bounds import number
+from vidmem.bounds import bounded
 from vidmem.memory.policy import Held, Policy
 from vidmem.types import ReadPlan, Usage
 
@@ -20,7 +20,7 @@ class Sparse(Policy):
     """
 
     absent: bool = True
-    share: float = number(0.05, 0.001, 1)  # tokens that stay
+    share: float = bounded(0.05, 0.001, 1)  # tokens that stay
 
     needs = frozenset({"usage"})
 

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from vidmem.bounds import number
+from vidmem.bounds import bounded
 from vidmem.memory import parts
 from vidmem.memory.policy import ByContent, Held
 from vidmem.types import Cue, Entry, Recall
@@ -32,11 +32,11 @@ class Surprise(ByContent):
     surprises for `longest` frames an event begins all the same. A full store forgets as `reconstructive` does.
     """
 
-    store: int = number(16, 2)  # events kept
-    window: int = number(32, 2)
-    gamma: float = number(1.0, 0)
-    longest: int = number(60, 1)
-    shortest: int = number(3, 1)  # frames between events
+    store: int = bounded(16, 2)  # events kept
+    window: int = bounded(32, 2)
+    gamma: float = bounded(1.0, 0)
+    longest: int = bounded(60, 1)
+    shortest: int = bounded(3, 1)  # frames between events
 
     notes = Notes
 

@@ -101,9 +101,11 @@ class Network(Protocol):
     reads_words: bool
     """It finds objects by their words itself, and so has `understand` and `refer`; other networks have neither."""
 
-    storage: Storage
     identity: Callable[[], str]
     """-> a hash of the weights, and the precision; empty where nobody knows. Whoever loads a network sets it."""
+
+    @property
+    def storage(self) -> Storage: ...
 
     def encode(self, image: np.ndarray) -> Any:
         """(H, W, 3) uint8 RGB -> features of the frame, once for all objects."""
@@ -129,6 +131,11 @@ class Network(Protocol):
     def describe(self, features: Any) -> np.ndarray:
         """(D,) float32 of unit length: what the frame looks like, pooled to `GRID` x `GRID` cells. Asked at most once a
         frame, and only where a bank recalls by content."""
+        ...
+
+    def cells(self, features: Any) -> np.ndarray:
+        """(h, w, D) float32: what each cell of the frame looks like, for learners; the last number is 1. Asked at most once a
+        frame, and only where there is a learner."""
         ...
 
     def decode(self, features: Any, conditioned: Any, asks: Sequence[Ask | None]) -> Candidates:

@@ -87,6 +87,9 @@ class FakeNetwork:
     def describe(self, features: np.ndarray) -> np.ndarray:
         return pooled(np.concatenate([features, np.full((*features.shape[:2], 1), 50, np.float32)], -1))
 
+    def cells(self, features: np.ndarray) -> np.ndarray:
+        return np.concatenate([features / 255, np.ones((*features.shape[:2], 1), np.float32)], -1)
+
     def decode(self, features: np.ndarray, conditioned: list, asks: Sequence[Ask | None]) -> Candidates:
         h, w = features.shape[:2]
         logits, visible = np.full((len(asks), 2, h, w), -10, np.float32), np.full(len(asks), -5, np.float32)

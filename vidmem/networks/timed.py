@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 
 from vidmem.networks.ahead import Ahead
-from vidmem.networks.base import Network
+from vidmem.networks.base import Network, Storage
 
 
 class Timed:
@@ -20,7 +20,13 @@ class Timed:
         )
         self.reads_words = network.reads_words
         self.overlaps = network.overlaps
+        self.identity = getattr(network, "identity", str)
         self.timings: dict[str, float] = {}
+
+    @property
+    def storage(self) -> Storage:
+        """The network's; one that has none cannot be written."""
+        return self.network.storage
 
     def _timed(self, stage, *args):
         began = time.perf_counter()
@@ -46,6 +52,9 @@ class Timed:
     def describe(self, features):
         return self._timed("describe", features)
 
+    def cells(self, features):
+        return self._timed("cells", features)
+
     def decode(self, features, conditioned, asks):
         return self._timed("decode", features, conditioned, asks)
 
@@ -58,7 +67,7 @@ class Timed:
     def close(self):
         self.network.close()
 
-    def take(self) -> dict[str, float]:
+    def spent(self) -> dict[str, float]:
         """The milliseconds since the last call, by stage."""
         timings, self.timings = self.timings, {}
         return timings

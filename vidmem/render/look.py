@@ -54,5 +54,5 @@ class Look:
 
     def about(self, obj_id: int) -> dict[str, str]:
         """What a person said of the object, for files that have a place for it: `label`, `color` as #rrggbb; often nothing."""
-        said = {"label": self.names[obj_id]} if obj_id in self.names else {}
-        return said | ({"color": "#{:02x}{:02x}{:02x}".format(*self.colors[obj_id])} if obj_id in self.colors else {})
+        about = {"label": self.names[obj_id]} if obj_id in self.names else {}
+        return about | ({"color": "#{:02x}{:02x}{:02x}".format(*self.colors[obj_id])} if obj_id in self.colors else {})

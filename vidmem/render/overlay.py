@@ -13,7 +13,7 @@ from vidmem.render.effects import EFFECTS
 from vidmem.render.look import Look
 
 
-class Seen(Protocol):
+class Drawn(Protocol):
     """What is drawn of a `vidmem.FrameResult`: rows of N objects."""
 
     @property
@@ -32,7 +32,7 @@ class Seen(Protocol):
     def status(self) -> tuple: ...
 
 
-def overlay(image: np.ndarray, result: Seen, look: Look = Look()) -> np.ndarray:
+def overlay(image: np.ndarray, result: Drawn, look: Look = Look()) -> np.ndarray:
     """The frame with every object tinted, outlined and labelled as `look` says, or with its effect; objects that are not seen
     are named in the corner.
 

@@ -7,7 +7,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from vidmem.bounds import check, number
+from vidmem.bounds import bounded, check
 from vidmem.search.base import Choice, View
 
 POSITION, VELOCITY = 1 / 20, 1 / 160  # standard deviations of the filter's noise, in heights of the box
@@ -23,9 +23,9 @@ class MotionAware:
     frames, and masks are shown for object logits above 0, not -1 (that gate is the network's).
     """
 
-    stable_frames: int = number(15, 1)
-    stable_iou: float = number(0.3, 0, 1)
-    motion_weight: float = number(0.15, 0, 1)
+    stable_frames: int = bounded(15, 1)
+    stable_iou: float = bounded(0.3, 0, 1)
+    motion_weight: float = bounded(0.15, 0, 1)
 
     def __post_init__(self):
         check(self)

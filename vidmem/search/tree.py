@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from vidmem.bounds import check, number
+from vidmem.bounds import bounded, check
 from vidmem.search.base import Choice, View
 
 EPSILON = 1e-5  # added to a predicted IoU before its logarithm
@@ -26,9 +26,9 @@ class Tree:
     as published. SAM2Long's filter of memories (its iou 0.1 and key weights) is the bank `confident`.
     """
 
-    width: int = number(3, 1, 64)
-    lag: int | None = number(None, 0)
-    uncertainty: float = number(2.0, 0)
+    width: int = bounded(3, 1, 64)
+    lag: int | None = bounded(None, 0)
+    uncertainty: float = bounded(2.0, 0)
 
     def __post_init__(self):
         check(self)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from vidmem.bounds import check, number
+from vidmem.bounds import bounded, check
 
 SIDE = 96  # pixels of the longer side that are looked at
 BINS = (30, 32)  # of hue and saturation
@@ -17,7 +17,7 @@ class CutRule:
     """threshold: Bhattacharyya distance, 0..1, of hue-saturation histograms above which a frame begins a new scene. SeC
     (arXiv 2507.15852) takes 0.35 and finds it passed on 7 % of frames of multi-scene video; README "Memory" has ours."""
 
-    threshold: float = number(0.35, 0, 1)
+    threshold: float = bounded(0.35, 0, 1)
 
     def __post_init__(self):
         check(self)

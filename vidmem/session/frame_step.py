@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from vidmem.learn import Cells
 from vidmem.memory import MemoryBank
 from vidmem.networks.base import BACK, Ask, Network, Sought
 from vidmem.render import mask_boxes
@@ -34,6 +35,8 @@ class Now:
     """What the network made of the frame; None where the frame is only ever stepped on from."""
     describe: Callable[[Any], np.ndarray]
     """`Network.describe`."""
+    see: Callable[[Any], np.ndarray]
+    """`Network.cells`."""
     cut: bool = False
     """The first frame of another scene."""
     histogram: np.ndarray | None = None
@@ -49,6 +52,10 @@ class Now:
     def cue(self) -> Cue:
         return Cue(self.describe(self.features), self.cut)
 
+    @cached_property
+    def cells(self) -> Cells:
+        return Cells(self.see(self.features))
+
     def cue_for(self, bank: MemoryBank) -> Cue | None:
         """Described only for banks that ask, and once."""
         return self.cue if "cue" in bank.needs else None
@@ -60,12 +67,20 @@ class Reading(NamedTuple):
     track: Track
     rows: slice  # of the batch: one for each hypothesis
     ask: Ask | None
+    seen: list[float | None]
+    """Of each row, how well its best mask fits what the object's learner knows."""
     choices: list[Choice]
     obj_id: int
     rival: int | None = None
     """`obj_id` of another object that claims the same thing."""
     yields: bool = False
     """That one is surer of it, and objects compete: nothing of it is remembered as this object's."""
+
+    def doubt(self, choice: Choice) -> float:
+        """Presence that the mask must exceed to be shown: an object that was not shown on the frame before must be surer."""
+        track, last = self.track, self.track.hypotheses[choice.parent].outcome
+        hidden = last is not None and last.object_logit <= 0
+        return track.learner.doubt if hidden and track.learner and not track.sought and self.ask is None else 0.0
 
     @property
     def best(self) -> tuple[int, int]:
@@ -102,14 +117,17 @@ def frame_step(
     readings, first = [], 0
     for obj_id, (track, ask) in begun.items():
         own = slice(first, first + len(track.hypotheses))
-        reading = Reading(track, own, ask, choose(track, candidates, own, ask, now.cut), obj_id)
+        seen = judge(track, candidates, own, ask, now)
+        reading = Reading(track, own, ask, seen, choose(track, candidates, own, ask, now.cut), obj_id)
         if cleans:
             tidy(candidates, reading, now)
         readings.append(reading)
         first = own.stop
     readings = share_out(candidates, readings, network.competes)
 
-    kept = [one for reading in readings for one in take(reading, candidates, now, lag)]
+    for reading in readings:
+        learn(reading, candidates, now)
+    kept = [one for reading in readings for one in adopt(reading, candidates, now, lag)]
     wanted = [(bank, chosen, verdict) for bank, chosen, verdict in kept if bank.wants(verdict)]
     if wanted:
         memories = network.memorize(now.features, candidates, [chosen for _, chosen, _ in wanted])
@@ -125,6 +143,33 @@ def told_of(track: Track, ask: Ask | None, now: Now) -> Sought | None:
     if told is None:
         return None
     return Sought(told.words, now.past[: max(0, now.clock - told.since)], ask is not None)
+
+
+def judge(track: Track, candidates: Candidates, own: slice, ask: Ask | None, now: Now) -> list[float | None]:
+    """Where the object has a learner, it settles with the network whether the object is there: on frames that nobody prompted, and
+    by each row's best mask."""
+    seen: list[float | None] = [None] * (own.stop - own.start)
+    if track.learner is None or ask is not None or track.sought:
+        return seen
+    for i, row in enumerate(range(own.start, own.stop)):
+        mask_logits = candidates.mask_logits[row, candidates.iou[row].argmax()]
+        seen[i], logit = track.learner.presence(now.cells, mask_logits, float(candidates.object_logit[row]))
+        candidates.object_logit[row] = logit
+    return seen
+
+
+def learn(reading: Reading, candidates: Candidates, now: Now) -> None:
+    """The object's learner takes in what was chosen for the frame."""
+    track, (row, candidate) = reading.track, reading.best
+    if track.learner is None or track.sought:  # until words are credible there is nothing to learn
+        return
+    mask_logits, logit = candidates.mask_logits[row, candidate], float(candidates.object_logit[row])
+    if reading.ask is not None:
+        track.learner = track.learner.prompted(now.cells, mask_logits) if logit > 0 else track.learner
+    else:
+        tracked = track.hypotheses[reading.choices[0].parent].state.status is Status.TRACKED and not reading.yields
+        iou = float(candidates.iou[row, candidate])
+        track.learner = track.learner.after(now.cells, mask_logits, logit, iou, tracked)
 
 
 def choose(track: Track, candidates: Candidates, own: slice, ask: Ask | None, cut: bool) -> list[Choice]:
@@ -151,7 +196,11 @@ def tidy(candidates: Candidates, reading: Reading, now: Now) -> None:
 def share_out(candidates: Candidates, readings: list[Reading], competes: bool) -> list[Reading]:
     """Name the rivals among the best readings of visible objects; where they compete, cells that several claim stay with
     one of them."""
-    visible = [i for i, reading in enumerate(readings) if candidates.object_logit[reading.best[0]] > 0]
+    visible = [
+        i
+        for i, reading in enumerate(readings)
+        if candidates.object_logit[reading.best[0]] > reading.doubt(reading.choices[0])
+    ]
     claims = [candidates.mask_logits[readings[i].best] for i in visible]
     firm = [readings[i].ask is not None for i in visible]
     out = list(readings)
@@ -165,25 +214,27 @@ def share_out(candidates: Candidates, readings: list[Reading], competes: bool) -
     return out
 
 
-def take(
+def adopt(
     reading: Reading, candidates: Candidates, now: Now, lag: int | None
 ) -> list[tuple[MemoryBank, Chosen, Verdict]]:
     """What was chosen becomes the object's hypotheses -> of each its bank, what it took, and the verdict."""
-    track, own, ask, choices, _, rival, yields = reading
+    track, own, ask, seen, choices, _, rival, yields = reading
     parents, kept = track.hypotheses, []
     first_use = {c.parent: c for c in reversed(choices)}
+    doubts = [reading.doubt(c) for c in choices]
     track.hypotheses = []
-    for c in choices:
+    for c, doubt in zip(choices, doubts):
         parent, chosen = parents[c.parent], Chosen(own.start + c.parent, c.candidate, ask is not None)
-        state = parent.state.advance(bool(candidates.object_logit[chosen.row] > 0), ask is not None, rival)
-        outcome = Outcome.of(candidates, chosen, ask, state, keep=lag != 0)
+        logit = float(candidates.object_logit[chosen.row])
+        state = parent.state.advance(logit > 0, ask is not None, rival)
+        outcome = Outcome.of(candidates, chosen, ask, state, doubt, seen[c.parent], keep=lag != 0)
         bank = parent.bank if first_use[c.parent] is c else parent.bank.fork()
         past = () if lag == 0 else (*parent.past, (now.frame_idx, outcome))
         track.hypotheses.append(Hypothesis(bank, state, outcome, past))
-        area = float((outcome.mask_logits > 0).mean()) if outcome.object_logit > 0 else 0.0
+        area = float((outcome.mask_logits > 0).mean()) if logit > 0 else 0.0
         apart = agreement(candidates.mask_logits[chosen.row], c.candidate) if "distractor" in bank.needs else None
         verdict = Verdict(
-            now.clock, outcome.iou, outcome.object_logit, area, ask is not None, ask is not None and not ask.fresh,
+            now.clock, outcome.iou, logit, area, ask is not None, ask is not None and not ask.fresh,
             state.status is Status.TRACKED, now.cut, apart, c.motion, now.frame_idx,
         )  # fmt: skip
         if not yields or c is not choices[0]:  # other hypotheses did not take part in the competition

@@ -10,6 +10,7 @@ from dataclasses import replace
 import numpy as np
 
 from vidmem.errors import FrameError, ObjectError, PromptError, SessionClosed
+from vidmem.learn import Learner
 from vidmem.memory import MemoryBank
 from vidmem.memory.credible import CredibleStart
 from vidmem.networks.base import Network
@@ -43,11 +44,13 @@ class Session:
         reverse: bool = False,
         cuts: CutRule | None = CutRule(),
         clean: bool | None = None,
+        learner: Callable[[], Learner] | None = None,
     ):
         """reverse: frames come with falling indices, as in a finite file that is followed from its end to its beginning; banks then
         count time as minus the index, and mirror what they recall. cuts: what counts as a cut between scenes; None: nothing does. clean: drop stray
         parts of masks and fill small holes (`vidmem.session.cleaning`); None: where the network's objects compete, so not on SAM 2,
-        whose masks are the original's."""
+        whose masks are the original's. learner: makes each object's learner
+        (`vidmem.learn`); None: objects have none."""
         self._network, self._make_bank, self._make_search = Timed(network), bank, search
         self._status, self._max_objects, self._reverse, self._cuts, self._lag = (
             status,
@@ -56,6 +59,7 @@ class Session:
             cuts,
             search().lag,
         )
+        self._make_learner = learner
         self._clean = network.competes if clean is None else clean
         self._state = Snapshot()
         self._undo: list[Snapshot] = []
@@ -92,7 +96,7 @@ class Session:
             )
         prompts, names = self._due(frame)
         with self._all_or_nothing():
-            self._network.take()
+            self._network.spent()
             queued = {key: queue for key, queue in self._state.queued.items() if key not in (-1, frame.index)}
             self._state = replace(self._state, queued=queued, now=self._look(frame))
             tracks = self._state.tracks
@@ -137,9 +141,9 @@ class Session:
         self._state = replace(self._state, unsettled=unsettled[len(due) :])
         if not self._lag and self._lag is not None:
             return [self.result()]
-        said = {obj_id: dict(track.best.past) for obj_id, track in sorted(tracks.items())}
+        pasts = {obj_id: dict(track.best.past) for obj_id, track in sorted(tracks.items())}
         results = [
-            self._collect(meta, {o: past[meta.frame_idx] for o, past in said.items() if meta.frame_idx in past})
+            self._collect(meta, {o: past[meta.frame_idx] for o, past in pasts.items() if meta.frame_idx in past})
             for meta in due
         ]
         settle(tracks, due[-1].frame_idx)
@@ -189,7 +193,7 @@ class Session:
             raise FrameError(
                 f"frame {now} was not kept with this state, which is a light one; step the next frame, then correct"
             )
-        self._network.take()
+        self._network.spent()
         with self._all_or_nothing() as before:
             if obj_id not in self._state.tracks:
                 self._state.tracks[obj_id] = self._new_track(told)
@@ -254,10 +258,11 @@ class Session:
         return self._format().write(state.light() if light else state)
 
     def _format(self) -> StateFormat:
-        settings = {
-            "search": repr(self._make_search), "clean": self._clean, "cuts": repr(self._cuts), "reverse": self._reverse,
+        settings: dict[str, object] = {
+            "search": repr(self._make_search), "learner": repr(self._make_learner), "clean": self._clean, "cuts": repr(self._cuts), "reverse": self._reverse,
         }  # fmt: skip
-        return StateFormat(self._network.network, self._make_bank(), self._make_search(), self._status, settings)
+        learner = self._make_learner and self._make_learner()
+        return StateFormat(self._network, self._make_bank(), self._make_search(), learner, self._status, settings)
 
     def close(self) -> None:
         """Free everything; any later call raises `SessionClosed`. Closing twice is fine."""
@@ -339,7 +344,8 @@ class Session:
         clock = before.clock + 1 if before else -frame.index if self._reverse else frame.index
         past = before.back if before and self.reads_words else ()
         return Now(
-            int(frame.index), int(clock), frame.size, frame.pts_seconds, features, self._network.describe, cut, histogram, past
+            int(frame.index), int(clock), frame.size, frame.pts_seconds, features, self._network.describe, self._network.cells,
+            cut, histogram, past,
         )  # fmt: skip
 
     def _follow(self, prompts: dict[int, Prompt | None]) -> None:
@@ -352,7 +358,7 @@ class Session:
         """What the current frame gave."""
         now, tracks = self._now(), self._state.tracks
         outcomes = {obj_id: track.best.outcome for obj_id, track in sorted(tracks.items()) if track.best.outcome}
-        meta = Meta(now.frame_idx, now.size, now.pts_seconds, self._network.take(), now.cut, found(tracks))
+        meta = Meta(now.frame_idx, now.size, now.pts_seconds, self._network.spent(), now.cut, found(tracks))
         self._shown = self._collect(meta, outcomes)
         meta.timings["total"] = 1000 * (time.perf_counter() - began)
         return self._shown
@@ -386,7 +392,8 @@ class Session:
         bank: MemoryBank = self._make_bank()
         if told is not None:
             bank, told = CredibleStart(bank), replace(told, since=self._now().clock)
-        return Track([Hypothesis(bank, StatusState(self._status))], self._make_search(), told=told)
+        learner = self._make_learner and self._make_learner()
+        return Track([Hypothesis(bank, StatusState(self._status))], self._make_search(), learner, told=told)
 
     def _due(self, frame: Frame) -> tuple[dict[int, Prompt], dict[int, Told]]:
         """Take the prompts and texts that wait for this frame, checked against its size; those of skipped frames are refused."""

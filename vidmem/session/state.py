@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import is_dataclass, replace
 from itertools import pairwise
 from typing import Any, NamedTuple
@@ -17,9 +17,10 @@ import numpy as np
 
 from vidmem.bounds import MOST_PIXELS
 from vidmem.errors import StateError
-from vidmem.memory import Held, MemoryBank
+from vidmem.learn import Learner
+from vidmem.memory import Bank, Held, MemoryBank
 from vidmem.memory.credible import CredibleRule, CredibleStart
-from vidmem.networks.base import BACK, Ask, Memory, Network
+from vidmem.networks.base import BACK, Ask, Memory, Network, Storage
 from vidmem.prompts import check_id, check_inside, check_text, make_prompt
 from vidmem.search import Search
 from vidmem.session.frame_step import Now
@@ -51,30 +52,51 @@ class Example(NamedTuple):
 
 
 class StateFormat:
-    """Writes and reads the snapshots of sessions with one network, bank, search and rule of the status.
+    """Writes and reads the snapshots of sessions with one network, bank, search, learner and rule of the status.
 
-    settings: what else must be the same in the session that reads, as text.
+    settings: what else must be the same in the session that reads, as JSON has it.
     """
 
+    _network: Network
+    _storage: Storage
+    _bank: Bank
+    _search: Search
+    _learner: Learner | None
+    _kinds: dict[str, Kind]
+    _header: dict[str, Any]
+    _example: Any  # of what is being read; None before a session's first frame
+
     def __init__(
-        self, network: Network, bank: MemoryBank, search: Search, rule: StatusRule, settings: Mapping[str, str]
-    ):
-        for kept in (bank, search):
-            if not is_dataclass(kept):
+        self, network: Network, bank: MemoryBank, search: Search, learner: Learner | None, rule: StatusRule,
+        settings: Mapping[str, object],
+    ):  # fmt: skip
+        if not isinstance(bank, Bank):
+            raise StateError(
+                f"a {type(bank).__name__} cannot be written; expected a Bank of vidmem.memory, over any policy"
+            )
+        for kept in (search, learner):
+            if kept is not None and not is_dataclass(kept):
                 raise StateError(
-                    f"a {type(kept).__name__} cannot be written; expected a dataclass, as vidmem's banks and searches are"
+                    f"a {type(kept).__name__} cannot be written; expected a dataclass, as vidmem's searches and learners are"
                 )
-        self._network, self._storage, self._bank, self._search = network, network.storage, bank, search
+        self._network, self._storage, self._bank, self._search, self._learner = (
+            network, network.storage, bank, search, learner
+        )  # fmt: skip
         policy = bank.policy
-        about = {
-            Snapshot: {}, Track: {}, Hypothesis: {}, Meta: {}, Event: {}, Outcome: {}, Told: {"words": None}, CredibleStart: {"rule": CredibleRule()}, Prompt: {}, Verdict: {}, Entry: {}, Held: {},
-            Now: {"describe": network.describe}, StatusState: {"rule": rule}, type(bank): {"policy": policy},
+        about: dict[type, Mapping[str, Any]] = {
+            Snapshot: {}, Track: {}, Hypothesis: {}, Meta: {}, Event: {}, Outcome: {}, Prompt: {}, Verdict: {}, Entry: {}, Held: {},
+            Told: {"words": None}, CredibleStart: {"rule": CredibleRule()},
+            Now: {"describe": network.describe, "see": network.cells}, StatusState: {"rule": rule}, type(bank): {"policy": policy},
             type(search): {"policy": search.policy} if hasattr(search, "policy") else {}, **self._storage.kinds,
         }  # fmt: skip
+        if learner is not None:
+            about |= {type(learner): {"rule": learner.rule}, **{part: {} for part in learner.parts}}
         if hasattr(policy.notes, "_fields"):
             about[policy.notes] = {}
-        hints = {Held: {"notes": policy.notes and policy.notes | None}}
-        made = {Prompt: _prompt, Entry: self._entry, type(bank): self._held, Told: self._told}
+        hints: dict[type, dict[str, Any]] = {Held: {"notes": policy.notes and policy.notes | None}}
+        made: dict[type, Callable[[Any], Any]] = {
+            Prompt: _prompt, Entry: self._entry, type(bank): self._held, Told: self._told,
+        }  # fmt: skip
         self._kinds = {
             cls.__name__: Kind(cls, given, hints.get(cls, {}), made.get(cls, lambda value: value))
             for cls, given in about.items()
@@ -90,11 +112,8 @@ class StateFormat:
         import safetensors.numpy
 
         writer = Writer(self._kinds, self._storage.save)
-        if any(
-            bank.held.notes is not None and bank.policy.notes is None
-            for track in snapshot.tracks.values()
-            for bank in track.banks
-        ):
+        banks = [bank for track in snapshot.tracks.values() for bank in track.banks if isinstance(bank, Bank)]
+        if any(bank.held.notes is not None and bank.policy.notes is None for bank in banks):
             raise StateError(f"the bank {self._bank.policy} keeps notes; give its policy the field `notes`, their type")
         try:
             root = writer.node(snapshot)
@@ -124,7 +143,9 @@ class StateFormat:
             if size and size[0] * size[1] > MOST_PIXELS:
                 raise ValueError(f"frames of {size[1]}x{size[0]}")
             self._example = Example.of(self._network, size) if size else None
-            stand_in = {MemoryBank: type(self._bank) | CredibleStart, Search: type(self._search)}
+            stand_in: dict[Any, Any] = {MemoryBank: type(self._bank) | CredibleStart, Search: type(self._search)}
+            if self._learner is not None:
+                stand_in[Learner] = type(self._learner)
             reader = Reader(self._kinds, self._storage.load, said["objects"], arrays, stand_in)
             snapshot = reader.value(said["root"], Snapshot)
             self._check(snapshot, size)
@@ -148,7 +169,7 @@ class StateFormat:
             raise ValueError(f"a memory of {entry.nbytes} bytes")
         return entry
 
-    def _held(self, bank: MemoryBank) -> MemoryBank:
+    def _held(self, bank: Bank) -> Bank:
         entries = bank.entries()
         if len(entries) > bank.capacity:
             raise ValueError(f"{len(entries)} memories of one object, and the bank holds {bank.capacity}")
@@ -195,6 +216,10 @@ class StateFormat:
         if not track.hypotheses:
             raise ValueError("an object without a hypothesis")
         track.search.check(len(track.hypotheses))
+        if (track.learner is None) != (self._learner is None):
+            raise ValueError("an object with a learner in a session without, or without one in a session with")
+        if track.learner is not None:
+            track.learner.check(self._network.cells(self._example.features).shape[2])
         for hypothesis in track.hypotheses:
             if isinstance(hypothesis.bank, CredibleStart) != (track.told is not None):
                 raise ValueError("an object that is half known by a text")
@@ -237,7 +262,7 @@ def _prompt(prompt: Prompt) -> Prompt:
         (prompt.box, good.box),
         (prompt.mask, good.mask),
     ):
-        if mine is not None and (mine.dtype, mine.shape) != (other.dtype, other.shape):
+        if mine is not None and other is not None and (mine.dtype, mine.shape) != (other.dtype, other.shape):
             raise ValueError(f"a prompt of {mine.dtype}")
     return prompt
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from vidmem.bounds import check, number
+from vidmem.bounds import bounded, check
 from vidmem.types import Status
 
 UNSURE = (
@@ -16,10 +16,10 @@ UNSURE = (
 class StatusRule:
     """When the status changes. Counts are consecutive frames."""
 
-    hidden_after: int = number(1, 1)  # frames unseen before a tracked object counts as occluded
-    lost_after: int = number(30, 1)  # frames unseen before it counts as lost
-    found_after: int = number(2, 1)  # frames seen again before a lost object counts as tracked
-    ambiguous_after: int = number(
+    hidden_after: int = bounded(1, 1)  # frames unseen before a tracked object counts as occluded
+    lost_after: int = bounded(30, 1)  # frames unseen before it counts as lost
+    found_after: int = bounded(2, 1)  # frames seen again before a lost object counts as tracked
+    ambiguous_after: int = bounded(
         3, 1
     )  # frames on which another object claims the same thing before both count as ambiguous
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from vidmem.learn import Learner
 from vidmem.memory import MemoryBank
 from vidmem.memory.credible import CredibleStart
 from vidmem.networks.base import Ask
@@ -33,21 +34,29 @@ class Outcome:
     prompt: Prompt | None = None  # all that a person said on this frame
     fresh: bool = False  # the frame was not tracked before the first prompt on it
     rival: int | None = None  # the other object, where the status is ambiguous
+    seen: float | None = None  # how well the mask fits what the object's learner knows
 
     @classmethod
-    def of(cls, candidates: Candidates, chosen: Chosen, ask: Ask | None, state: StatusState, keep: bool) -> Outcome:
-        """keep: it outlives the frame, so it must not be a view that holds all candidates."""
+    def of(
+        cls, candidates: Candidates, chosen: Chosen, ask: Ask | None, state: StatusState, doubt: float, seen: float | None,
+        keep: bool,
+    ) -> Outcome:  # fmt: skip
+        """doubt: presence up to which the object is believed to be there, and its mask is not shown. keep: it outlives the frame,
+        so it must not be a view that holds all candidates."""
         prompt, row = ask and ask.prompt, chosen.row
+        logit = float(candidates.object_logit[row])
+        hidden = 0 < logit <= doubt and state.status is not Status.LOST
         mask_logits = candidates.mask_logits[row, chosen.candidate]
         return cls(
             mask_logits.copy() if keep else mask_logits,
             float(candidates.iou[row, chosen.candidate]),
-            float(candidates.object_logit[row]),
-            state.status,
+            logit - doubt,
+            Status.OCCLUDED if hidden else state.status,
             prompt.answer if prompt is not None else None,
             prompt,
             ask is not None and ask.fresh,
-            state.rival,
+            None if hidden else state.rival,
+            seen,
         )
 
 
@@ -83,6 +92,7 @@ class Track:
 
     hypotheses: list[Hypothesis]
     search: Search
+    learner: Learner | None = None
     before: Track | None = None  # the same before this frame, so that a correction can do the frame again
     told: Told | None = None
 
@@ -126,7 +136,8 @@ class Track:
 
     def fork(self) -> Track:
         before = self.before.fork() if self.before else None
-        return Track([hypothesis.fork() for hypothesis in self.hypotheses], self.search.fork(), before, self.told)
+        hypotheses = [hypothesis.fork() for hypothesis in self.hypotheses]
+        return Track(hypotheses, self.search.fork(), self.learner, before, self.told)
 
 
 def settle(tracks: dict[int, Track], frame_idx: int) -> None:
@@ -177,6 +188,7 @@ def collect(meta: Meta, outcomes: dict[int, Outcome], reports: tuple[dict[str, f
         object_logits=np.array([o.object_logit for o in every], np.float32),
         status=tuple(o.status for o in every),
         rivals=tuple(o.rival for o in every),
+        seen=np.array([np.nan if o.seen is None else o.seen for o in every], np.float32),
         mask_logits=np.stack([o.mask_logits for o in every]) if every else np.zeros((0, 1, 1), np.float32),
         timings=meta.timings,
         search=reports,

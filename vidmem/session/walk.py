@@ -19,7 +19,7 @@ class Kind:
     """A dataclass or NamedTuple that may be written. Fields of the type `Any` hold what belongs to the network: its arrays, or objects of
     its own kinds."""
 
-    cls: type
+    cls: Any
     given: Mapping[str, Any] = field(default_factory=dict)
     """Fields that are not written: the reader has them."""
     hints: Mapping[str, Any] = field(default_factory=dict)
@@ -83,13 +83,13 @@ class Reader:
         put: Callable[[np.ndarray], Any],
         objects: list,
         arrays: list[np.ndarray],
-        stand_in: Mapping[type, type],
+        stand_in: Mapping[Any, type],
     ):
         self._put, self._arrays, self._stand_in = put, arrays, stand_in
         self._own: dict[int, Any] = {}  # number of an array -> the network's
         self._objects: list = []
         names = {kind.cls.__name__: kind.cls for kind in kinds.values()}
-        hints = {name: get_type_hints(kind.cls, localns=names) | kind.hints for name, kind in kinds.items()}
+        hints = {name: get_type_hints(kind.cls, localns=names) | dict(kind.hints) for name, kind in kinds.items()}
         for row in objects:  # each refers to earlier ones alone
             if not (isinstance(row, list) and len(row) == 2 and isinstance(row[0], str) and isinstance(row[1], list)):
                 raise ValueError("an object that is none")

@@ -22,7 +22,7 @@ import numpy as np
 
 from vidmem.training.absences import Absence, Panel
 from vidmem.training.data import FEWEST, IGNORE, OTHER, TARGET, Reel
-from vidmem.training.motions import Motion, filmed, warped
+from vidmem.training.motions import MotionPath, filmed, warped
 from vidmem.training.sprites import Sprite
 
 cv2.setNumThreads(1)
@@ -124,7 +124,7 @@ class ClipGenerator:
             else Sprite([np.full((40, 40, 3), 90, np.uint8)], [np.ones((40, 40), np.uint8)], reel)
         )
 
-    def _view(self, size, mask: np.ndarray | None, scale_range=(0.6, 1.6), gap=1.0, strength=0.5) -> Motion:
+    def _view(self, size, mask: np.ndarray | None, scale_range=(0.6, 1.6), gap=1.0, strength=0.5) -> MotionPath:
         """A camera over a picture of `size` (H, W), around the mask if there is one."""
         (h, w), (sh, sw), rng = self.config.size, size, self.rng
         smallest = max(h / sh, w / sw)
@@ -142,11 +142,11 @@ class ClipGenerator:
         seen = np.clip(
             centre + (np.array([w, h]) / 2 - target) / scale, half, np.maximum(np.array([sw, sh]) - half, half)
         )
-        motion = Motion(rng, (h, w), seen, np.array([w, h]) / 2, scale, gap, strength)
+        motion = MotionPath(rng, (h, w), seen, np.array([w, h]) / 2, scale, gap, strength)
         motion.angle *= 0.4
         return motion
 
-    def _away_from(self, size, mask: np.ndarray) -> Motion | None:
+    def _away_from(self, size, mask: np.ndarray) -> MotionPath | None:
         """A camera over the part of the picture where the object is not; None where there is no such part."""
         (h, w), (sh, sw), rng = self.config.size, size, self.rng
         y, x = np.nonzero(mask)
@@ -157,7 +157,7 @@ class ClipGenerator:
             apart = np.abs(np.array([x.mean(), y.mean()]) - seen)
             reach = half + np.array([np.ptp(x), np.ptp(y)]) / 2 + 4
             if (apart > reach).any():
-                motion = Motion(rng, (h, w), seen, np.array([w, h]) / 2, scale, 0.3, 0.3)
+                motion = MotionPath(rng, (h, w), seen, np.array([w, h]) / 2, scale, 0.3, 0.3)
                 motion.angle *= 0.2
                 return motion
         return None
@@ -291,12 +291,12 @@ class ClipGenerator:
             pictures.append(cv2.remap(reel.image(k), x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT_101))
         return pictures
 
-    def _sprite_motion(self, sprite: Sprite, gap: float, share=(0.1, 0.75)) -> Motion:
+    def _sprite_motion(self, sprite: Sprite, gap: float, share=(0.1, 0.75)) -> MotionPath:
         h, w = self.config.size
         mask = sprite.alphas[0]
         scale = np.clip(np.exp(self.rng.uniform(*np.log(share))) * h / np.sqrt(mask.sum() * 1.3), 0.1, 2.5)
         y, x = np.nonzero(mask)
-        return Motion(
+        return MotionPath(
             self.rng, (h, w), (x.mean(), y.mean()), np.array([w, h]) * self.rng.uniform(0.15, 0.85, 2), scale, gap
         )
 

@@ -9,7 +9,7 @@ Maps = tuple[np.ndarray, np.ndarray]
 """x and y of the source for each pixel of the clip, (H, W) float32 each, as `cv2.remap` takes them."""
 
 
-class Motion:
+class MotionPath:
     """A smooth random path of an affine map with an elastic part; `maps(t)` gives the inverse map for `cv2.remap`."""
 
     def __init__(self, rng, out_size, centre, target, scale, gap, strength=1.0):

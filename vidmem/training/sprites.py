@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 
 from vidmem.training.data import Reel
-from vidmem.training.motions import Motion
+from vidmem.training.motions import MotionPath
 
 
 class Tint(NamedTuple):
@@ -45,7 +45,7 @@ class Sprite(NamedTuple):
         canvas: np.ndarray,
         labels: np.ndarray,
         t: int,
-        motion: Motion,
+        motion: MotionPath,
         label: int,
         tint: Tint | None = None,
         shift: np.ndarray | tuple[float, float] = (0.0, 0.0),

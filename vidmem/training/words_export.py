@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from vidmem.networks.nano.backbone import HEAD, SameConv
-from vidmem.training.words_net import Look, Name
+from vidmem.training.words_net import Name, WordsModel
 
 OPSET = 18
 LEAST = (
@@ -21,7 +21,7 @@ LARGE = 2048  # numbers of a tensor; smaller ones stay as they are
 class Maps(nn.Module):
     """What the finder is trained on: the maps before it."""
 
-    def __init__(self, look: Look):
+    def __init__(self, look: WordsModel):
         super().__init__()
         self.look = look
 
@@ -29,12 +29,12 @@ class Maps(nn.Module):
         return self.look.maps(image)
 
 
-def export_maps(look: Look, path: Path) -> None:
-    """fine, deep, features of `Look.maps`."""
+def export_maps(look: WordsModel, path: Path) -> None:
+    """fine, deep, features of `WordsModel.maps`."""
     _export(Maps(fused(look)), path, ["fine", "deep", "features"])
 
 
-def export_words(look: Look, name: Name, folder: Path) -> None:
+def export_words(look: WordsModel, name: Name, folder: Path) -> None:
     """Write `look.onnx` and `name.onnx`; the number of pictures and their sides stay open."""
     _export(fused(look), folder / "look.onnx", ["features", "middle", "distances"])
     path = folder / "name.onnx"
@@ -54,7 +54,7 @@ def _export(module: nn.Module, path: Path, outputs: list[str]) -> None:
     compress(path)
 
 
-def fused(look: Look) -> Look:
+def fused(look: WordsModel) -> WordsModel:
     """A copy whose BatchNorms are folded into their convolutions, so that the rounded weights are the ones that count."""
     import copy
 

@@ -40,7 +40,7 @@ class Finder(nn.Module):
         return out[:, :1], out[:, 1:].clamp(-4, 4)
 
 
-class Look(nn.Module):
+class WordsModel(nn.Module):
     """A picture to what is asked of it: features for names, and boxes."""
 
     def __init__(self):

@@ -1,5 +1,6 @@
 """Frames in, results out; nothing here knows a network."""
 
+from vidmem.video.camera import Camera, is_camera, open_camera
 from vidmem.video.formats import SINKS, open_sinks
 from vidmem.video.ledger import Ledger
 from vidmem.video.rle import rle_decode, rle_encode
@@ -10,6 +11,7 @@ from vidmem.video.threads import WriteBehind, prefetch
 __all__ = [
     "SINKS",
     "BoxSink",
+    "Camera",
     "Ledger",
     "OverlaySink",
     "PngSink",
@@ -17,6 +19,8 @@ __all__ = [
     "Sink",
     "Source",
     "WriteBehind",
+    "is_camera",
+    "open_camera",
     "open_sinks",
     "open_video",
     "prefetch",

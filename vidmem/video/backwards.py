@@ -18,6 +18,8 @@ class Backwards:
     bounded, whatever the length. Raises `SourceError` while iterating for a video whose frames have no times to go back to.
     """
 
+    live = False
+
     def __init__(self, source: Source, last: int | None = None):
         self.source, self._last, self.problems = source, last, source.problems
         count = source.frame_count

@@ -56,7 +56,7 @@ class TrackSink(Sink):
         tracks = []
         for obj_id, seen in sorted(self._tracks.items()):
             columns = [[seen[t][part] if t in seen else None for t in range(self._frames)] for part in range(3)]
-            scores = [said[3] for said in seen.values()]
+            scores = [one[3] for one in seen.values()]
             tracks.append({"video_id": 1, "category_id": 1, "obj_id": obj_id, "score": round(float(np.mean(scores)), 4) if scores else 0.0,
                            "segmentations": columns[0], "bboxes": columns[1], "areas": columns[2], **self.look.about(obj_id)})  # fmt: skip
         part = self.path.with_name(PART)

@@ -16,7 +16,7 @@ LAST = 1 << 62  # the number of frames where nobody knows it
 ORIENTATION = 0x0112  # EXIF
 
 
-class Sequence(ABC):
+class Indexed(ABC):
     """What a `Source` adds to its iteration; it looks at the file through a reader of its own, so that a running iteration does not
     notice."""
 

@@ -22,14 +22,14 @@ def add_sound(video: Path, source: Path, first: float, end: float, part: Path) -
     try:
         with av.open(
             str(Path(source).absolute()), options={"format_whitelist": FORMATS, "protocol_whitelist": "file"}
-        ) as said:
-            if not said.streams.audio:
+        ) as audio:
+            if not audio.streams.audio:
                 return ()
             with (
                 av.open(str(video.absolute())) as seen,
                 av.open(str(part.absolute()), "w", format="mp4", options={"movflags": "+faststart"}) as out,
             ):
-                _join(out, seen, said, first, end)
+                _join(out, seen, audio, first, end)
         part.replace(video)
         return ()
     except (av.error.FFmpegError, OSError, ValueError) as error:
@@ -38,10 +38,10 @@ def add_sound(video: Path, source: Path, first: float, end: float, part: Path) -
         return (f"{video.name}: the sound of {source.name} could not be kept ({error})",)
 
 
-def _join(out, seen, said, first: float, end: float) -> None:
+def _join(out, seen, source, first: float, end: float) -> None:
     """Pictures and sound in the order of their time, as players want to read them."""
     picture = seen.streams.video[0]
-    heard = said.streams.audio[0]
+    heard = source.streams.audio[0]
     pictures = out.add_stream_from_template(picture)
     copied = heard.codec_context.name in KEPT
     sounds = out.add_stream_from_template(heard) if copied else out.add_stream("aac", rate=heard.rate)
@@ -54,7 +54,7 @@ def _join(out, seen, said, first: float, end: float) -> None:
                 yield at, packet
 
     def audible():
-        for packet in said.demux(heard):
+        for packet in source.demux(heard):
             if packet.pts is None:
                 continue
             at = float(packet.pts * packet.time_base) - first

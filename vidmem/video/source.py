@@ -15,10 +15,11 @@ from pathlib import Path
 
 import numpy as np
 
+from vidmem.bounds import MOST_PIXELS
 from vidmem.errors import SourceError
 from vidmem.names import shown
 from vidmem.types import Frame
-from vidmem.video.places import IMAGE_FORMATS, LAST, Sequence, check_sizes
+from vidmem.video.places import IMAGE_FORMATS, LAST, Indexed, check_sizes
 
 # What FFmpeg may take a file for, whatever its name. Playlists (HLS, DASH, concat, SDP ...) would open other files and addresses, and
 # FFmpeg draws any text as a terminal's screen.
@@ -26,17 +27,18 @@ FORMATS = (
     "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpegts,mpeg,mpegvideo,ogg,flv,asf,gif,apng,mxf,m4v,h264,hevc,av1,obu,ivf,vc1,yuv4mpegpipe,"
     "dv,nut,rm,swf,wtv,nsv,roq,bink,mjpeg,dnxhd,dirac,h263,h261,cavsvideo,vvc,mp3,aac,wav,flac,ac3"
 )
-MOST_PIXELS = 1 << 26  # of a frame: 8192x8192, 200 MB in RGB
 IMAGE_SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".ppm", ".pgm", ".jp2"}
 
 
-class Source(Sequence):
+class Source(Indexed):
     """An iterator of `Frame` and a context manager. Made by `open_video`; both kinds differ in `_read` alone.
 
     Each `iter()` begins again at `start`.
     """
 
     path: Path
+    live = False
+    """Frames come when they come, as from a camera (`vidmem.video.camera`): whoever is slow misses some, and whoever waits for the next one is late."""
     frame_rate: Fraction | None = None
     """Frames per second on average; None where the source has no clock."""
     frame_count: int | None = None

@@ -26,7 +26,7 @@ TEMPERATURE = 20.8
 """Of the long read, as trained; `usage` needs it outside the graphs. A test holds it to the weights."""
 
 
-class Features(NamedTuple):
+class NanoFeatures(NamedTuple):
     """One encoded frame; arrays of the engine."""
 
     feature: Any  # (1, F, h, w)
@@ -100,9 +100,9 @@ class NanoNetwork:
     def __init__(self, engine: Engine, area: int = AREA, fixed: Manifest | None = None):
         self.engine, self.area, self.runtime, self.fixed = engine, area, engine.name, fixed
         self.overlaps = engine.overlaps
-        self.storage = Storage({Features: {}, Tokens: {}}, engine.host, engine.put, _check_tokens)
+        self.storage = Storage({NanoFeatures: {}, Tokens: {}}, engine.host, engine.put, _check_tokens)
 
-    def encode(self, image: np.ndarray) -> Features:
+    def encode(self, image: np.ndarray) -> NanoFeatures:
         import cv2
 
         height, width = input_size(image.shape[0], image.shape[1], self.area)
@@ -114,14 +114,14 @@ class NanoNetwork:
             )
         shrinks = height < image.shape[0]
         small = cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
-        return Features(*self.engine.run("encode", self.engine.put(small[None])))
+        return NanoFeatures(*self.engine.run("encode", self.engine.put(small[None])))
 
-    def attend(self, features: Features, plans: Sequence[ReadPlan]) -> Conditioned:
+    def attend(self, features: NanoFeatures, plans: Sequence[ReadPlan]) -> Conditioned:
         memories = [self._arrange(plan) for plan in plans]
         whole = {row: (long, new) for row, (long, new) in enumerate(memories) if new is not None}
         return Conditioned(memories, self._read(features, whole))
 
-    def usage(self, features: Features, conditioned: Conditioned, plans: Sequence[ReadPlan]) -> list[list[Usage]]:
+    def usage(self, features: NanoFeatures, conditioned: Conditioned, plans: Sequence[ReadPlan]) -> list[list[Usage]]:
         """As the long read would attend to every recall, at its own resolution: a quarter of the frame's cells ask."""
         dim = features.key.shape[1]
         query = self.engine.host(features.coarse_tokens)[0, :, :dim] * TEMPERATURE
@@ -139,11 +139,21 @@ class NanoNetwork:
             used.append([Usage(tokens, float(part.sum(1).mean())) for tokens, part in zip(own, parts)])
         return used
 
-    def describe(self, features: Features) -> np.ndarray:
+    def describe(self, features: NanoFeatures) -> np.ndarray:
         height, width = (side // 2 for side in features.key.shape[-2:])
         return pooled(self.engine.host(features.coarse_tokens)[0].reshape(height, width, -1))
 
-    def decode(self, features: Features, conditioned: Conditioned, asks: Sequence[Ask | None]) -> Candidates:
+    def cells(self, features: NanoFeatures) -> np.ndarray:
+        """Keys, and identities at twice their resolution."""
+        import cv2
+
+        key = self.engine.host(features.key)[0].transpose(1, 2, 0)
+        height, width, dim = key.shape
+        identity = self.engine.host(features.coarse_tokens)[0, :, dim:].reshape(height // 2, width // 2, -1)
+        identity = cv2.resize(identity, (width, height), interpolation=cv2.INTER_LINEAR)
+        return np.concatenate([key, identity, np.ones((height, width, 1), np.float32)], -1)
+
+    def decode(self, features: NanoFeatures, conditioned: Conditioned, asks: Sequence[Ask | None]) -> Candidates:
         shape = features.mask_size
         maps = np.zeros((len(asks), 6, *shape), np.float32)
         guesses = {}
@@ -172,12 +182,12 @@ class NanoNetwork:
                 present[row] = max(present[row], 0.1)  # someone points at it: it is there
         return Candidates(masks, iou, present)
 
-    def memorize(self, features: Features, candidates: Candidates, chosen: Sequence[Chosen]) -> list[Memory]:
+    def memorize(self, features: NanoFeatures, candidates: Candidates, chosen: Sequence[Chosen]) -> list[Memory]:
         share = np.stack([_sigmoid(candidates.mask_logits[c.row, c.candidate]) for c in chosen])[:, None]
         share[[candidates.object_logit[c.row] <= 0 for c in chosen]] = 0
         return [Memory(tokens, tokens.nbytes) for tokens in self._memorize(features, share)]
 
-    def _memorize(self, features: Features, share: np.ndarray) -> list[Tokens]:
+    def _memorize(self, features: NanoFeatures, share: np.ndarray) -> list[Tokens]:
         """share (R, 1, h, w) in 0..1 -> the tokens of each row."""
         made, copy = self._run("memorize", (features.feature,), (self.engine.put(share),)), self.engine.copy
         return [  # copies, for a view would keep the whole batch
@@ -208,7 +218,7 @@ class NanoNetwork:
             newest
         ], newest
 
-    def _with_guess(self, features: Features, conditioned: Conditioned, guesses: dict[int, np.ndarray]) -> dict:
+    def _with_guess(self, features: NanoFeatures, conditioned: Conditioned, guesses: dict[int, np.ndarray]) -> dict:
         """The memories of prompted rows with the frame's own guess as the newest of them."""
         memories = {}
         for row, own in zip(guesses, self._memorize(features, np.stack(list(guesses.values()))[:, None])):
@@ -217,7 +227,7 @@ class NanoNetwork:
             memories[row] = ([*past, own], own)
         return memories
 
-    def _read(self, features: Features, memories: dict[int, tuple[list[Tokens], Tokens]]) -> dict[int, Any]:
+    def _read(self, features: NanoFeatures, memories: dict[int, tuple[list[Tokens], Tokens]]) -> dict[int, Any]:
         """Rows with the same number of tokens are one batch. Those whose newest memory is of one frame share its keys, and the
         scores with them: twenty objects are then read in a quarter of the time."""
         if self.fixed:
@@ -241,7 +251,7 @@ class NanoNetwork:
         return read
 
     def _read_fixed(
-        self, features: Features, memories: dict[int, tuple[list[Tokens], Tokens]], slots: int
+        self, features: NanoFeatures, memories: dict[int, tuple[list[Tokens], Tokens]], slots: int
     ) -> dict[int, Any]:
         """Rows of any make-up together."""
         if not memories:

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from vidmem.networks.base import Sought
 from vidmem.networks.resurgsam2.config import arranged
 from vidmem.networks.sam2.eager import Sam2Network
-from vidmem.networks.sam2.host import Features, Read
+from vidmem.networks.sam2.host import Read, Sam2Features
 
 
 class Words(NamedTuple):
@@ -32,10 +32,10 @@ class ReSurgNetwork(Sam2Network):
         hidden, pooled = self._tower(text)
         return Words(*self._run(self.model.words, hidden.to(self.device), pooled.to(self.device)))
 
-    def refer(self, features: Features, sought: Sequence[Sought | None], conditioned: list) -> list:
+    def refer(self, features: Sam2Features, sought: Sequence[Sought | None], conditioned: list) -> list:
         return [read if row is None else self._referred(features, row, read) for row, read in zip(sought, conditioned)]
 
-    def _referred(self, features: Features, row: Sought, read: Read | None) -> Read:
+    def _referred(self, features: Sam2Features, row: Sought, read: Read | None) -> Read:
         """With a memory the name goes to the decoder beside it; without one the words look for themselves."""
         name = row.words.name
         if read is not None:

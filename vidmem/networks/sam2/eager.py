@@ -13,7 +13,7 @@ import numpy as np
 
 from vidmem.errors import ModelError
 from vidmem.networks.base import Memory, Storage
-from vidmem.networks.sam2.host import Features, Sam2Host
+from vidmem.networks.sam2.host import Sam2Features, Sam2Host
 from vidmem.networks.sam2.recorded import Recorded
 from vidmem.types import Candidates, Chosen, ReadPlan, Usage
 
@@ -107,9 +107,9 @@ class Sam2Network(Sam2Host):
         self._attend_graph = Recorded(lambda feature, keys, memory: model.attend(feature, keys, memory))
         # Not a state of any video: which memories, whoever owns them, hold keys at present.
         self._with_keys: weakref.WeakSet[Spatial] = weakref.WeakSet()
-        self.storage = Storage({Features: {}, Spatial: {}}, self._save, self._load, self._adopt)
+        self.storage = Storage({Sam2Features: {}, Spatial: {}}, self._save, self._load, self._adopt)
 
-    def attend(self, features: Features, plans: Sequence[ReadPlan]) -> list:
+    def attend(self, features: Sam2Features, plans: Sequence[ReadPlan]) -> list:
         rows = super().attend(features, plans)
         self._forget_keys({id(recall.entry.payload) for plan in plans for recall in plan.recalls})
         return rows
@@ -135,7 +135,7 @@ class Sam2Network(Sam2Host):
             self._with_keys.add(spatial)
         return keys
 
-    def _read(self, features: Features, plans: list[ReadPlan]) -> tuple[Any, list[list[Usage]]]:
+    def _read(self, features: Sam2Features, plans: list[ReadPlan]) -> tuple[Any, list[list[Usage]]]:
         """Rows with equally many tokens -> (R, 256, h, w), and of each row the usage, where the plans ask to watch."""
         torch, config = self._torch, self.model.config
         recalled = [[recall.entry.payload for recall in plan.recalls] for plan in plans]
@@ -187,9 +187,10 @@ class Sam2Network(Sam2Host):
         return self._run(self.model.mask_downsample, self.put(large[None, None].astype(np.float32)))[0]
 
     def _decode(
-        self, features: Features, images: list, points, labels, masks: list, given, several: bool, extra: list
+        self, features: Sam2Features, images: list, points, labels, masks: list, given, several: bool, extra: list
     ) -> tuple:
-        """extra: of each row its tokens beside the points, or nothing at all -> mask logits (R, K, 4h, 4w), IoU (R, K), object logit (R,) on the host, and pointers (R, 3, 256); K is 3, or 1."""
+        """extra: of each row its tokens beside the points, or nothing at all -> mask logits (R, K, 4h, 4w), IoU (R, K), object logit (R,) on the
+        host, and pointers (R, 3, 256); K is 3, or 1."""
         from vidmem.networks.sam2.model import single_answer
 
         cat = self._torch.cat
@@ -211,7 +212,7 @@ class Sam2Network(Sam2Host):
             pointers = pointers[:, :1].expand(-1, 3, -1)
         return self.host(logits), self.host(iou), pointers.float(), self.host(presence)
 
-    def memorize(self, features: Features, candidates: Candidates, chosen: Sequence[Chosen]) -> list[Memory]:
+    def memorize(self, features: Sam2Features, candidates: Candidates, chosen: Sequence[Chosen]) -> list[Memory]:
         torch = self._torch
         logits = np.stack([candidates.mask_logits[c.row, c.candidate] for c in chosen])[:, None]
         present = torch.tensor([bool(candidates.object_logit[c.row] > 0) for c in chosen], device=self.device)

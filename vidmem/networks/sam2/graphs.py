@@ -15,7 +15,7 @@ from vidmem.engines.manifest import Manifest
 from vidmem.errors import ModelError
 from vidmem.networks.base import HIDDEN, Memory, Storage, within
 from vidmem.networks.sam2.config import CONFIGS
-from vidmem.networks.sam2.host import Features, Sam2Host
+from vidmem.networks.sam2.host import Sam2Features, Sam2Host
 from vidmem.types import Candidates, Chosen, ReadPlan, Usage
 
 
@@ -96,7 +96,7 @@ class Sam2Graphs(Sam2Host):
             self._constants = {name: arrays[name] for name in arrays.files}
         self.no_pointer = self._constants["no_obj_ptr"][0]
         self.storage = Storage(
-            {Features: {}, TokenMemory: {"engine": engine}}, engine.host, engine.put, TokenMemory.check
+            {Sam2Features: {}, TokenMemory: {"engine": engine}}, engine.host, engine.put, TokenMemory.check
         )
         self._no_memory = self.put(self._constants["no_mem_embed"].reshape(1, -1, 1, 1))
 
@@ -124,7 +124,7 @@ class Sam2Graphs(Sam2Host):
             + self._constants["mask_bias"]
         )
 
-    def _read(self, features: Features, plans: list[ReadPlan]) -> tuple:
+    def _read(self, features: Sam2Features, plans: list[ReadPlan]) -> tuple:
         """Rows with equally many tokens -> (R, 256, h, w), and of each row the usage, where the plans ask to watch."""
         if self.manifest.objects is None:
             return self._attend(features, plans, None)
@@ -134,7 +134,7 @@ class Sam2Graphs(Sam2Host):
         ]
         return self.engine.cat([out for out, _ in parts], 0), [used for _, some in parts for used in some]
 
-    def _attend(self, features: Features, plans: list[ReadPlan], fixed: Manifest | None) -> tuple:
+    def _attend(self, features: Sam2Features, plans: list[ReadPlan], fixed: Manifest | None) -> tuple:
         """Rows that the graph takes at once; what is missing to its shapes is filled up and hidden."""
         asked, engine = plans, self.engine
         if fixed is not None:
@@ -209,7 +209,7 @@ class Sam2Graphs(Sam2Host):
         )
 
     def _decode(
-        self, features: Features, images: list, points, labels, masks: list, given, several: bool, extra: list
+        self, features: Sam2Features, images: list, points, labels, masks: list, given, several: bool, extra: list
     ) -> tuple:
         rows, most = len(images), self.manifest.objects or len(images)
         parts = []
@@ -230,7 +230,7 @@ class Sam2Graphs(Sam2Host):
             return logits[:, 1:], iou[:, 1:], pointers[:, 1:], presence
         return one, one_iou, np.repeat(pointers[:, :1], 3, 1), presence
 
-    def memorize(self, features: Features, candidates: Candidates, chosen: Sequence[Chosen]) -> list[Memory]:
+    def memorize(self, features: Sam2Features, candidates: Candidates, chosen: Sequence[Chosen]) -> list[Memory]:
         made = []
         most = self.manifest.objects or len(chosen)
         for first in range(0, len(chosen), most):

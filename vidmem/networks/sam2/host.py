@@ -20,7 +20,7 @@ SURE = 10.0  # mask logit of a mask that a person gave
 NO_OBJECT = -1024.0  # mask logit everywhere on a frame where the object is believed absent
 
 
-class Features(NamedTuple):
+class Sam2Features(NamedTuple):
     """One encoded frame; arrays of whoever computes."""
 
     feature: Any  # (1, 256, h, w)
@@ -73,13 +73,13 @@ class Sam2Host(ABC):
     def _encode(self, image: Any) -> tuple: ...
 
     @abstractmethod
-    def _read(self, features: Features, plans: list[ReadPlan]) -> tuple[Any, list[list[Usage]]]:
+    def _read(self, features: Sam2Features, plans: list[ReadPlan]) -> tuple[Any, list[list[Usage]]]:
         """Rows with equally many tokens -> (R, 256, h, w), and of each row the usage, where the plans ask to watch."""
 
     @abstractmethod
     def _decode(
         self,
-        features: Features,
+        features: Sam2Features,
         images: list,
         points: np.ndarray,
         labels: np.ndarray,
@@ -101,17 +101,22 @@ class Sam2Host(ABC):
     def _blank_pointers(self, rows: int) -> Any:
         """(rows, 3, 256), wherever its pointers are."""
 
-    def encode(self, image: np.ndarray) -> Features:
+    def encode(self, image: np.ndarray) -> Sam2Features:
         from PIL import Image
 
         if image.shape[:2] != (self.size, self.size):  # the official loader's filter, for the same pixels
             image = np.asarray(Image.fromarray(image).resize((self.size, self.size), Image.Resampling.BICUBIC))
-        return Features(*self._encode(self.put(np.array(image[None]))))
+        return Sam2Features(*self._encode(self.put(np.array(image[None]))))
 
-    def describe(self, features: Features) -> np.ndarray:
+    def describe(self, features: Sam2Features) -> np.ndarray:
         return pooled(self.host(features.feature)[0].transpose(1, 2, 0))
 
-    def attend(self, features: Features, plans: Sequence[ReadPlan]) -> list:
+    def cells(self, features: Sam2Features) -> np.ndarray:
+        grid = self.host(features.feature)[0].transpose(1, 2, 0)
+        grid = grid / np.maximum(np.linalg.norm(grid, axis=-1, keepdims=True), 1e-6)
+        return np.concatenate([grid, np.ones((*grid.shape[:2], 1), np.float32)], -1)
+
+    def attend(self, features: Sam2Features, plans: Sequence[ReadPlan]) -> list:
         """-> for each row its `Read`, or None where there is nothing to read."""
         rows: list = [None] * len(plans)
         groups: dict[tuple, list[int]] = {}
@@ -131,10 +136,10 @@ class Sam2Host(ABC):
             most = f"{self.memories - 1} tracked frames, and the bank recalls more: use slots={self.memories} at most"
             raise ModelError(f"{self.name} has temporal codes for {most}")
 
-    def usage(self, features: Features, conditioned: list, plans: Sequence[ReadPlan]) -> list[list[Usage]]:
+    def usage(self, features: Sam2Features, conditioned: list, plans: Sequence[ReadPlan]) -> list[list[Usage]]:
         return [[] if read is None else read.used for read in conditioned]
 
-    def decode(self, features: Features, conditioned: list, asks: Sequence[Ask | None]) -> Candidates:
+    def decode(self, features: Sam2Features, conditioned: list, asks: Sequence[Ask | None]) -> Candidates:
         side = self.size // 4
         logits, iou = np.full((len(asks), 3, side, side), -CLAMP, np.float32), np.zeros((len(asks), 3), np.float32)
         presence = np.full(len(asks), -CLAMP, np.float32)
@@ -159,7 +164,7 @@ class Sam2Host(ABC):
                     pointers[row] = self.no_pointer
         return Candidates(logits, iou, presence, pointers)
 
-    def _question(self, features: Features, read: Read | None, ask: Ask | None) -> Question | None:
+    def _question(self, features: Sam2Features, read: Read | None, ask: Ask | None) -> Question | None:
         conditioned, extra = (None, None) if read is None else (read.conditioned, read.extra)
         empty = np.zeros((0, 2), np.float32), np.zeros(0, np.int64)
         if ask is None:
@@ -189,7 +194,7 @@ class Sam2Host(ABC):
         scale = np.array([ask.size[1], ask.size[0]], np.float32)
         return np.array(points, np.float32).reshape(-1, 2) / scale * self.size, np.array(labels, np.int64)
 
-    def _answer(self, features: Features, questions: list[Question]) -> tuple:
+    def _answer(self, features: Sam2Features, questions: list[Question]) -> tuple:
         """Questions with equally many points -> mask logits (R, 3, 4h, 4w), IoU (R, 3), pointers (R, 3, 256), object logit.
 
         A single answer fills all three places, and its IoU only the first, so that it is the one chosen.
