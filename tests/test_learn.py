@@ -128,7 +128,7 @@ def test_no_say_where_the_object_does_not_stand_out(rng):
     cells = Cells(np.ones((H, W, D), np.float32))
     mask = world(rng, (3, 4))[1]
     learnt = Ridge()().prompted(cells, mask)
-    assert learnt.presence(cells, mask, 2.0)[1] - learnt.doubt == 2.0
+    assert learnt.presence(cells, mask, 2.0)[1] == 2.0 and learnt.doubt == 0
 
 
 @pytest.mark.parametrize("numbers", [{"rate": 2.0}, {"every": 0}, {"shrink": 0.0}, {"doubt": -1.0}])

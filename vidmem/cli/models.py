@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
+from collections.abc import Mapping
 
 from vidmem.bounds import MOST
 from vidmem.errors import ModelError
@@ -41,7 +42,7 @@ def banks(args) -> int:
     from vidmem.memory import BANKS
     from vidmem.search import SEARCHES
 
-    tables: dict[str, dict[str, type]] = {"bank": BANKS, "search": SEARCHES, "learner": LEARNERS}
+    tables: dict[str, Mapping[str, type]] = {"bank": BANKS, "search": SEARCHES, "learner": LEARNERS}
     if args.name is None:
         for kind, table in tables.items():
             for name, policy in table.items():

@@ -14,7 +14,7 @@ from typing import ClassVar, NamedTuple
 
 import numpy as np
 
-from vidmem.bounds import check, number
+from vidmem.bounds import bounded, check
 from vidmem.learn.base import Cells
 
 BLIND = 0.2  # level under which an object does not stand out even where it was learnt, so that the learner has no say
@@ -29,16 +29,16 @@ class Ridge:
 
     The numbers; calling it makes an object's learner. Defaults were chosen on stories composed from training videos."""
 
-    prompt_weight: float = number(0.8, 0, 1)  # of what a person said, against what was tracked since
-    rate: float = number(0.02, 0, 1)  # share of each tracked frame that is learnt
-    absent_rate: float = number(0.02, 0, 1)  # likewise of frames on which the object is believed absent
-    shrink: float = number(0.01, 1e-6, 10)  # ridge, in units of the mean eigenvalue
-    every: int = number(2, 1)  # tracked frames from one that is learnt to the next
-    iou: float = number(0.65, 0, 1)  # predicted IoU from which a frame teaches
-    network: float = number(0.145, 0, 10)  # weight of the network's object logit in presence
-    learnt: float = number(3.5, 0, 100)  # weight of how well the mask fits
-    bias: float = number(-1.3, -100, 100)
-    doubt: float = number(1.4, 0, 100)  # object logit that it must exceed to be shown again
+    prompt_weight: float = bounded(0.8, 0, 1)  # of what a person said, against what was tracked since
+    rate: float = bounded(0.02, 0, 1)  # share of each tracked frame that is learnt
+    absent_rate: float = bounded(0.02, 0, 1)  # likewise of frames on which the object is believed absent
+    shrink: float = bounded(0.01, 1e-6, 10)  # ridge, in units of the mean eigenvalue
+    every: int = bounded(2, 1)  # tracked frames from one that is learnt to the next
+    iou: float = bounded(0.65, 0, 1)  # predicted IoU from which a frame teaches
+    network: float = bounded(0.145, 0, 10)  # weight of the network's object logit in presence
+    learnt: float = bounded(3.5, 0, 100)  # weight of how well the mask fits
+    bias: float = bounded(-1.3, -100, 100)
+    doubt: float = bounded(1.4, 0, 100)  # object logit that it must exceed to be shown again
 
     def __post_init__(self):
         check(self)
@@ -69,7 +69,7 @@ def sums(cells: Cells, on: np.ndarray) -> Sums:
 class Learnt:
     """Implements `vidmem.learn.Learner`."""
 
-    parts: ClassVar = (Sums,)
+    parts: ClassVar[tuple[type, ...]] = (Sums,)
 
     rule: Ridge
     said: Sums | None = None
@@ -106,16 +106,21 @@ class Learnt:
 
     @property
     def doubt(self) -> float:
-        return 0.0 if self.weights is None else self.rule.doubt
+        return self.rule.doubt if self.judges else 0.0
+
+    @property
+    def judges(self) -> bool:
+        """Something was learnt, and the object stands out where it was."""
+        return self.weights is not None and self.level >= BLIND
 
     @property
     def nbytes(self) -> int:
         arrays = [*(self.said or ()), *(self.followed or ()), self.beside, self.weights]
         return sum(array.nbytes for array in arrays if array is not None)
 
-    def map(self, cells: Cells) -> np.ndarray | None:
-        """(N,) about 1 on the object and 0 beside it; None before anything was learnt."""
-        return None if self.weights is None else cells.vectors @ self.weights
+    def map(self, cells: Cells) -> np.ndarray:
+        """(N,) float32, about 1 on the object and 0 beside it; zeros before anything was learnt."""
+        return np.zeros(len(cells.vectors), np.float32) if self.weights is None else cells.vectors @ self.weights
 
     def prompted(self, cells: Cells, mask_logits: np.ndarray) -> Learnt:
         on = cells.cover(mask_logits)
@@ -123,16 +128,15 @@ class Learnt:
             return self
         new = sums(cells, on)
         said = new if self.said is None else self.said.mixed(new, 1 / (self.prompts + 1))
-        learnt = replace(self, said=said, prompts=self.prompts + 1, since=0).solved()
-        return replace(
-            learnt, level=max(LEAST, learnt.contrast(cells, on)), top=max(LEAST, float(learnt.map(cells).max()))
-        )
+        learnt = replace(self, prompts=self.prompts + 1, since=0)._solved(said)
+        level, top = max(LEAST, learnt.contrast(cells, on)), max(LEAST, float(learnt.map(cells).max()))
+        return replace(learnt, level=level, top=top)
 
     def contrast(self, cells: Cells, on: np.ndarray) -> float:
         """Mean of the map on these cells less its mean on a ring around them; 0 where there is nothing to judge."""
         import cv2
 
-        if self.weights is None or not on.any():
+        if not on.any():
             return 0.0
         grid = on.reshape(cells.shape).astype(np.uint8)
         ring = (cv2.dilate(grid, np.ones((5, 5), np.uint8)) - grid).reshape(-1) > 0
@@ -140,43 +144,40 @@ class Learnt:
         return float(values[on].mean() - (values[ring].mean() if ring.any() else 0.0))
 
     def presence(self, cells: Cells, mask_logits: np.ndarray, object_logit: float) -> tuple[float, float]:
-        if self.weights is None:
-            return 0.0, object_logit
         rule, fits = self.rule, self.contrast(cells, cells.cover(mask_logits)) / self.level
-        if self.level < BLIND:
-            return fits, object_logit + rule.doubt
+        if not self.judges:
+            return fits, object_logit
         return fits, rule.network * object_logit + rule.learnt * fits + rule.bias
 
     def after(self, cells: Cells, mask_logits: np.ndarray, object_logit: float, iou: float, tracked: bool) -> Learnt:
-        if self.weights is None:
+        said = self.said
+        if said is None:
             return self
         if object_logit > 0 and tracked and iou > self.rule.iou:
             if self.since + 1 < self.rule.every:
                 return replace(self, since=self.since + 1)
             on = cells.cover(mask_logits)
-            return self._followed(cells, on) if on.any() else self
+            return self._followed(said, cells, on) if on.any() else self
         if object_logit <= 0 and float(self.map(cells).max()) < QUIET * self.top:
             if self.since + 1 < SELDOM:
                 return replace(self, since=self.since + 1)
             square = cells.gram * (0.5 / len(cells.vectors))
             rate = self.rule.absent_rate
             beside = rate * square if self.beside is None else (1 - rate) * self.beside + rate * square
-            return replace(self, beside=beside, since=0).solved()
+            return replace(self, beside=beside, since=0)._solved(said)
         return self
 
-    def _followed(self, cells: Cells, on: np.ndarray) -> Learnt:
+    def _followed(self, said: Sums, cells: Cells, on: np.ndarray) -> Learnt:
         new, values = sums(cells, on), self.map(cells)
         level = 0.97 * self.level + 0.03 * max(LEAST, self.contrast(cells, on))
         top = 0.97 * self.top + 0.03 * max(LEAST, float(values.max()))
         followed = new if self.followed is None else self.followed.mixed(new, self.rule.rate)
-        return replace(self, followed=followed, level=level, top=top, since=0).solved()
+        return replace(self, followed=followed, level=level, top=top, since=0)._solved(said)
 
-    def solved(self) -> Learnt:
-        square, label = self.said
-        if self.followed is not None:
-            square, label = self.said.mixed(self.followed, 1 - self.rule.prompt_weight)
+    def _solved(self, said: Sums) -> Learnt:
+        square, label = said if self.followed is None else said.mixed(self.followed, 1 - self.rule.prompt_weight)
         if self.beside is not None:
             square = square + self.beside
         ridge = self.rule.shrink * float(np.trace(square)) / len(square)
         solution = np.linalg.solve(square.astype(np.float64) + ridge * np.eye(len(square)), label)
-        return replace(self, weights=solution.astype(np.float32))
+        return replace(self, said=said, weights=solution.astype(np.float32))
