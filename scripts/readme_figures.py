@@ -288,6 +288,24 @@ def memory() -> str:
     return "\n".join(lines)
 
 
+def resurgsam2() -> str:
+    """docs/words.md: how equal ReSurgSAM2 is to its original."""
+    figure = load("resurgsam2")
+    names = {"fusion": "fusion of words and three frames: map, token", "detection": "detection: masks, IoU, object logit, pointer",
+             "tracking": "tracking of two objects with their text tokens: mask logits"}  # fmt: skip
+    sizes = [result["size"] for result in figure["results"]]
+    lines = [f"| greatest difference | limit | {' | '.join(f'{size} px' for size in sizes)} |", f"|{'---|' * (2 + len(sizes))}"]  # fmt: skip
+    for name, title in names.items():
+        found = " | ".join(f"{result[name]:.1e}" for result in figure["results"])
+        lines.append(f"| {title} | {figure['limits'][name]:.0e} | {found} |")
+    chosen = [one for result in figure["results"] for one in result.get("first_frames", [])]
+    kept = [one for result in figure["results"] for one in result["long_memory"]]
+    same = lambda some: f"{sum(one['original'] == one['ours'] for one in some)} of {len(some)}"
+    lines += ["", f"The same first frame in {same(chosen)} scripts of scores, and the same first frame and long memories of {same(kept)} objects in clips of "
+              f"{' and '.join(str(result['frames']) for result in figure['results'])} frames."]  # fmt: skip
+    return "\n".join(lines)
+
+
 def sam2_pytorch() -> str:
     figure = load("sam2_pytorch")
     stages = ("encode", "attend", "decode", "memorize", "total")
@@ -332,6 +350,7 @@ def main(argv=None) -> int:
         ("docs/app.md", "scores", scores()),
         ("docs/memory.md", "memory", memory()),
         ("docs/sam2.md", "sam2", sam2()),
+        ("docs/words.md", "resurgsam2", resurgsam2()),
         ("docs/engines.md", "engines", engines()),
         ("docs/engines.md", "tensorrt", tensorrt()),
         ("docs/engines.md", "sam2 on pytorch", sam2_pytorch()),

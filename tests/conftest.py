@@ -1,5 +1,7 @@
 """An exported SAM 2 with random weights, made once for all tests that use it."""
 
+from functools import cache
+
 import numpy as np
 import pytest
 
@@ -15,12 +17,36 @@ def weights(tmp_path_factory):
     from vidmem.networks.sam2.model import Sam2
 
     torch.manual_seed(0)
-    model = Sam2(CONFIGS[MODEL].at(SIZE))
+    return checkpoint(Sam2(CONFIGS[MODEL].at(SIZE)), tmp_path_factory.mktemp("weights") / "random.pt")
+
+
+@pytest.fixture(scope="session")
+def checkpoints(request, tmp_path_factory):
+    """Family -> a checkpoint of random weights, made when it is first asked for."""
+
+    @cache
+    def make(family: str):
+        if family == "sam2":
+            return request.getfixturevalue("weights")
+        from vidmem.networks.resurgsam2.config import CONFIG
+        from vidmem.networks.resurgsam2.model import ReSurgSam2
+
+        assert family == "resurgsam2", f"the tests need random weights of {family}"
+        torch = pytest.importorskip("torch")
+        torch.manual_seed(0)
+        return checkpoint(ReSurgSam2(CONFIG.at(SIZE)), tmp_path_factory.mktemp("weights") / "resurgsam2.pt")
+
+    return make
+
+
+def checkpoint(model, path):
+    """Written, after what begins as zeros was made to count."""
+    import torch
+
     for _name, parameter in model.named_parameters():
         if not parameter.any():  # learned vectors that begin as zeros
             torch.nn.init.normal_(parameter, std=0.05)
     model.sam_mask_decoder.pred_obj_score_head.layers[-1].bias.data.fill_(3.0)
-    path = tmp_path_factory.mktemp("weights") / "random.pt"
     torch.save({"model": model.state_dict()}, path)
     return path
 

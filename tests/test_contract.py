@@ -19,7 +19,8 @@ from vidmem.types import Chosen, Entry, Frame, Pointer, Prompt, ReadPlan, Recall
 
 pytest.importorskip("torch")
 PAIRS = list(itertools.product(FAMILIES, ENGINES))
-HERE = [(family, engine) for family, engine in PAIRS if "cpu" in ENGINES[engine].devices and not ENGINES[engine].fixed]
+OWN = [(family, engine) for family, engine in PAIRS if engine in FAMILIES[family].engines]
+HERE = [(family, engine) for family, engine in OWN if "cpu" in ENGINES[engine].devices and not ENGINES[engine].fixed]
 MODULES = {"onnx": "onnxruntime", "openvino": "openvino", "pytorch": "torch"}
 BOX = (20, 20, 80, 90)
 
@@ -29,7 +30,7 @@ def model_of(family: str) -> str:
 
 
 @cache
-def opened(family: str, engine: str, weights, folder) -> vidmem.Tracker:
+def opened(family: str, engine: str, checkpoints, folder) -> vidmem.Tracker:
     """Embedded weights, or the random ones of `conftest.py`: as a checkpoint for torch modules, as an export for graphs."""
     import_module(MODULES[engine])
     model = model_of(family)
@@ -38,22 +39,22 @@ def opened(family: str, engine: str, weights, folder) -> vidmem.Tracker:
             pytest.skip(f"no weights of {model}")
         return vidmem.load(model, runtime=engine, threads=1)
     if ENGINES[engine].make is None:
-        return vidmem.load(model, runtime=engine, weights=weights, image_size=SIZE, threads=1)
+        return vidmem.load(model, runtime=engine, weights=checkpoints(family), image_size=SIZE, threads=1)
     return vidmem.load(model, runtime=engine, weights=folder, threads=1)
 
 
 @pytest.fixture(params=HERE, ids="-".join)
-def tracker(request, weights, folder):
+def tracker(request, checkpoints, folder):
     family, engine = request.param
     if util.find_spec(MODULES[engine]) is None:
         pytest.skip(f"no {MODULES[engine]}")
-    return opened(family, engine, weights, folder)
+    return opened(family, engine, checkpoints, folder)
 
 
 @pytest.fixture
-def reference(request, tracker, weights, folder):
+def reference(request, tracker, checkpoints, folder):
     """The same family as torch modules."""
-    return opened(request.node.callspec.params["tracker"][0], "pytorch", weights, folder)
+    return opened(request.node.callspec.params["tracker"][0], "pytorch", checkpoints, folder)
 
 
 def ask(shape: tuple[int, int], **prompt) -> Ask:
@@ -78,7 +79,7 @@ def test_a_family_names_known_engines_and_refuses_the_others_in_one_line(family,
         card.check(engine, "abacus", None)
 
 
-@pytest.mark.parametrize(("family", "engine"), [pair for pair in PAIRS if ENGINES[pair[1]].fixed])
+@pytest.mark.parametrize(("family", "engine"), [pair for pair in OWN if ENGINES[pair[1]].fixed])
 def test_an_engine_of_fixed_shapes_asks_for_an_export(family, engine):
     with pytest.raises((ModelError, RuntimeMissing)) as refused:
         vidmem.load(model_of(family), runtime=engine, device="cuda")
@@ -160,9 +161,9 @@ def test_graphs_are_followed_as_torch_follows(tracker, reference, images):
 
 @pytest.mark.parametrize("bank", BANKS)
 @pytest.mark.parametrize("family", FAMILIES)
-def test_every_bank_has_numbers_that_the_family_can_read(family, bank, weights, folder, images):
+def test_every_bank_has_numbers_that_the_family_can_read(family, bank, checkpoints, folder, images):
     """With a correction, so that more than one entry is a person's."""
-    with opened(family, "pytorch", weights, folder).session(FAMILIES[family].bank(bank)) as session:
+    with opened(family, "pytorch", checkpoints, folder).session(FAMILIES[family].bank(bank)) as session:
         session.add(1, box=BOX)
         results = [session.step(image) for image in images[:3]]
         session.add(1, points=[[30, 30]], labels=[1])

@@ -360,3 +360,32 @@ def test_a_search_of_its_own_that_is_no_dataclass_is_refused_when_it_is_written(
 
 def test_every_model_says_how_it_is_written():
     assert set(MODELS) >= {"nano"} and nano().network.storage.kinds and nano().network.identity().endswith(" fp32")
+
+
+# Words ---------------------------------------------------------------------------------------------------------------
+def words() -> Session:
+    return Session(FakeNetwork(reads_words=True), Recent(slots=4), Greedy(), cuts=None)
+
+
+@pytest.mark.parametrize("at", [0, 2, 6])
+def test_a_text_that_is_sought_or_was_found_goes_on_the_same(at):
+    """Found on the fifth frame: before it a run of credible frames is in the state, and a text for a later frame."""
+    with words() as one, words() as other:
+        one.add(1, text="#dc1e1e")
+        one.add(2, text="#1edc1e", frame_idx=9)
+        for t in range(at + 1):
+            one.step(scene(t))
+        other.restore(one.to_bytes())
+        assert other.sought == one.sought and (1 in one.sought) == (at < 4)
+        for t in range(at + 1, 16):
+            mine, theirs = one.step(scene(t)), other.step(scene(t))
+            assert said(mine) == said(theirs) and mine.events == theirs.events
+        assert not other.sought
+
+
+def test_a_text_in_a_state_needs_a_network_that_reads_it():
+    with words() as one, new_session(Recent(slots=4), cuts=None) as other:
+        one.add(1, text="#dc1e1e")
+        one.step(scene(0))
+        with pytest.raises(StateError, match="known by a text, which this network does not read"):
+            other.restore(one.to_bytes())

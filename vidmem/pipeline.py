@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from vidmem.catalogue.tracker import Tracker, load
-from vidmem.detect import Concept, Watcher, open_detector
+from vidmem.detect import Concept, Watcher, watched
 from vidmem.errors import PromptError
 from vidmem.prompts import PromptAt, check_inside, load_prompts, make_prompt
 from vidmem.render import Look
@@ -130,7 +130,7 @@ def track(
                 )
             session = held.enter_context((load(model) if isinstance(model, str) else model).session())
             if any(p.text is not None for p in prompts):
-                session = Watcher(session, open_detector())
+                session = watched(session)
         sinks = list(sinks)
         if out is not None:
             path, out = getattr(source, "path", None), Path(out)
@@ -182,7 +182,7 @@ def run(
         with bar, WriteBehind(sinks) as writer:
             for p in prompts:
                 if p.text is not None:
-                    _seek(watcher, p.obj_id, p.text)
+                    _seek(watcher, session, p.obj_id, p.text)
                     continue
                 session.add(p.obj_id, points=p.points, labels=p.labels, box=p.box, mask=p.mask, frame_idx=p.frame_idx)
             live = getattr(source, "live", None)  # None: an iterable of frames, of which nobody knows
@@ -201,6 +201,7 @@ def run(
             finally:
                 frames.close()
                 _write(steps.settled(end=True), waiting, writer, report)
+                report.sought += session.sought.values()
                 if watcher:
                     report.sought += [concept.text for concept, obj_ids in watcher.concepts.items() if not obj_ids]
     finally:
@@ -218,7 +219,10 @@ def run(
     return report
 
 
-def _seek(watcher: Watcher | None, obj_id: int, text: str) -> None:
+def _seek(watcher: Watcher | None, session: Session, obj_id: int, text: str) -> None:
+    if watcher is None and session.reads_words:
+        session.add(obj_id, text=text)
+        return
     if watcher is None:
         raise PromptError(
             f"object {obj_id} is the text {text!r}, and this session has no detector; give track() a Watcher(session, detector), "

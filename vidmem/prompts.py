@@ -16,6 +16,8 @@ from vidmem.types import Prompt
 
 MOST_POINTS = 256  # clicks of one object on one frame, corrections included; each is a token of the decoder's attention
 LONGEST_LABEL = 60  # characters
+MOST_TEXT = 200  # characters of what is looked for
+MOST_WORDS = 24
 MOST_BYTES = 64 << 20  # of a prompts file
 MASK_PIXELS = 64 << 20
 MASK_BYTES = 1 << 30  # of all masks that one label map or one prompts file gives
@@ -66,6 +68,21 @@ def check_id(obj_id) -> int:
     if isinstance(obj_id, bool) or not isinstance(obj_id, (int, np.integer)) or not 1 <= obj_id <= 65535:
         raise ObjectError(f"obj_id is {_short(obj_id)}; expected an integer from 1 to 65535")
     return int(obj_id)
+
+
+def check_text(text) -> str:
+    """The text without needless blanks. Raises `PromptError` for what is no text, empty or too long."""
+    if not isinstance(text, str):
+        raise PromptError(f"text is {type(text).__name__}; expected a few words, such as 'black dog'")
+    text = " ".join(text.split())
+    if not text:
+        raise PromptError("text is empty; expected a few words, such as 'black dog'")
+    if len(text) > MOST_TEXT or len(text.split()) > MOST_WORDS:
+        raise PromptError(
+            f"text has {len(text.split())} words and {len(text)} characters; expected at most {MOST_WORDS} and {MOST_TEXT}: name the thing, "
+            "its colour and its place"
+        )
+    return text
 
 
 def make_prompt(points=None, labels=None, box=None, mask=None) -> Prompt:

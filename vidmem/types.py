@@ -163,8 +163,8 @@ class Payload(Protocol):
         """How many tokens it has now."""
         ...
 
-    def similarity(self, other: Self) -> float:
-        """Mean over tokens of the cosine between the two memories at the same place, -1..1; both whole."""
+    def similarity(self, other: Self, along: str = "tokens") -> float:
+        """Mean over tokens of the cosine of both, whole, at the same place; along="width": the sum over a square map's rows and channels."""
         ...
 
     def take(self, tokens: np.ndarray) -> Self:

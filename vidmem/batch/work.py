@@ -43,7 +43,7 @@ class Settings:
     max_size: int | None = None
     look: Look = field(default_factory=Look)
     sound: bool = True
-    detector: str = "words"
+    detector: str | None = None  # None: the model itself where it looks for words, else `words`
     detector_weights: str | None = None
     learner: Any = None
     """Makes each object's learner; None: what `load` says."""
@@ -132,7 +132,7 @@ class Worker:
             with self.tracker.session() as session:
                 follower: Any = Resumable(session, self.out, item.name, key, self.every)
                 resumed = follower.resumed
-                if any(p.text for p in prompts):
+                if any(p.text for p in prompts) and (self.settings.detector or not session.reads_words):
                     follower = Watcher(session, self._detector())
                 report = track(
                     Watched(video, alive), follower, [p.scaled(video.scale) for p in prompts], sinks, progress=False
@@ -151,8 +151,8 @@ class Worker:
         from vidmem.detect import open_detector
 
         if self._opened is None:
-            threads = self.settings.load.get("threads")
-            self._opened = open_detector(self.settings.detector, self.settings.detector_weights, threads)
+            threads, name = self.settings.load.get("threads"), self.settings.detector or "words"
+            self._opened = open_detector(name, self.settings.detector_weights, threads)
         return self._opened
 
 

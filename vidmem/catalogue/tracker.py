@@ -116,8 +116,8 @@ def load(
     model: a name from `vidmem models`. runtime: `onnx`, `openvino`, `pytorch`, or `auto`: the fastest that passed its gate
     here (`vidmem gate`), and where none was tried, onnx for nano and pytorch for SAM 2. bank, search: names; None: the
     model's own. device: `cpu`, or `cuda` for pytorch and onnx. threads: of the network; None: every core. weights: other weights of
-    the same model (nano: a folder; SAM 2: a .pt or .safetensors file, or a folder that `vidmem export` wrote; None: what
-    `vidmem models get` fetched). image_size: pixels a side of SAM 2's input, a multiple of 32; None: 1024, as trained.
+    the same model (nano: a folder; SAM 2 and ReSurgSAM2: a .pt or .safetensors file, or a folder that `vidmem export` wrote; None: what
+    `vidmem models get` fetched). image_size: pixels a side of their input, a multiple of 32; None: 1024, and 512, as trained.
     precision: `fp32`, or `bf16` with openvino and with SAM 2 on pytorch; None: fp32, or what `auto` finds best. clean: drop stray parts of masks
     (`vidmem.session.cleaning`); None: on nano yes, on SAM 2, which is equal to the original, no. learner: `none`, or
     `ridge`, a small classifier of each object that says with the network whether it is there (`vidmem.learn`); None: the model's own,

@@ -14,7 +14,7 @@ from vidmem.cli.doctor import doctor
 from vidmem.cli.engines import add_engine_commands
 from vidmem.cli.looks import look_options, make_look
 from vidmem.cli.models import banks, models
-from vidmem.cli.options import bank_options, coordinates, joined, make_tracker, save_names, watched
+from vidmem.cli.options import bank_options, coordinates, joined, make_tracker, save_names
 from vidmem.cli.pick import add_pick_command
 from vidmem.engines import ENGINES
 from vidmem.errors import PromptError, VidmemError
@@ -109,6 +109,7 @@ def check_said(args) -> None:
 
 def track(args) -> int:
     import vidmem
+    from vidmem.detect import watched
     from vidmem.directions import track_back
     from vidmem.pipeline import check_reach
     from vidmem.video import SINKS, Ledger, is_camera, open_camera, open_sinks
@@ -142,7 +143,9 @@ def track(args) -> int:
                 track_back(video, tracker, scaled, sinks, args.both_ways, report=report)
             else:
                 with tracker.session() as session:
-                    vidmem.track(video, watched(session, scaled, args), scaled, sinks, report=report)
+                    if any(p.text is not None for p in scaled):
+                        session = watched(session, args.detector, args.detector_weights, args.threads)
+                    vidmem.track(video, session, scaled, sinks, report=report)
         finally:
             for problem in report.problems:
                 print(f"warning: {problem}", file=sys.stderr)
@@ -162,26 +165,25 @@ def evaluate(args) -> int:
     from vidmem.evaluation import find_sequences
     from vidmem.evaluation.expressions import load_expressions
     from vidmem.evaluation.machine import check_writable, write_figure
+    from vidmem.evaluation.run import SCORES, mean_scores, scores_line
     from vidmem.evaluation.run import evaluate as run
 
     check_writable(args.json)
     texts, detector = {}, None
     if args.prompt == "text":
         texts = load_expressions(args.texts or args.data)
-        detector = open_detector(args.detector, args.detector_weights, args.threads)
     tracker = make_tracker(args)
     rows: list[dict[str, Any]] = []
+    if args.prompt == "text" and (args.detector or not tracker.network.reads_words):
+        detector = open_detector(args.detector or "words", args.detector_weights, args.threads)
     for sequence in find_sequences(args.data):
         out = args.masks / sequence.name if args.masks else None
         row = run(sequence, tracker, args.prompt, out, texts.get(sequence.name), detector)
-        rows.append({"name": row.name, "frames": row.frames, "j": row.score.j, "f": row.score.f,
-                     "j_and_f": row.score.j_and_f, "fps": round(row.fps, 1)})  # fmt: skip
-        print(
-            f"{row.name:22s} J {row.score.j:.3f}  F {row.score.f:.3f}  J&F {row.score.j_and_f:.3f}  {row.fps:5.1f} fps",
-            flush=True,
-        )
-    mean = {key: sum(row[key] for row in rows) / len(rows) for key in ("j", "f", "j_and_f")}
-    print(f"{'mean':22s} J {mean['j']:.3f}  F {mean['f']:.3f}  J&F {mean['j_and_f']:.3f}")
+        score = {name: getattr(row.score, name) for name in SCORES if hasattr(row.score, name)}
+        rows.append({"name": row.name, "frames": row.frames, **score, "fps": round(row.fps, 1)})
+        print(f"{row.name:22s} {scores_line(score)}  {row.fps:5.1f} fps", flush=True)
+    mean = mean_scores(rows)
+    print(f"{'mean':22s} {scores_line(mean)}")
     if args.json:
         settings = {
             "model": args.model,
@@ -286,7 +288,9 @@ def build_parser() -> argparse.ArgumentParser:
     command.set_defaults(run=None)
     add_batch_command(commands, common)
     command = commands.add_parser(
-        "eval", parents=[common], help="score J, F and J&F over DATA/*/frames and DATA/*/masks"
+        "eval",
+        parents=[common],
+        help="score J, F and J&F over DATA/*/frames and DATA/*/masks, or DATA/JPEGImages and DATA/Annotations",
     )
     command.add_argument("data", type=Path, metavar="DATA", help="folder of sequences, or one sequence")
     command.add_argument(

@@ -26,7 +26,7 @@ def models(args) -> int:
         path = model.family.path(model.name)
         files = path.glob("*.*") if path.is_dir() else [path] if path.is_file() else []
         size = sum(file.stat().st_size for file in files) / 1e6
-        state = f"{path} ({size:.1f} MB)" if size else f"not here; vidmem models get {model.name}"
+        state = f"{path} ({size:.1f} MB)" if size else f"not here; {model.family.how_to_get(model.name)}"
         print(f"{model.name:18s} {model.about}\n{'':18s} {state}")
     for kind, table in (("bank", BANKS), ("search", SEARCHES), ("learner", LEARNERS)):
         for name, policy in table.items():

@@ -76,18 +76,22 @@ def bank_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--device", default="cpu", help="cpu, or cuda for the pytorch and onnx runtimes", metavar="NAME")
     group.add_argument("--threads", type=int, metavar="N", help="threads of the network (default: every core)")
     group.add_argument(
-        "--weights", type=Path, metavar="PATH", help="other weights of the model: a folder for nano, a file for SAM 2"
+        "--weights", type=Path, metavar="PATH", help="other weights of the model: a folder for nano, else a file"
     )
     group.add_argument(
         "--image-size",
         type=int,
         metavar="PIXELS",
-        help="pixels a side of SAM 2's input, a multiple of 32 (default: 1024)",
+        help="pixels a side of the input, a multiple of 32, not for nano (default: 1024; ReSurgSAM2: 512)",
     )
     group.add_argument(
         "--precision", choices=("fp32", "bf16"), help="of the products (default: fp32, or what auto finds)"
     )
-    group.add_argument("--detector", default="words", help=f"what looks for texts, one of: {', '.join(DETECTORS)}")
+    group.add_argument(
+        "--detector",
+        metavar="NAME",
+        help=f"what looks for texts, one of: {', '.join(DETECTORS)} (default: the model itself where it can, else words)",
+    )
     group.add_argument("--detector-weights", type=Path, metavar="FOLDER", help="of the detector (default: its own)")
     group.add_argument(
         "--clean",
@@ -139,12 +143,3 @@ def make_tracker(args):
     bank, search = changed(args, "bank", tracker.bank), changed(args, "search", tracker.search)
     learner = changed(args, "learner", tracker.learner)
     return dataclasses.replace(tracker, bank=bank, search=search, learner=learner)
-
-
-def watched(session, prompts, args):
-    """The session, inside a watcher with the detector that was asked for where a prompt holds a text."""
-    from vidmem.detect import Watcher, open_detector
-
-    if all(p.text is None for p in prompts):
-        return session
-    return Watcher(session, open_detector(args.detector, args.detector_weights, args.threads))

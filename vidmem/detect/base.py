@@ -12,11 +12,10 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 
 from vidmem.errors import PromptError
+from vidmem.prompts import check_text
 from vidmem.types import Frame, Status
 
 MOST_FINDS = 100  # of one concept in one look
-MOST_TEXT = 200  # characters of a concept
-MOST_WORDS = 24  # of a concept
 
 
 @dataclass(frozen=True)
@@ -109,21 +108,6 @@ class FakeDetector:
         self.looks.append(frame.index)
         asked = {concept.id for concept, _ in wanted}
         return [find for find in self.script.get(frame.index, ()) if find.concept in asked]
-
-
-def check_text(text) -> str:
-    """The text without needless blanks. Raises `PromptError` for what is no text, empty or too long."""
-    if not isinstance(text, str):
-        raise PromptError(f"text is {type(text).__name__}; expected a few words, such as 'black dog'")
-    text = " ".join(text.split())
-    if not text:
-        raise PromptError("text is empty; expected a few words, such as 'black dog'")
-    if len(text) > MOST_TEXT or len(text.split()) > MOST_WORDS:
-        raise PromptError(
-            f"text has {len(text.split())} words and {len(text)} characters; expected at most {MOST_WORDS} and {MOST_TEXT}: name the thing, "
-            "its colour and its place"
-        )
-    return text
 
 
 def read_concepts(detector: Detector, texts: Sequence[str], first_id: int = 1) -> list[Concept]:

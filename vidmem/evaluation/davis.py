@@ -133,13 +133,16 @@ class Sequence:
     """Images in natural order."""
     masks: tuple[Path, ...]
     """Label maps, one per frame: `masks[i]` belongs to `frames[i]` and has its stem."""
+    referring: bool = False
+    """It lies as Ref-Endovis and Ref-YouTube-VOS do, so texts are scored as there (`vidmem.evaluation.referring`)."""
 
     def __len__(self) -> int:
         return len(self.frames)
 
 
 def find_sequences(root: str | Path) -> list[Sequence]:
-    """The sequences under `root`, in natural order: `root/*/frames` with `root/*/masks`, or `root` itself.
+    """The sequences under `root`, in natural order: `root/*/frames` with `root/*/masks`, or `root` itself; or, as Ref-Endovis and
+    Ref-YouTube-VOS have them, `root/JPEGImages/*` with `root/Annotations/*`.
 
     Folders without masks are skipped. Raises `SourceError` if none is left, or if a frame of one lacks its mask.
     """
@@ -147,8 +150,18 @@ def find_sequences(root: str | Path) -> list[Sequence]:
     if not root.is_dir():
         why = "is no folder" if root.exists() else "does not exist"
         raise SourceError(f"{root} {why}; expected NAME/frames/*.jpg and NAME/masks/*.png in it")
+    pictures = root / "JPEGImages"
+    if pictures.is_dir():
+        pairs = [(folder, root / "Annotations" / folder.name) for folder in sorted(pictures.glob("*"), key=natural_key)]
+        found = [_sequence(*pair, referring=True) for pair in pairs if _images(pair[1])]
+        if not found:
+            raise SourceError(
+                f"{root}: no sequence with masks; expected JPEGImages/NAME/*.jpg and Annotations/NAME/*.png in it"
+            )
+        return found
     folders = [root] if (root / "frames").is_dir() else sorted(root.glob("*"), key=natural_key)
-    found = [_sequence(folder) for folder in folders if (folder / "frames").is_dir() and _images(folder / "masks")]
+    pairs = [(folder / "frames", folder / "masks") for folder in folders]
+    found = [_sequence(*pair) for pair in pairs if pair[0].is_dir() and _images(pair[1])]
     if not found:
         raise SourceError(f"{root}: no sequence with masks; expected NAME/frames/*.jpg and NAME/masks/*.png in it")
     return found
@@ -250,10 +263,11 @@ def _images(folder: Path) -> list[Path]:
     return sorted((p for p in folder.glob("*") if p.suffix.lower() in IMAGE_SUFFIXES), key=natural_key)
 
 
-def _sequence(folder: Path) -> Sequence:
-    frames, masks = _images(folder / "frames"), {p.stem: p for p in _images(folder / "masks")}
+def _sequence(pictures: Path, labels: Path, referring: bool = False) -> Sequence:
+    frames, masks = _images(pictures), {p.stem: p for p in _images(labels)}
     missing = [frame.name for frame in frames if frame.stem not in masks]
     if missing or not frames:
-        what = f"no mask for {missing[0]} ({len(missing)} of {len(frames)})" if missing else "frames/ is empty"
-        raise SourceError(f"{folder}: {what}; expected masks/STEM.png for every frames/STEM.jpg")
-    return Sequence(folder.resolve().name, tuple(frames), tuple(masks[frame.stem] for frame in frames))
+        what = f"no mask for {missing[0]} ({len(missing)} of {len(frames)})" if missing else "holds no images"
+        raise SourceError(f"{pictures}: {what}; expected {labels.name}/STEM.png for every {pictures.name}/STEM.jpg")
+    name = (pictures if referring else pictures.parent).resolve().name
+    return Sequence(name, tuple(frames), tuple(masks[frame.stem] for frame in frames), referring)

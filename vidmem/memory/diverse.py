@@ -18,7 +18,8 @@ class Diverse(Policy):
 
     `rule="dlm"`: confident frames gather in a pool; when it is full, the one least like the newest long-term memory (or,
     before there is one, the newest prompted frame) joins the long term and the pool is emptied. Likeness is the cosine of
-    the memories, token by token; ReSurgSAM2's code takes it along the image's width, its paper as one vector.
+    the memories, token by token; ReSurgSAM2's code takes it along the image's width (`likeness="width"`), its paper as one vector. That
+    code asks for confidence alone; here the object must also be there, unless `presence=False`.
     `rule="dive"` (from the paper; it has no code yet): `pool` confident frames in a row, and the cosine of image features.
     """
 
@@ -28,6 +29,8 @@ class Diverse(Policy):
     iou: float = bounded(0.95, 0, 1)  # predicted IoU above which a frame may join the pool
     stride: int = bounded(1, 1)  # frames between recent memories beyond the newest
     rule: str = choice("dlm", "dive")
+    likeness: str = choice("tokens", "width")
+    presence: bool = True  # frames on which the object is not present stay out of the pool
 
     needs = frozenset({"cue"})
 
@@ -44,7 +47,7 @@ class Diverse(Policy):
         if recent and recent[-1].frame_idx % self.stride:
             recent = recent[:-1]
         held = held._replace(recent=parts.newest((*recent, entry), self.short))
-        confident = entry.verdict.iou > self.iou and entry.verdict.present
+        confident = entry.verdict.iou > self.iou and (entry.verdict.present or not self.presence)
         pool = held.pool
         if self.rule == "dive" and (not confident or (pool and entry.frame_idx != pool[-1].frame_idx + 1)):
             pool = ()
@@ -59,7 +62,7 @@ class Diverse(Policy):
     def _likeness(self, one: Entry, other: Entry) -> float:
         if self.rule == "dive" and one.descriptor is not None and other.descriptor is not None:
             return float(one.descriptor @ other.descriptor)
-        return one.payload.similarity(other.payload)
+        return one.payload.similarity(other.payload, self.likeness)
 
     def recall(self, held: Held, t: int, cue: Cue | None) -> list[Recall]:
         recent = parts.newest(held.recent, self.slots - 1)

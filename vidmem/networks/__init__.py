@@ -2,6 +2,7 @@
 
 from vidmem.networks.family import Family
 from vidmem.networks.nano.card import NanoFamily
+from vidmem.networks.resurgsam2.card import ReSurgFamily
 from vidmem.networks.sam2.card import Sam2Family
 
-FAMILIES: dict[str, Family] = {"nano": NanoFamily(), "sam2": Sam2Family()}
+FAMILIES: dict[str, Family] = {"nano": NanoFamily(), "sam2": Sam2Family(), "resurgsam2": ReSurgFamily()}

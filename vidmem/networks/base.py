@@ -15,6 +15,7 @@ import numpy as np
 from vidmem.types import Candidates, Chosen, Payload, Prompt, ReadPlan, Recall, Usage
 
 HIDDEN = -30000.0  # added to the score of a token that is not there, in graphs of fixed shapes; float16 holds it
+BACK = 2  # earlier frames whose features a network may look at while it looks for words
 GRID = 4  # cells a side of the pooled frame that `describe` returns
 
 
@@ -47,6 +48,17 @@ class Ask(NamedTuple):
     """(h, w) the object's mask so far on this frame, when the prompt corrects it."""
     fresh: bool = True
     """The frame had not been tracked before its first prompt, so the prompt speaks for itself: SAM 2 then reads no memory."""
+
+
+class Sought(NamedTuple):
+    """An object that is known by words."""
+
+    words: Any
+    """What `Network.understand` made of them."""
+    past: tuple[Any, ...] = ()
+    """Features of up to `BACK` frames before this one on which the same words were looked for, the newest first."""
+    placed: bool = False
+    """A person says on this frame where it is."""
 
 
 class Memory(NamedTuple):
@@ -86,6 +98,9 @@ class Network(Protocol):
     competes: bool
     """Objects of one session compete for pixels (see `vidmem.session.competition`); SAM 2's, as published, do not."""
 
+    reads_words: bool
+    """It finds objects by their words itself, and so has `understand` and `refer`; other networks have neither."""
+
     identity: Callable[[], str]
     """-> a hash of the weights, and the precision; empty where nobody knows. Whoever loads a network sets it."""
 
@@ -98,6 +113,15 @@ class Network(Protocol):
 
     def attend(self, features: Any, plans: Sequence[ReadPlan]) -> Any:
         """What each row's memories say about this frame. A plan may be empty (an object's first frame)."""
+        ...
+
+    def understand(self, text: str) -> Any:
+        """A text, once for each object. Raises `PromptError` for one that it cannot take."""
+        ...
+
+    def refer(self, features: Any, sought: Sequence[Sought | None], conditioned: Any) -> Any:
+        """What the words of each row say about this frame, put to what `attend` gave: rows without words (None) stay as they are, those
+        without a memory are looked for."""
         ...
 
     def usage(self, features: Any, conditioned: Any, plans: Sequence[ReadPlan]) -> list[list[Usage]]:

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from vidmem.networks.base import Ask, Memory, Storage, pooled
+from vidmem.networks.base import Ask, Memory, Sought, Storage, pooled
+from vidmem.render import parse_color
 from vidmem.types import Candidates, Chosen, ReadPlan, Usage
 
 
@@ -26,7 +27,7 @@ class Colour:
     def nbytes(self) -> int:
         return 0 if self.value is None else self.value.nbytes
 
-    def similarity(self, other: Colour) -> float:
+    def similarity(self, other: Colour, along: str = "tokens") -> float:
         if self.value is None or other.value is None:
             return float(self.value is other.value)
         return float(self.value @ other.value / max(1e-6, np.linalg.norm(self.value) * np.linalg.norm(other.value)))
@@ -49,8 +50,8 @@ class FakeNetwork:
 
     name, runtime, overlaps, competes = "fake", "numpy", False, False
 
-    def __init__(self, tolerance: float = 30.0):
-        self.tolerance = tolerance
+    def __init__(self, tolerance: float = 30.0, reads_words: bool = False):
+        self.tolerance, self.reads_words = tolerance, reads_words
         self.reads: list[list[list[int]]] = []
 
     @property
@@ -68,6 +69,13 @@ class FakeNetwork:
     def attend(self, features: np.ndarray, plans: Sequence[ReadPlan]) -> list[list[np.ndarray]]:
         self.reads.append([[recall.entry.frame_idx for recall in plan.recalls] for plan in plans])
         return [[r.entry.payload.value for r in plan.recalls if r.entry.payload.value is not None] for plan in plans]
+
+    def understand(self, text: str) -> np.ndarray:
+        """The text is a colour: `#ff0000`, or a name of `vidmem.render.colors`."""
+        return np.array(parse_color(text), np.float32)
+
+    def refer(self, features: np.ndarray, sought: Sequence[Sought | None], conditioned: list) -> list:
+        return [[row.words] if row is not None and not read else read for row, read in zip(sought, conditioned)]
 
     def usage(self, features: np.ndarray, conditioned: list, plans: Sequence[ReadPlan]) -> list[list[Usage]]:
         """Every recall is attended to alike, and its first tokens most."""

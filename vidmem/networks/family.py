@@ -74,6 +74,10 @@ class Family(ABC):
         """Where its weights are published."""
         raise ModelError(f"{model} comes with vidmem; there is nothing to fetch")
 
+    def how_to_get(self, model: str) -> str:
+        """What a user does to have its weights."""
+        return f"vidmem models get {model}"
+
     @abstractmethod
     def fingerprint(self, model: str, weights: Path | None, size: int | None) -> list[str]:
         """What is run, as hashes: weights or graphs, and what else they depend on. Exports are not asked about."""

@@ -18,6 +18,7 @@ class Timed:
             network.runtime,
             network.competes,
         )
+        self.reads_words = network.reads_words
         self.overlaps = network.overlaps
         self.identity = getattr(network, "identity", str)
         self.timings: dict[str, float] = {}
@@ -38,6 +39,12 @@ class Timed:
 
     def attend(self, features, plans):
         return self._timed("attend", features, plans)
+
+    def understand(self, text):
+        return self._timed("understand", text)
+
+    def refer(self, features, sought, conditioned):
+        return self._timed("refer", features, sought, conditioned)
 
     def usage(self, features, conditioned, plans):
         return self._timed("usage", features, conditioned, plans)

@@ -11,7 +11,7 @@ import numpy as np
 
 from vidmem.learn import Cells
 from vidmem.memory import MemoryBank
-from vidmem.networks.base import Ask, Network
+from vidmem.networks.base import BACK, Ask, Network, Sought
 from vidmem.render import mask_boxes
 from vidmem.search import Choice, View
 from vidmem.session.cleaning import clean
@@ -40,6 +40,13 @@ class Now:
     cut: bool = False
     """The first frame of another scene."""
     histogram: np.ndarray | None = None
+    past: tuple[Any, ...] = ()
+    """Features of up to `BACK` frames before it, the newest first, where the network looks for words."""
+
+    @property
+    def back(self) -> tuple[Any, ...]:
+        """`past` of the next frame."""
+        return tuple(features for features in (self.features, *self.past) if features is not None)[:BACK]
 
     @cached_property
     def cue(self) -> Cue:
@@ -73,7 +80,7 @@ class Reading(NamedTuple):
         """Presence that the mask must exceed to be shown: an object that was not shown on the frame before must be surer."""
         track, last = self.track, self.track.hypotheses[choice.parent].outcome
         hidden = last is not None and last.object_logit <= 0
-        return track.learner.doubt if hidden and track.learner is not None and self.ask is None else 0.0
+        return track.learner.doubt if hidden and track.learner and not track.sought and self.ask is None else 0.0
 
     @property
     def best(self) -> tuple[int, int]:
@@ -95,6 +102,7 @@ def frame_step(
     """
     begun = {obj_id: tracks[obj_id].again(prompt, now.size) for obj_id, prompt in prompts.items()}
     rows = [(bank, ask) for track, ask in begun.values() for bank in track.banks]
+    sought = [told_of(track, ask, now) for track, ask in begun.values() for _ in track.banks]
 
     plans = [bank.read(now.clock, now.cue_for(bank)) for bank, _ in rows]
     conditioned = network.attend(now.features, plans)
@@ -102,6 +110,8 @@ def frame_step(
         for (bank, _), plan, used in zip(rows, plans, network.usage(now.features, conditioned, plans)):
             if plan.watch:
                 bank.observe(plan, used)
+    if any(sought):
+        conditioned = network.refer(now.features, sought, conditioned)
     candidates = network.decode(now.features, conditioned, [ask for _, ask in rows])
 
     readings, first = [], 0
@@ -127,11 +137,19 @@ def frame_step(
     return {obj_id: track for obj_id, (track, _) in begun.items()}
 
 
+def told_of(track: Track, ask: Ask | None, now: Now) -> Sought | None:
+    """What the object is called, with the frames on which that was looked for before this one."""
+    told = track.told
+    if told is None:
+        return None
+    return Sought(told.words, now.past[: max(0, now.clock - told.since)], ask is not None)
+
+
 def judge(track: Track, candidates: Candidates, own: slice, ask: Ask | None, now: Now) -> list[float | None]:
     """Where the object has a learner, it settles with the network whether the object is there: on frames that nobody prompted, and
     by each row's best mask."""
     seen: list[float | None] = [None] * (own.stop - own.start)
-    if track.learner is None or ask is not None:
+    if track.learner is None or ask is not None or track.sought:
         return seen
     for i, row in enumerate(range(own.start, own.stop)):
         mask_logits = candidates.mask_logits[row, candidates.iou[row].argmax()]
@@ -143,7 +161,7 @@ def judge(track: Track, candidates: Candidates, own: slice, ask: Ask | None, now
 def learn(reading: Reading, candidates: Candidates, now: Now) -> None:
     """The object's learner takes in what was chosen for the frame."""
     track, (row, candidate) = reading.track, reading.best
-    if track.learner is None:
+    if track.learner is None or track.sought:  # until words are credible there is nothing to learn
         return
     mask_logits, logit = candidates.mask_logits[row, candidate], float(candidates.object_logit[row])
     if reading.ask is not None:

@@ -12,6 +12,7 @@ import numpy as np
 from vidmem.errors import FrameError, ObjectError, PromptError, SessionClosed
 from vidmem.learn import Learner
 from vidmem.memory import MemoryBank
+from vidmem.memory.credible import CredibleStart
 from vidmem.networks.base import Network
 from vidmem.networks.timed import Timed
 from vidmem.prompts import check_id, check_inside, make_prompt, merge
@@ -20,6 +21,7 @@ from vidmem.session.cuts import CutRule
 from vidmem.session.frame_step import Now, frame_step
 from vidmem.session.state import StateFormat
 from vidmem.session.status import StatusRule, StatusState
+from vidmem.session.told import Told, found, sought, understood
 from vidmem.session.tracks import Hypothesis, Meta, Snapshot, Track, collect, settle
 from vidmem.types import Frame, FrameResult, Prompt, Remembered
 
@@ -29,7 +31,7 @@ UNDO_DEPTH = 64  # edits of one frame that can be taken back
 class Session:
     """Objects are independent: each starts on any frame, is corrected on any later one, and is removed alone.
 
-    Bounded: holds one frame's features, and of each object what its bank's capacity allows.
+    Bounded: holds one frame's features (three where the network looks for words), and of each object what its bank's capacity allows.
     """
 
     def __init__(
@@ -87,14 +89,14 @@ class Session:
             raise FrameError(
                 f"frame {frame.index} is {came}, and those before it were {had}; scale it, or make a new session for another stream"
             )
-        prompts = self._due(frame)
+        prompts, names = self._due(frame)
         with self._all_or_nothing():
             self._network.spent()
             queued = {key: queue for key, queue in self._state.queued.items() if key not in (-1, frame.index)}
             self._state = replace(self._state, queued=queued, now=self._look(frame))
             tracks = self._state.tracks
-            for obj_id in prompts:
-                tracks.setdefault(obj_id, self._new_track())
+            for obj_id in names | prompts:
+                tracks.setdefault(obj_id, self._new_track(names.get(obj_id)))
             for track in tracks.values():
                 track.begin()
             self._follow({obj_id: prompts.get(obj_id) for obj_id in sorted(tracks)})
@@ -102,7 +104,7 @@ class Session:
         self._undo.clear()
         unsettled = (
             *self._state.unsettled,
-            Meta(result.frame_idx, result.size, result.pts_seconds, result.timings, result.cut),
+            Meta(result.frame_idx, result.size, result.pts_seconds, result.timings, result.cut, result.events),
         )
         if self._lag is not None and len(unsettled) > self._lag + 1:  # nobody asks for settled answers
             settle(self._state.tracks, unsettled[0].frame_idx)
@@ -142,18 +144,27 @@ class Session:
         settle(tracks, due[-1].frame_idx)
         return results
 
-    def add(self, obj_id: int, *, points=None, labels=None, box=None, mask=None, frame_idx=None) -> FrameResult | None:
-        """Say where an object is: a new one, or a correction of one that is there.
+    def add(
+        self, obj_id: int, *, points=None, labels=None, box=None, mask=None, text=None, frame_idx=None
+    ) -> FrameResult | None:
+        """Say where an object is: a new one, or a correction of one that is there; or what it is.
 
         points (N, 2) [x, y] and labels (N,) 1 on the object, 0 beside it; box (4,) x0, y0, x1, y1; mask (H, W) bool; all in source
-        pixels. Before the first frame the prompt waits for the first frame stepped. Afterwards it belongs to the current frame: the
-        mask changes at once, the frame is remembered as a prompted one, and the new result is returned. `frame_idx` greater than the
-        current one lets it wait for that frame (then None is returned). Raises `PromptError` for a prompt that cannot be used and
-        `ObjectError` for an `obj_id` that is no integer from 1 to 65535, that waits for the same frame, or is beyond `max_objects`.
+        pixels. text: what a new object is called, for networks that look for words themselves (`reads_words`; for others see
+        `vidmem.detect.Watcher`): its mask is what the words mean on each frame, until it is credible and followed (an event `found`).
+        Before the first frame the prompt waits for it. Afterwards it belongs to the current frame: the mask changes at once, the frame is
+        remembered as a prompted one, and the new result is returned. `frame_idx` greater than the current one lets it wait for that frame
+        (then None is returned). Raises `PromptError` for a prompt that cannot be used and `ObjectError` for an `obj_id` that is no integer
+        from 1 to 65535, that waits for the same frame, is beyond `max_objects`, or is followed and gets a text.
         """
         began = self._open()
         obj_id = self._check_id(obj_id)
-        prompt = make_prompt(points, labels, box, mask)
+        said: Prompt | Told
+        if text is None:
+            said = make_prompt(points, labels, box, mask)
+        else:
+            placed = any(given is not None for given in (points, labels, box, mask))
+            said = understood(self._network.network, text, placed, obj_id, self._state)
         now = self.frame_idx
         if frame_idx is not None and (
             type(frame_idx) is bool or not isinstance(frame_idx, (int, np.integer)) or frame_idx < 0
@@ -169,10 +180,10 @@ class Session:
             if obj_id in self._state.queued.get(when, {}):
                 raise ObjectError(f"object {obj_id} was added twice for the same frame; put all its points in one call")
             self._remember_for_undo()
-            self._state.queued.setdefault(when, {})[obj_id] = prompt
+            self._state.queued.setdefault(when, {})[obj_id] = said
             return None
-        here = self._now()
-        prompt = check_inside(prompt, here.size)
+        here, told = self._now(), said if isinstance(said, Told) else None
+        prompt = None if isinstance(said, Told) else check_inside(said, here.size)
         if here.features is None:
             raise FrameError(
                 f"frame {now} was not kept with this state, which is a light one; step the next frame, then correct"
@@ -180,7 +191,7 @@ class Session:
         self._network.spent()
         with self._all_or_nothing() as before:
             if obj_id not in self._state.tracks:
-                self._state.tracks[obj_id] = self._new_track()
+                self._state.tracks[obj_id] = self._new_track(told)
                 self._state.tracks[obj_id].begin()
             self._follow({obj_id: prompt})
             result = self._result(began)
@@ -276,6 +287,16 @@ class Session:
         return sorted(self._state.tracks)
 
     @property
+    def reads_words(self) -> bool:
+        """Whether `add` takes a text."""
+        return self._network.reads_words
+
+    @property
+    def sought(self) -> dict[int, str]:
+        """Objects whose text is looked for still -> that text."""
+        return sought(self._state)
+
+    @property
     def frame_idx(self) -> int | None:
         """Index of the current frame; None before the first."""
         return None if self._state.now is None else self._state.now.frame_idx
@@ -316,9 +337,10 @@ class Session:
             histogram = self._cuts.histogram(frame.image)
             cut = self._cuts.is_cut(before.histogram if before else None, histogram)
         clock = before.clock + 1 if before else -frame.index if self._reverse else frame.index
+        past = before.back if before and self.reads_words else ()
         return Now(
-            int(frame.index), int(clock), frame.size, frame.pts_seconds,
-            features, self._network.describe, self._network.cells, cut, histogram,
+            int(frame.index), int(clock), frame.size, frame.pts_seconds, features, self._network.describe, self._network.cells,
+            cut, histogram, past,
         )  # fmt: skip
 
     def _follow(self, prompts: dict[int, Prompt | None]) -> None:
@@ -331,7 +353,7 @@ class Session:
         """What the current frame gave."""
         now, tracks = self._now(), self._state.tracks
         outcomes = {obj_id: track.best.outcome for obj_id, track in sorted(tracks.items()) if track.best.outcome}
-        meta = Meta(now.frame_idx, now.size, now.pts_seconds, self._network.spent(), now.cut)
+        meta = Meta(now.frame_idx, now.size, now.pts_seconds, self._network.spent(), now.cut, found(tracks))
         self._shown = self._collect(meta, outcomes)
         meta.timings["total"] = 1000 * (time.perf_counter() - began)
         return self._shown
@@ -360,29 +382,34 @@ class Session:
             raise ObjectError(f"object {obj_id} would be number {len(known) + 1}; max_objects is {self._max_objects}")
         return obj_id
 
-    def _new_track(self) -> Track:
-        return Track(
-            [Hypothesis(self._make_bank(), StatusState(self._status))],
-            self._make_search(),
-            self._make_learner and self._make_learner(),
-        )
+    def _new_track(self, told: Told | None = None) -> Track:
+        """told: it is to be looked for by its words, from the current frame on."""
+        bank: MemoryBank = self._make_bank()
+        if told is not None:
+            bank, told = CredibleStart(bank), replace(told, since=self._now().clock)
+        learner = self._make_learner and self._make_learner()
+        return Track([Hypothesis(bank, StatusState(self._status))], self._make_search(), learner, told=told)
 
-    def _due(self, frame: Frame) -> dict[int, Prompt]:
-        """Take the prompts that wait for this frame, checked against its size; those of skipped frames are refused."""
+    def _due(self, frame: Frame) -> tuple[dict[int, Prompt], dict[int, Told]]:
+        """Take the prompts and texts that wait for this frame, checked against its size; those of skipped frames are refused."""
         queued = self._state.queued
         late = [f for f, queue in queued.items() if f >= 0 and queue and self._precedes(f, frame.index)]
         if late:
             del queued[late[0]]
             raise PromptError(f"a prompt waits for frame {late[0]}, but frame {frame.index} came; step every frame")
         due: dict[int, Prompt] = {}
+        names: dict[int, Told] = {}
         for key in dict.fromkeys((-1, frame.index)):
             for obj_id, prompt in list(queued.get(key, {}).items()):
+                if isinstance(prompt, Told):
+                    names[obj_id] = prompt
+                    continue
                 try:
                     due[obj_id] = merge(due.get(obj_id), check_inside(prompt, frame.size))
                 except PromptError as error:
                     del queued[key][obj_id]  # this one alone: the others still wait when the frame comes again
                     raise PromptError(f"object {obj_id}: {error}") from None
-        return due
+        return due, names
 
     @contextmanager
     def _all_or_nothing(self) -> Iterator[Snapshot]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import is_dataclass
+from dataclasses import is_dataclass, replace
 from itertools import pairwise
 from typing import Any, NamedTuple
 
@@ -19,14 +19,16 @@ from vidmem.bounds import MOST_PIXELS
 from vidmem.errors import StateError
 from vidmem.learn import Learner
 from vidmem.memory import Bank, Held, MemoryBank
-from vidmem.networks.base import Ask, Memory, Network, Storage
-from vidmem.prompts import check_id, check_inside, make_prompt
+from vidmem.memory.credible import CredibleRule, CredibleStart
+from vidmem.networks.base import BACK, Ask, Memory, Network, Storage
+from vidmem.prompts import check_id, check_inside, check_text, make_prompt
 from vidmem.search import Search
 from vidmem.session.frame_step import Now
 from vidmem.session.status import StatusRule, StatusState
+from vidmem.session.told import Told
 from vidmem.session.tracks import Hypothesis, Meta, Outcome, Snapshot, Track
 from vidmem.session.walk import Kind, Reader, Writer
-from vidmem.types import Chosen, Cue, Entry, Prompt, ReadPlan, Verdict
+from vidmem.types import Chosen, Cue, Entry, Event, Prompt, ReadPlan, Verdict
 
 FORMAT = "vidmem session 1"
 
@@ -82,7 +84,8 @@ class StateFormat:
         )  # fmt: skip
         policy = bank.policy
         about: dict[type, Mapping[str, Any]] = {
-            Snapshot: {}, Track: {}, Hypothesis: {}, Meta: {}, Outcome: {}, Prompt: {}, Verdict: {}, Entry: {}, Held: {},
+            Snapshot: {}, Track: {}, Hypothesis: {}, Meta: {}, Event: {}, Outcome: {}, Prompt: {}, Verdict: {}, Entry: {}, Held: {},
+            Told: {"words": None}, CredibleStart: {"rule": CredibleRule()},
             Now: {"describe": network.describe, "see": network.cells}, StatusState: {"rule": rule}, type(bank): {"policy": policy},
             type(search): {"policy": search.policy} if hasattr(search, "policy") else {}, **self._storage.kinds,
         }  # fmt: skip
@@ -91,7 +94,9 @@ class StateFormat:
         if hasattr(policy.notes, "_fields"):
             about[policy.notes] = {}
         hints: dict[type, dict[str, Any]] = {Held: {"notes": policy.notes and policy.notes | None}}
-        made: dict[type, Callable[[Any], Any]] = {Prompt: _prompt, Entry: self._entry, type(bank): self._held}
+        made: dict[type, Callable[[Any], Any]] = {
+            Prompt: _prompt, Entry: self._entry, type(bank): self._held, Told: self._told,
+        }  # fmt: skip
         self._kinds = {
             cls.__name__: Kind(cls, given, hints.get(cls, {}), made.get(cls, lambda value: value))
             for cls, given in about.items()
@@ -138,7 +143,7 @@ class StateFormat:
             if size and size[0] * size[1] > MOST_PIXELS:
                 raise ValueError(f"frames of {size[1]}x{size[0]}")
             self._example = Example.of(self._network, size) if size else None
-            stand_in: dict[Any, type] = {MemoryBank: type(self._bank), Search: type(self._search)}
+            stand_in: dict[Any, Any] = {MemoryBank: type(self._bank) | CredibleStart, Search: type(self._search)}
             if self._learner is not None:
                 stand_in[Learner] = type(self._learner)
             reader = Reader(self._kinds, self._storage.load, said["objects"], arrays, stand_in)
@@ -175,6 +180,12 @@ class StateFormat:
             raise ValueError("descriptors of several shapes")
         return bank
 
+    def _told(self, told: Told) -> Told:
+        """Its words are made again: they belong to the network, and cost one look at the text."""
+        if not self._network.reads_words:
+            raise ValueError("an object that is known by a text, which this network does not read")
+        return replace(told, words=self._network.understand(check_text(told.text)))
+
     def _check(self, snapshot: Snapshot, size: tuple[int, int] | None) -> None:
         now = snapshot.now
         if (now and now.size) != size or (now is None and (snapshot.tracks or snapshot.unsettled)):
@@ -188,6 +199,8 @@ class StateFormat:
             return
         if now.features is not None and not _alike(now.features, self._example.features):
             raise ValueError("features of another shape")
+        if len(now.past) > BACK or not all(_alike(past, self._example.features) for past in now.past):
+            raise ValueError("earlier features of another shape")
         if now.histogram is not None and (now.histogram.ndim, now.histogram.dtype) != (2, np.float32):
             raise ValueError("a histogram of another shape")
         if any(meta.size != size for meta in snapshot.unsettled):
@@ -208,6 +221,8 @@ class StateFormat:
         if track.learner is not None:
             track.learner.check(self._network.cells(self._example.features).shape[2])
         for hypothesis in track.hypotheses:
+            if isinstance(hypothesis.bank, CredibleStart) != (track.told is not None):
+                raise ValueError("an object that is half known by a text")
             state, entries = hypothesis.state, hypothesis.bank.entries()
             if min(state.unseen, state.seen, state.contested) < 0:
                 raise ValueError("a count below zero")
@@ -232,6 +247,8 @@ class StateFormat:
         if "cue" in bank.needs:
             cue = Cue(self._network.describe(self._example.features))
         plan = bank.fork().read(now.clock + 1, cue)
+        if any(recall.entry.payload is None for recall in plan.recalls):
+            raise ValueError("a memory that would be read, and is a pointer alone")
         for pointer in plan.pointers:
             self._entry(pointer.entry)
 

@@ -9,12 +9,14 @@ import numpy as np
 
 from vidmem.learn import Learner
 from vidmem.memory import MemoryBank
+from vidmem.memory.credible import CredibleStart
 from vidmem.networks.base import Ask
 from vidmem.prompts import merge
 from vidmem.render import mask_boxes
 from vidmem.search import Search
 from vidmem.session.status import StatusState
-from vidmem.types import Candidates, Chosen, FrameResult, Prompt, Status, resize_logits
+from vidmem.session.told import Told
+from vidmem.types import Candidates, Chosen, Event, FrameResult, Prompt, Status, resize_logits
 
 if TYPE_CHECKING:
     from vidmem.session.frame_step import Now
@@ -66,6 +68,7 @@ class Meta(NamedTuple):
     pts_seconds: float | None
     timings: dict[str, float]
     cut: bool
+    events: tuple[Event, ...] = ()
 
 
 @dataclass
@@ -91,6 +94,7 @@ class Track:
     search: Search
     learner: Learner | None = None
     before: Track | None = None  # the same before this frame, so that a correction can do the frame again
+    told: Told | None = None
 
     @property
     def best(self) -> Hypothesis:
@@ -99,6 +103,17 @@ class Track:
     @property
     def banks(self) -> list[MemoryBank]:
         return [hypothesis.bank for hypothesis in self.hypotheses]
+
+    @property
+    def sought(self) -> bool:
+        """Its words are looked for still: nothing is remembered of it."""
+        return self.told is not None and self.began is None
+
+    @property
+    def began(self) -> int | None:
+        """The frame that an object known by words began with."""
+        bank = self.best.bank
+        return bank.began if isinstance(bank, CredibleStart) else None
 
     def begin(self) -> None:
         """A new frame: what is so far is what came before it."""
@@ -121,7 +136,8 @@ class Track:
 
     def fork(self) -> Track:
         before = self.before.fork() if self.before else None
-        return Track([hypothesis.fork() for hypothesis in self.hypotheses], self.search.fork(), self.learner, before)
+        hypotheses = [hypothesis.fork() for hypothesis in self.hypotheses]
+        return Track(hypotheses, self.search.fork(), self.learner, before, self.told)
 
 
 def settle(tracks: dict[int, Track], frame_idx: int) -> None:
@@ -136,7 +152,7 @@ class Snapshot:
     """A session's state at one moment, for `restore`; holds references to immutable entries, so it is cheap."""
 
     tracks: dict[int, Track] = field(default_factory=dict)
-    queued: dict[int, dict[int, Prompt]] = field(
+    queued: dict[int, dict[int, Prompt | Told]] = field(
         default_factory=dict
     )  # frame -> object -> prompt; -1: the next frame, whichever it is
     now: Now | None = None
@@ -149,7 +165,7 @@ class Snapshot:
 
     def light(self) -> Snapshot:
         """The same without the current frame's features: it can be stepped on from, and not corrected where it is."""
-        return replace(self, now=self.now and replace(self.now, features=None))
+        return replace(self, now=self.now and replace(self.now, features=None, past=()))
 
 
 def collect(meta: Meta, outcomes: dict[int, Outcome], reports: tuple[dict[str, float], ...]) -> FrameResult:
@@ -177,4 +193,5 @@ def collect(meta: Meta, outcomes: dict[int, Outcome], reports: tuple[dict[str, f
         timings=meta.timings,
         search=reports,
         cut=meta.cut,
+        events=meta.events,
     )

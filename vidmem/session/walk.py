@@ -106,8 +106,15 @@ class Reader:
         if origin in (Union, types.UnionType):
             if node is None and types.NoneType in args:
                 return None
-            (hint,) = (arg for arg in args if arg is not types.NoneType)
-            return self.value(node, hint)
+            choices = [arg for arg in args if arg is not types.NoneType]
+            if len(choices) > 1:  # several classes
+                value = self._refer(node, own=False)
+                if not isinstance(value, tuple(choices)):
+                    raise ValueError(
+                        f"a {type(value).__name__} in the place of a {' or a '.join(c.__name__ for c in choices)}"
+                    )
+                return value
+            return self.value(node, choices[0])
         if hint is Any:
             return None if node is None else self._refer(node, own=True)
         if origin in (tuple, list):

@@ -57,8 +57,12 @@ class Tokens(NamedTuple):
     def tokens(self) -> int:
         return self.long_key.shape[1]
 
-    def similarity(self, other: Tokens) -> float:
+    def similarity(self, other: Tokens, along: str = "tokens") -> float:
         """Of the long read's keys and values together."""
+        if along != "tokens":
+            raise ModelError(
+                f"likeness={along!r} is for memories that are square maps, as SAM 2's; nano takes likeness=tokens"
+            )
         dot, one, two = (
             (a.long_key * b.long_key).sum(-1) + (a.long_value * b.long_value).sum(-1)
             for a, b in ((self, other), (self, self), (other, other))
@@ -91,7 +95,7 @@ class NanoNetwork:
     """Implements `vidmem.networks.base.Network`. fixed: of an export with fixed shapes; rows and memories are filled up to them with
     zeros, which a bias hides."""
 
-    name, competes, identity = "nano", True, staticmethod(str)
+    name, competes, reads_words, identity = "nano", True, False, staticmethod(str)
 
     def __init__(self, engine: Engine, area: int = AREA, fixed: Manifest | None = None):
         self.engine, self.area, self.runtime, self.fixed = engine, area, engine.name, fixed

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from vidmem.errors import ModelError
 from vidmem.installed import cache_folder
@@ -31,8 +32,6 @@ def load_sam2(name: str, path: Path | None = None, image_size: int = 1024):
     those of transformers; None: the downloaded one. image_size: pixels a side of the network's input. Raises `ModelError`
     when the file is missing, cut off, unsafe, of another size or version, or the size cannot be.
     """
-    import torch
-
     from vidmem.networks.sam2.config import CONFIGS
     from vidmem.networks.sam2.model import Sam2
 
@@ -41,12 +40,20 @@ def load_sam2(name: str, path: Path | None = None, image_size: int = 1024):
         config = CONFIGS[name].at(image_size)
     except ValueError as error:
         raise ModelError(str(error)) from None
+    help = "expected a .pt or .safetensors file" if given else f"fetch it with: vidmem models get {name}"
+    return load_strictly(name, path, lambda: Sam2(config), help)
+
+
+def load_strictly(name: str, path: Path, make: Callable[[], Any], help: str):
+    """A file's tensors in the module that `make` makes, float32: each of its names and no other, in its shape. help: what to do where there
+    is no such file. Raises `ModelError`."""
+    import torch
+
     if not path.is_file():
-        help = "expected a .pt or .safetensors file" if given else f"fetch it with: vidmem models get {name}"
         raise ModelError(f"no weights at {path}; {help}")
     tensors = official_names(read_tensors(path))
     with torch.device("meta"):
-        expected = {key: tensor.shape for key, tensor in Sam2(config).state_dict().items()}
+        expected = {key: tensor.shape for key, tensor in make().state_dict().items()}
     missing, extra = sorted(expected.keys() - tensors.keys()), sorted(tensors.keys() - expected.keys())
     if missing or extra:
         hint = "; it looks like another size or version" if len(missing) < len(expected) / 2 else ""
@@ -55,7 +62,7 @@ def load_sam2(name: str, path: Path | None = None, image_size: int = 1024):
     if wrong:
         came, wanted = tuple(tensors[wrong[0]].shape), tuple(expected[wrong[0]])
         raise ModelError(f"{path} is not {name}: {wrong[0]} is {came}, expected {wanted}; it looks like another size")
-    model = Sam2(config)
+    model = make()
     model.load_state_dict({key: tensor.float() for key, tensor in tensors.items()})
     return model
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import weakref
 from collections.abc import Sequence
 from contextlib import nullcontext
@@ -41,7 +42,15 @@ class Spatial:
     def tokens(self) -> int:
         return self.memory.shape[1]
 
-    def similarity(self, other: Spatial) -> float:
+    def similarity(self, other: Spatial, along: str = "tokens") -> float:
+        if (
+            along == "width"
+        ):  # in bfloat16, as ReSurgSAM2's code: sums of a thousand come in steps of 8, and equals are frequent
+            from torch import cosine_similarity
+
+            side = math.isqrt(self.tokens)
+            one, two = (memory.transpose(1, 2).unflatten(2, (side, side)) for memory in (self.memory, other.memory))
+            return float(cosine_similarity(one, two, dim=-1).sum())
         a, b = self.memory[0].float(), other.memory[0].float()
         return float(((a * b).sum(-1) / (a.square().sum(-1) * b.square().sum(-1) + 1e-12).sqrt()).mean())
 
@@ -177,8 +186,11 @@ class Sam2Network(Sam2Host):
         """(S, S) bool -> (1, 1, S/4, S/4), what the decoder takes for a mask that is the answer."""
         return self._run(self.model.mask_downsample, self.put(large[None, None].astype(np.float32)))[0]
 
-    def _decode(self, features: Sam2Features, images: list, points, labels, masks: list, given, several: bool) -> tuple:
-        """-> mask logits (R, K, 4h, 4w), IoU (R, K), object logit (R,) on the host, and pointers (R, 3, 256); K is 3, or 1."""
+    def _decode(
+        self, features: Sam2Features, images: list, points, labels, masks: list, given, several: bool, extra: list
+    ) -> tuple:
+        """extra: of each row its tokens beside the points, or nothing at all -> mask logits (R, K, 4h, 4w), IoU (R, K), object logit (R,) on the
+        host, and pointers (R, 3, 256); K is 3, or 1."""
         from vidmem.networks.sam2.model import single_answer
 
         cat = self._torch.cat
@@ -191,6 +203,7 @@ class Sam2Network(Sam2Host):
             self.put(labels),
             cat(masks),
             self.put(given),
+            *([cat(extra)] if extra else []),
         )
         if several:
             logits, iou, pointers = logits[:, 1:], iou[:, 1:], pointers[:, 1:]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -45,8 +46,12 @@ class TokenMemory:
                 raise ValueError(f"a memory whose {name} have the shape {tuple(mine.shape)}")
         _check_places(self.places, (1, layers), count, most)
 
-    def similarity(self, other: TokenMemory) -> float:
+    def similarity(self, other: TokenMemory, along: str = "tokens") -> float:
         a, b = (self.engine.host(which.memory[0]) for which in (self, other))
+        if along == "width":
+            side = math.isqrt(len(a))
+            a, b = (x.reshape(side, side, -1).swapaxes(1, 2) for x in (a, b))
+            return float(((a * b).sum(-1) / np.sqrt((a * a).sum(-1) * (b * b).sum(-1) + 1e-12)).sum())
         return float(((a * b).sum(-1) / np.sqrt((a * a).sum(-1) * (b * b).sum(-1) + 1e-12)).mean())
 
     def take(self, tokens: np.ndarray) -> TokenMemory:
@@ -203,7 +208,9 @@ class Sam2Graphs(Sam2Host):
             np.array([p.key_scale for p in plan.pointers], np.float32),
         )
 
-    def _decode(self, features: Sam2Features, images: list, points, labels, masks: list, given, several: bool) -> tuple:
+    def _decode(
+        self, features: Sam2Features, images: list, points, labels, masks: list, given, several: bool, extra: list
+    ) -> tuple:
         rows, most = len(images), self.manifest.objects or len(images)
         parts = []
         for first in range(0, rows, most):

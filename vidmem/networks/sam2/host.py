@@ -31,8 +31,9 @@ class Sam2Features(NamedTuple):
 class Read(NamedTuple):
     """What one row read."""
 
-    conditioned: Any  # (1, 256, h, w)
+    conditioned: Any  # (1, 256, h, w); None: nothing to read yet
     used: list[Usage]  # of each recall, where the plan asked to watch
+    extra: Any = None  # (1, E, 256) prompt tokens that are no points, of networks that have them
 
 
 class Question(NamedTuple):
@@ -43,6 +44,7 @@ class Question(NamedTuple):
     labels: np.ndarray  # (P,)
     mask: Any | None  # (1, 1, 4h, 4w) logits
     several: bool  # three alternatives are asked for, not one answer
+    extra: Any = None  # as `Read.extra`
 
 
 class Sam2Host(ABC):
@@ -53,6 +55,7 @@ class Sam2Host(ABC):
     runtime: str
     overlaps: bool
     competes = False  # as published: masks of different objects may overlap
+    reads_words = False
     no_pointer: Any  # (256,), wherever its pointers are
     identity = staticmethod(str)
 
@@ -83,8 +86,9 @@ class Sam2Host(ABC):
         masks: list,
         given: np.ndarray,
         several: bool,
+        extra: list,
     ) -> tuple:
-        """-> mask logits (R, K, 4h, 4w), IoU (R, K), object logit (R,) on the host, and pointers (R, 3, 256); K is 3, or 1."""
+        """extra: of each row its tokens beside the points, or nothing at all -> mask logits (R, K, 4h, 4w), IoU (R, K), object logit (R,) on the host, and pointers (R, 3, 256); K is 3, or 1."""
 
     @abstractmethod
     def _mask_prompt(self, large: np.ndarray) -> Any:
@@ -140,14 +144,14 @@ class Sam2Host(ABC):
         logits, iou = np.full((len(asks), 3, side, side), -CLAMP, np.float32), np.zeros((len(asks), 3), np.float32)
         presence = np.full(len(asks), -CLAMP, np.float32)
         pointers = self._blank_pointers(len(asks))
-        maps = [read and read.conditioned for read in conditioned]
         questions: dict[int, Question] = {}
-        groups: dict[tuple[int, bool], list[int]] = {}
+        groups: dict[tuple[int, bool, int], list[int]] = {}
         for row, ask in enumerate(asks):
-            question = self._question(features, maps[row], ask)
+            question = self._question(features, conditioned[row], ask)
             if question is not None:
                 questions[row] = question
-                groups.setdefault((len(question.labels), question.several), []).append(row)
+                more = 0 if question.extra is None else question.extra.shape[1]
+                groups.setdefault((len(question.labels), question.several, more), []).append(row)
         for rows in groups.values():
             answer = self._answer(features, [questions[row] for row in rows])
             logits[rows], iou[rows], pointers[rows], presence[rows] = answer
@@ -160,11 +164,12 @@ class Sam2Host(ABC):
                     pointers[row] = self.no_pointer
         return Candidates(logits, iou, presence, pointers)
 
-    def _question(self, features: Sam2Features, conditioned, ask: Ask | None) -> Question | None:
+    def _question(self, features: Sam2Features, read: Read | None, ask: Ask | None) -> Question | None:
+        conditioned, extra = (None, None) if read is None else (read.conditioned, read.extra)
         empty = np.zeros((0, 2), np.float32), np.zeros(0, np.int64)
         if ask is None:
             points, labels = _padded(*empty)
-            return None if conditioned is None else Question(conditioned, points, labels, None, True)
+            return None if conditioned is None else Question(conditioned, points, labels, None, True, extra)
         if ask.prompt.answer is not None:  # a pass for the pointer alone
             return Question(
                 features.feature, *_padded(*empty), self._mask_prompt(self._large(ask.prompt.answer)), False
@@ -176,7 +181,7 @@ class Sam2Host(ABC):
             mask = self.put(self._small(self._large(ask.prompt.mask))[None, None])
         elif ask.mask_logits is not None:
             mask = self.put(ask.mask_logits.clip(-CLAMP, CLAMP)[None, None])
-        return Question(image, *_padded(points, labels), mask, len(labels) <= 1)
+        return Question(image, *_padded(points, labels), mask, len(labels) <= 1, extra)
 
     def _points(self, ask: Ask) -> tuple[np.ndarray, np.ndarray]:
         """A box is its two corners, before the clicks."""
@@ -199,6 +204,7 @@ class Sam2Host(ABC):
         logits, iou, pointers, presence = self._decode(
             features, [q.image for q in questions], np.stack([q.points for q in questions]), np.stack([q.labels for q in questions]),
             [blank if q.mask is None else q.mask for q in questions], np.array([q.mask is not None for q in questions]), several,
+            [] if questions[0].extra is None else [q.extra for q in questions],
         )  # fmt: skip
         if not several:
             logits, iou = np.repeat(logits, 3, 1), np.concatenate([iou, np.zeros((len(iou), 2), np.float32)], 1)

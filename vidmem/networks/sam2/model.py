@@ -137,16 +137,18 @@ class Sam2(nn.Module):
         labels: Tensor,
         mask: Tensor,
         given: Tensor,
+        extra: Tensor | None = None,
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """conditioned (R, 256, h, w), points (R, P, 2) in input pixels, labels (R, P) with -1 for no point, mask (R, 1, 4h,
-        4w) logits, given (R,) bool whether there is a mask -> logits (R, 4, 4h, 4w), IoU (R, 4), pointers (R, 4, 256),
+        4w) logits, given (R,) bool whether there is a mask, extra (R, E, 256) prompt tokens that are no points -> logits (R, 4, 4h, 4w), IoU (R, 4), pointers (R, 4, 256),
         object logit (R,). Number 0 of the four is the single answer; see `single_answer`. Where the object logit is not
         positive, pointers are the learned one for absence; the caller makes the chosen mask `NO_OBJECT`."""
         encoder = self.sam_prompt_encoder
+        prompt = encoder.points(points, labels)
         logits, iou, tokens, presence = self.sam_mask_decoder(
             conditioned,
             encoder.image_position(),
-            encoder.points(points, labels),
+            prompt if extra is None else torch.cat([prompt, extra], 1),
             encoder.mask(mask, given),
             skip4,
             skip8,
