@@ -141,7 +141,7 @@ def decode(path: Path, folder: Path, limits: Limits, heard: Callable[[dict], Non
         "OMP_NUM_THREADS": "1",
     }
     process = subprocess.Popen(
-        [sys.executable, "-P", "-m", "app.decode", str(path), str(folder), json.dumps(dataclasses.asdict(limits)), str(os.getpid())],
+        [sys.executable, "-P", "-m", f"{__package__}.decode", str(path), str(folder), json.dumps(dataclasses.asdict(limits)), str(os.getpid())],
         stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=environment, cwd=folder,
     )  # fmt: skip
     threading.Thread(target=watch, args=(process, 2 * limits.decode_seconds, stopped), daemon=True).start()

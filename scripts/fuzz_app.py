@@ -261,7 +261,12 @@ def main(argv: list[str] | None = None) -> int:
         port = probe.getsockname()[1]
         probe.close()
         make_clip(clip := Path(folder) / "clip.mp4")
-        environment = os.environ | {"TMPDIR": folder, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
+        environment = os.environ | {
+            "TMPDIR": folder,
+            "XDG_DATA_HOME": folder,
+            "OMP_NUM_THREADS": "1",
+            "PYTHONPATH": str(ROOT),
+        }
         app = subprocess.Popen(
             [sys.executable, "-m", "app", "--port", str(port), "--threads", "1"],
             cwd=ROOT,

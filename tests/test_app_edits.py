@@ -192,9 +192,16 @@ def test_the_page_has_our_name_and_icon_and_no_picture_from_elsewhere(client):
     assert '<meta property="og:title" content="vidmem">' in answer.text and int(answer.headers["content-length"]) == len(answer.content)  # fmt: skip
     assert client.get("/favicon.ico").headers["content-type"].startswith("image/svg")
     assert client.get("/manifest.json").json()["name"] == "vidmem"
-    assert client.get("/static/icon.svg").status_code == 200
+    assert client.get("/static/icon.svg").status_code == client.get("/static/card.png").status_code == 200
 
 
 def test_thumbnails_are_small(visitor):
     whole, small = (visitor.client.get(visitor.url(f"frames/3.jpg{how}")) for how in ("", "?small=true"))
     assert small.status_code == 200 and small.content[:2] == b"\xff\xd8" and whole.content != small.content
+
+
+def test_a_checkout_runs_its_own_app():
+    """A copy that was installed beside it is of another day."""
+    from vidmem.cli.main import app_module
+
+    assert app_module("limits").__file__ == str(Path(__file__).resolve().parents[1] / "app/limits.py")

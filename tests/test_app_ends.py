@@ -34,7 +34,12 @@ def running(temporary: Path):
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    environment = os.environ | {"TMPDIR": str(temporary), "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
+    environment = os.environ | {
+        "TMPDIR": str(temporary),
+        "XDG_DATA_HOME": str(temporary / "data"),
+        "OMP_NUM_THREADS": "1",
+        "PYTHONPATH": str(ROOT),
+    }
     process = subprocess.Popen(
         [sys.executable, "-m", "app", "--port", str(port), "--threads", "1"],
         cwd=ROOT,

@@ -53,3 +53,20 @@ def test_an_example_begins_with_what_it_shows_and_is_listed(path):
 def test_the_page_names_every_public_name_and_no_other():
     listed = set(re.findall(r"^\| `vidmem\.(\w+)", PAGE, re.M))
     assert listed == set(vidmem.__all__)
+
+
+def test_the_notebook_was_executed_as_it_stands():
+    import json
+    import sys
+
+    sys.path.insert(0, str(ROOT / "scripts"))
+    try:
+        from make_notebook import CELLS
+    finally:
+        sys.path.pop(0)
+    cells = json.loads((ROOT / "examples/tour.ipynb").read_text(encoding="utf-8"))["cells"]
+    assert [(cell["cell_type"], "".join(cell["source"])) for cell in cells] == CELLS
+    code = [cell for cell in cells if cell["cell_type"] == "code"]
+    assert [cell["execution_count"] for cell in code] == list(range(1, len(code) + 1))
+    assert all(out["output_type"] != "error" for cell in code for out in cell["outputs"])
+    assert any("image/png" in out.get("data", {}) for cell in code for out in cell["outputs"])

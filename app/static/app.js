@@ -87,7 +87,7 @@ export async function start(root) {
 
   function objects() {
     list($("objects"), page, {
-      rename: attempt(async (id, name) => { await mine("objects/" + id, { name }); await page.refresh(); }),
+      rename: attempt(async (id, name) => { await mine("objects/" + id, { name }); await page.refresh(); attempt(memory)(); }),
       toggle: attempt(async (id) => { await mine("objects/" + id, { visible: !state.things[id].visible }); page.forgetMasks(); await page.refresh(); }),
       choose: page.choose,
       remove: page.remove,

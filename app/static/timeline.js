@@ -6,8 +6,9 @@ const MARK = { ambiguous: "#8e54c7", lost: "#c0392b", low: "#e08a00" };
 export function timeline(page) {
   const { $, state, view } = page, pictures = new Map();
   const colour = (id) => "rgb(" + page.about.colors[(id - 1) % page.about.colors.length].join() + ")";
-  const fresh = (id, i) => { const span = state.fresh[id]; return !!span && i >= span[0] && i <= span[1]; };
+  const fresh = (id, i) => { const span = state.fresh[id]; return !!state.video.live || (!!span && i >= span[0] && i <= span[1]); };
   page.fresh = fresh;
+  const told = () => new Set(state.prompts.map((prompt) => prompt.obj_id + "/" + prompt.frame_idx)); // where a person has looked already
   const unsure = (seen) => seen.status === "tracking" && seen.score < page.about.unsure;
   /** Whether a person should look at what one frame gave for one object. */
   const doubtful = (seen) => seen.status === "lost" || seen.status === "ambiguous" || unsure(seen);
@@ -51,7 +52,7 @@ export function timeline(page) {
   }
 
   page.bars = () => {
-    const ids = Object.keys(state.things), count = Math.max(state.video.count || 0, 1);
+    const ids = Object.keys(state.things), count = Math.max(state.video.count || 0, 1), looked = told();
     labels(ids);
     const [pen, width] = sized($("bars"), Math.max(ROW * ids.length, 1)), each = width / count, ink = getComputedStyle($("bars")).color;
     ids.forEach((id, n) => {
@@ -68,7 +69,7 @@ export function timeline(page) {
         if (seen.status === "occluded") draw(colour(id), 0.8, top + high / 2 - 1, 2);
         if (seen.status === "lost") draw(MARK.lost, 1, top + high / 2 - 2, 4);
         if (seen.status === "ambiguous") draw(MARK.ambiguous, 1, top + high - 4, 4);
-        if (unsure(seen)) draw(MARK.low, 1, top + high - 4, 4);
+        if (unsure(seen) && !looked.has(id + "/" + i)) draw(MARK.low, 1, top + high - 4, 4);
       }
       pen.globalAlpha = 1;
       pen.fillStyle = ink;
@@ -83,7 +84,7 @@ export function timeline(page) {
 
   /** To the next frame on which something begins to be doubtful. */
   page.nextDoubt = () => {
-    const at = (i) => Object.entries(state.results.get(i) || {}).filter(([id, seen]) => state.things[id] && doubtful(seen)).map(([id]) => id);
+    const looked = told(), at = (i) => Object.entries(state.results.get(i) || {}).filter(([id, seen]) => state.things[id] && doubtful(seen) && !looked.has(id + "/" + i)).map(([id]) => id);
     for (let i = view.at + 1; i < state.video.count; i++) {
       const before = new Set(at(i - 1)), begun = at(i).find((id) => !before.has(id));
       if (begun) {
