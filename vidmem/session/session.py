@@ -19,6 +19,7 @@ from vidmem.prompts import check_id, check_inside, make_prompt, merge
 from vidmem.search import Search
 from vidmem.session.cuts import CutRule
 from vidmem.session.frame_step import Now, frame_step
+from vidmem.session.incoming import next_frame, precedes
 from vidmem.session.state import StateFormat
 from vidmem.session.status import StatusRule, StatusState
 from vidmem.session.told import Told, found, sought, understood
@@ -72,23 +73,7 @@ class Session:
         network for instance: the session is what it was before, so the frame can be stepped again.
         """
         began, now = self._open(), self._state.now
-        if color not in ("rgb", "bgr") or (color == "bgr" and isinstance(frame, Frame)):
-            came = f"color={color!r}" + (" with a Frame, which is RGB" if isinstance(frame, Frame) else "")
-            raise FrameError(f"{came}; expected 'rgb', or 'bgr' with an array as OpenCV reads it")
-        if not isinstance(frame, Frame):
-            if self._reverse:
-                raise FrameError("a reversed session takes Frame objects: an array alone does not say its index")
-            frame = Frame(0 if now is None else now.frame_idx + 1, None, frame)
-            if color == "bgr":
-                frame = replace(frame, image=np.ascontiguousarray(frame.image[..., ::-1]))
-        if now is not None and not self._precedes(now.frame_idx, frame.index):
-            order = "falling order (a reversed session)" if self._reverse else "order"
-            raise FrameError(f"frame {frame.index} came after frame {now.frame_idx}; frames must come in {order}")
-        if now is not None and frame.size != now.size:
-            came, had = (f"{width}x{height}" for height, width in (frame.size, now.size))
-            raise FrameError(
-                f"frame {frame.index} is {came}, and those before it were {had}; scale it, or make a new session for another stream"
-            )
+        frame = next_frame(frame, color, now, self._reverse)
         prompts, names = self._due(frame)
         with self._all_or_nothing():
             self._network.spent()
@@ -171,11 +156,11 @@ class Session:
         ):
             raise PromptError(f"frame_idx is {frame_idx!r}; expected the index of a frame, from 0")
         frame_idx = None if frame_idx is None else int(frame_idx)
-        if frame_idx is not None and now is not None and self._precedes(frame_idx, now):
+        if frame_idx is not None and now is not None and precedes(frame_idx, now, self._reverse):
             raise PromptError(
                 f"frame_idx {frame_idx} has passed (the session is at {now}); prompt frame {now} or later"
             )
-        if now is None or (frame_idx is not None and self._precedes(now, frame_idx)):
+        if now is None or (frame_idx is not None and precedes(now, frame_idx, self._reverse)):
             when = -1 if frame_idx is None else frame_idx
             if obj_id in self._state.queued.get(when, {}):
                 raise ObjectError(f"object {obj_id} was added twice for the same frame; put all its points in one call")
@@ -361,10 +346,6 @@ class Session:
     def _collect(self, meta: Meta, outcomes: dict) -> FrameResult:
         return collect(meta, outcomes, tuple(self._state.tracks[obj_id].search.report() for obj_id in outcomes))
 
-    def _precedes(self, one: int, other: int) -> bool:
-        """Whether frame `one` comes before frame `other` in this session."""
-        return one > other if self._reverse else one < other
-
     # Small parts -----------------------------------------------------------------------------------------------------
     def _open(self) -> float:
         if self._closed:
@@ -393,7 +374,7 @@ class Session:
     def _due(self, frame: Frame) -> tuple[dict[int, Prompt], dict[int, Told]]:
         """Take the prompts and texts that wait for this frame, checked against its size; those of skipped frames are refused."""
         queued = self._state.queued
-        late = [f for f, queue in queued.items() if f >= 0 and queue and self._precedes(f, frame.index)]
+        late = [f for f, queue in queued.items() if f >= 0 and queue and precedes(f, frame.index, self._reverse)]
         if late:
             del queued[late[0]]
             raise PromptError(f"a prompt waits for frame {late[0]}, but frame {frame.index} came; step every frame")
