@@ -33,5 +33,5 @@ NUMBERS = {
     "prototypes": "details of the long memory", "pieces": "frames they come from", "summary": "keep a summary of all", "newest": "newest frames it reads", "store": "frames it stores", "weight": "how few it picks",
     "window": "frames it compares with", "gamma": "how great a surprise", "longest": "longest event, frames", "shortest": "shortest event, frames", "lag": "frames it waits", "important": "what counts as useful",
     "power": "how fast it thins out", "span": "frames in a chapter", "inside": "frames kept of a chapter", "chunks": "chapters", "open": "chapters it opens", "stable_frames": "sure frames before it trusts it",
-    "stable_iou": "what counts as sure", "motion_weight": "weight of the movement", "width": "answers it follows", "uncertainty": "what counts as unsure",
+    "stable_iou": "what counts as sure", "motion_weight": "weight of the movement", "width": "answers it follows", "uncertainty": "what counts as unsure", "likeness": "how views are compared", "presence": "keep views with the object only",
 }  # fmt: skip

@@ -339,7 +339,7 @@ def test_the_clock_may_jump(clip, monkeypatch):
 
 
 def test_an_item_for_which_memory_does_not_suffice_says_so(clip, monkeypatch):
-    def hungry(self, item, work, alive):
+    def hungry(self, item, work, alive, key):
         np.empty(1 << 60, np.uint8)
 
     monkeypatch.setattr("vidmem.batch.work.Worker._track", hungry)

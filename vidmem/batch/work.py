@@ -65,9 +65,8 @@ class Settings:
             "load": load,
             "bank": repr(self.bank),
             "search": repr(self.search),
-            "learner": repr(self.learner),
             "prompts": item.prompts,
-        }
+        } | ({} if self.learner is None else {"learner": repr(self.learner)})
         settings["masks"] = [_mask_hash(mask) for mask in masks]
         return hashlib.sha256(json.dumps(settings, sort_keys=True, default=str).encode()).hexdigest()[:16]
 

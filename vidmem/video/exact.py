@@ -20,7 +20,8 @@ def result_to_json(result: FrameResult, logits: bool = False) -> str:
             "frame_idx": result.frame_idx, "pts_seconds": result.pts_seconds, "size": list(result.size),
             "obj_ids": result.obj_ids.tolist(), "masks": [rle_encode(mask)["counts"] for mask in result.masks],
             "boxes": result.boxes.tolist(), "scores": result.scores.tolist(), "object_logits": result.object_logits.tolist(),
-            "status": list(result.status), "rivals": list(result.rivals), "search": list(result.search), "cut": result.cut,
+            "status": list(result.status), "rivals": list(result.rivals), "seen": [None if np.isnan(fit) else fit for fit in result.seen.tolist()],
+            "search": list(result.search), "cut": result.cut,
             "logits": packed, "side": list(result.mask_logits.shape[1:]), "ms": result.timings["total"],
         }
     )  # fmt: skip
@@ -47,6 +48,7 @@ def result_from_json(line: str) -> FrameResult:
         mask_logits=logits,
         timings={"total": said["ms"]},
         rivals=tuple(said["rivals"]),
+        seen=np.array([np.nan if fit is None else fit for fit in said["seen"]], np.float32),
         search=tuple(said["search"]),
         cut=said["cut"],
     )

@@ -113,8 +113,8 @@ class WordDetector:
         names = self.network.closer(look.frame.image, look.sighting.boxes[closer])
         if any(phrase.colours for phrase in phrases):
             look.grey = True
-            names = surer(names, self.network.closer(grey(look.frame.image), look.sighting.boxes[order]))
-        look.close = {i: (names.classes[k], names.person[k], names.features[k]) for k, i in enumerate(order)}
+            names = surer(names, self.network.closer(grey(look.frame.image), look.sighting.boxes[closer]))
+        look.close = {i: (names.classes[k], names.person[k], names.features[k]) for k, i in enumerate(closer)}
 
     def _opinion(self, look: _Look, noun: Noun) -> np.ndarray:
         """(N,) what a look at the whole frame says, to choose what to look at alone."""
