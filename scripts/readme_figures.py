@@ -306,6 +306,31 @@ def resurgsam2() -> str:
     return "\n".join(lines)
 
 
+def learner() -> str:
+    """The default bank on long videos with each object's learner and without it."""
+    from vidmem.evaluation.audit import bootstrap
+
+    with_it, without = load("stories_learner"), load("stories")
+    lines = ["| | J&F, long videos | silent while absent | J after a return |", "|---|---|---|---|"]
+    for name, figure in (("the network alone", without), ("with the learner", with_it)):
+        (row,) = figure["pairs"]
+        lines.append(f"| {name} | {row['j_and_f']:.3f} | {row['absent']:.3f} | {row['returned']:.3f} |")
+    gains = []
+    for key in ("j_and_f", "absent", "returned"):
+        differences = [
+            next(iter(video.values()))[key] - next(iter(without["videos"][name].values()))[key]
+            for name, video in with_it["videos"].items()
+        ]
+        low, high = bootstrap(differences)
+        gains.append(f"{sum(differences) / len(differences):+.3f} ({low:+.3f} to {high:+.3f})")
+    lines.append(f"| gain, paired by video (95 %) | {' | '.join(gains)} |")
+    lines += [
+        "",
+        f"`{with_it['command']}`, and the same without `--learner`: {len(with_it['videos'])} videos; intervals by bootstrap over videos.",
+    ]
+    return "\n".join(lines)
+
+
 def sam2_pytorch() -> str:
     figure = load("sam2_pytorch")
     stages = ("encode", "attend", "decode", "memorize", "total")
@@ -349,6 +374,7 @@ def main(argv=None) -> int:
         ("docs/batch.md", "figures of states", states()),
         ("docs/app.md", "scores", scores()),
         ("docs/memory.md", "memory", memory()),
+        ("docs/memory.md", "learner", learner()),
         ("docs/sam2.md", "sam2", sam2()),
         ("docs/words.md", "resurgsam2", resurgsam2()),
         ("docs/engines.md", "engines", engines()),

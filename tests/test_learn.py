@@ -235,8 +235,8 @@ def test_corrections_snapshots_and_undo_carry_the_learner():
 
 
 def test_names():
-    assert load("nano", learner="none").learner is None
-    assert load("nano").learner == Ridge() and load("nano", learner="ridge").learner == Ridge()
+    assert load("nano").learner is None and load("nano", learner="none").learner is None
+    assert load("nano", learner="ridge").learner == Ridge()
     with pytest.raises(ModelError, match="there is no learner 'rigde'"):
         load("nano", learner="rigde")
     with pytest.raises(ModelError, match="there is no learner"):

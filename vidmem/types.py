@@ -338,15 +338,15 @@ class FrameResult:
     """Milliseconds per stage."""
     rivals: tuple[int | None, ...] = ()
     """(N,) `obj_id` of the other object where the status is ambiguous, else None."""
-    seen: np.ndarray = field(default_factory=lambda: np.zeros(0, np.float32))
-    """(N,) float32: how well each mask fits what the object's learner knows, 1 as on the frames that taught it, 0 as the background;
-    NaN without a learner and on prompted frames (see `vidmem.learn`)."""
     search: tuple[dict[str, float], ...] = ()
     """(N,) what each object's search did: `hypotheses` alive, `switches` of the best branch so far, and its own."""
     cut: bool = False
     """Event: the frame is the first of another scene (see `vidmem.session.cuts`)."""
     events: tuple[Event, ...] = ()
     """What a watcher did on this frame."""
+    seen: np.ndarray = field(default_factory=lambda: np.zeros(0, np.float32))
+    """(N,) float32: how well each mask fits what the object's learner knows, 1 as on the frames that taught it, 0 as the background;
+    NaN without a learner and on prompted frames (see `vidmem.learn`)."""
 
     def __post_init__(self):
         every = (self.obj_ids, self.masks, self.boxes, self.scores, self.object_logits, self.mask_logits, self.seen)

@@ -121,7 +121,7 @@ def load(
     precision: `fp32`, or `bf16` with openvino and with SAM 2 on pytorch; None: fp32, or what `auto` finds best. clean: drop stray parts of masks
     (`vidmem.session.cleaning`); None: on nano yes, on SAM 2, which is equal to the original, no. learner: `none`, or
     `ridge`, a small classifier of each object that says with the network whether it is there (`vidmem.learn`); None: the model's own,
-    which is `ridge` on nano and none on SAM 2. Raises
+    and at present no model has one. Raises
     `ModelError` for a name or weights that do not exist or fit, or a precision that has not passed its gate here, and
     `RuntimeMissing` when the engine is not installed.
     """

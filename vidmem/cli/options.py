@@ -100,7 +100,7 @@ def bank_options(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--learner",
-        help=f"what learns each object's looks, one of: none, {', '.join(LEARNERS)} (default: ridge on nano, none on SAM 2)",
+        help=f"what learns each object's looks, one of: none, {', '.join(LEARNERS)} (default: none)",
         metavar="NAME",
     )
     for kind, table in (("bank", BANKS), ("search", SEARCHES), ("learner", LEARNERS)):

@@ -9,7 +9,6 @@ from vidmem.engines.base import GRAPHS, Engine
 from vidmem.engines.manifest import Manifest
 from vidmem.errors import ModelError, RuntimeMissing
 from vidmem.installed import file_hash, models_folder
-from vidmem.learn import Ridge
 from vidmem.memory import BANKS, Policy
 from vidmem.networks.family import Family, Wish
 
@@ -38,9 +37,6 @@ class NanoFamily(Family):
     def bank(self, name: str | None = None) -> Policy:
         name = name or "confident"
         return BANKS[name](**NUMBERS | BANK_NUMBERS.get(name, {}))
-
-    def learner(self) -> Ridge:
-        return Ridge()
 
     def path(self, model: str) -> Path:
         return models_folder() / model
