@@ -21,6 +21,7 @@ ADDRESSES = ("rtsp", "http", "https")
 PROTOCOLS = "http,https,tcp,udp,rtp,rtsp,tls,crypto,httpproxy"  # no file, no concat: an address must not reach into this machine
 DEVICES = {"linux": ("v4l2", "/dev/video{}"), "darwin": ("avfoundation", "{}"), "win32": ("dshow", "video={}")}
 PATIENCE = 5.0  # seconds without anything after which a camera counts as gone
+LEAVE = 2.0  # seconds that leaving waits for the reading thread
 POLL = 0.2  # seconds between looks at whether somebody wants to stop
 
 
@@ -68,7 +69,8 @@ class Camera:
         )
         self._newest: Frame | None = None
         self.over, self._stop, self._there = False, threading.Event(), threading.Condition()
-        threading.Thread(target=self._read, name="vidmem-camera", daemon=True).start()
+        self._thread = threading.Thread(target=self._read, name="vidmem-camera", daemon=True)
+        self._thread.start()
 
     def take(self) -> Frame | None:
         """The newest frame, once."""
@@ -102,7 +104,9 @@ class Camera:
         return self
 
     def __exit__(self, *exc) -> None:
+        """Waits a little for the reading thread: a program that ends while it decodes may hang."""
         self.close()
+        self._thread.join(LEAVE)
 
     def __repr__(self) -> str:
         return f"Camera({self.name})"
