@@ -173,8 +173,9 @@ def test_ctrl_c_leaves_whole_files(address, tmp_path):
         str(out),
     ]
     process = subprocess.Popen(
-        command, cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT)}, stderr=subprocess.PIPE, text=True
-    )
+        command, cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT)}, stderr=subprocess.PIPE, text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a suite in the background ignores it
+    )  # fmt: skip
     until = time.monotonic() + 60
     while not list(out.glob("masks/*.png")) and time.monotonic() < until and process.poll() is None:
         time.sleep(0.02)
