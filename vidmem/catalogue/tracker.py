@@ -120,8 +120,8 @@ def load(
     `vidmem models get` fetched). image_size: pixels a side of their input, a multiple of 32; None: 1024, and 512, as trained.
     precision: `fp32`, or `bf16` with openvino and with SAM 2 on pytorch; None: fp32, or what `auto` finds best. clean: drop stray parts of masks
     (`vidmem.session.cleaning`); None: on nano yes, on SAM 2, which is equal to the original, no. learner: `none`, or
-    `ridge`, a small classifier of each object that says with the network whether it is there (`vidmem.learn`); None: the model's own,
-    and at present no model has one. Raises
+    `ridge`, a small classifier of each object that says with the network whether it is there (`vidmem.learn`); None:
+    no learner. Raises
     `ModelError` for a name or weights that do not exist or fit, or a precision that has not passed its gate here, and
     `RuntimeMissing` when the engine is not installed.
     """
@@ -135,5 +135,5 @@ def load(
     make_bank, make_search = card.make_bank(bank), pick(SEARCHES, "search", search)()
     asked = Request(model, runtime, precision, device, threads, None if weights is None else Path(weights), image_size)
     network, why = open_network(asked)
-    make_learner = card.family.learner() if learner is None else pick_learner(learner)
+    make_learner = None if learner is None else pick_learner(learner)
     return Tracker(network, make_bank, make_search, why, clean, make_learner, model)

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from vidmem.engines.base import Engine
 from vidmem.engines.manifest import Manifest
 from vidmem.errors import ModelError
-from vidmem.learn import Learner
+from vidmem.installed import file_hash
 from vidmem.memory import BANKS, Policy
 from vidmem.networks.base import Network
 
@@ -31,6 +31,11 @@ class Wish:
     shape: tuple[int, int] | None = None
 
 
+def file_fingerprint(path: Path, size: int) -> list[str]:
+    """`Family.fingerprint` where the weights are one file. size: pixels a side of the input."""
+    return [file_hash(path) if path.is_file() else "none", str(size)]
+
+
 class Family(ABC):
     """One network under one or several sets of weights. Implementations live in `vidmem/networks/FAMILY/card.py`."""
 
@@ -49,10 +54,6 @@ class Family(ABC):
     def bank(self, name: str | None = None) -> Policy:
         """The bank of that name (of `vidmem.memory.BANKS`), with numbers that suit; None: the family's own."""
         return BANKS[name or "recent"]()
-
-    def learner(self) -> Callable[[], Learner] | None:
-        """What objects have a learner by where nobody says so; None: they have none."""
-        return None
 
     def check(self, model: str, engine: str, precision: str, size: int | None) -> None:
         """Raises `ModelError` for what the family does not do."""

@@ -7,9 +7,8 @@ from pathlib import Path
 from vidmem.engines.base import Engine
 from vidmem.engines.manifest import Manifest
 from vidmem.errors import ModelError, RuntimeMissing
-from vidmem.installed import file_hash
 from vidmem.memory import BANKS, Policy
-from vidmem.networks.family import Family, Wish
+from vidmem.networks.family import Family, Wish, file_fingerprint
 from vidmem.networks.resurgsam2.checkpoints import FILES, checkpoint_path, how_to_get, load_resurgsam2
 from vidmem.networks.resurgsam2.config import SIZE
 
@@ -40,8 +39,7 @@ class ReSurgFamily(Family):
         return how_to_get(model)
 
     def fingerprint(self, model: str, weights: Path | None, size: int | None) -> list[str]:
-        path = weights or self.path(model)
-        return [file_hash(path) if path.is_file() else "none", str(size or SIZE)]
+        return file_fingerprint(weights or self.path(model), size or SIZE)
 
     def on_torch(self, model, weights, size, device, precision, threads):
         try:

@@ -7,8 +7,7 @@ from pathlib import Path
 from vidmem.engines.base import Engine
 from vidmem.engines.manifest import Manifest
 from vidmem.errors import ModelError, RuntimeMissing
-from vidmem.installed import file_hash
-from vidmem.networks.family import Family, Wish
+from vidmem.networks.family import Family, Wish, file_fingerprint
 from vidmem.networks.sam2.config import CONFIGS
 
 SIZE = 1024  # pixels a side, as trained
@@ -42,8 +41,7 @@ class Sam2Family(Family):
         return checkpoint_url(model)
 
     def fingerprint(self, model: str, weights: Path | None, size: int | None) -> list[str]:
-        path = weights or self.path(model)
-        return [file_hash(path) if path.is_file() else "none", str(size or SIZE)]
+        return file_fingerprint(weights or self.path(model), size or SIZE)
 
     def on_torch(self, model, weights, size, device, precision, threads):
         try:
