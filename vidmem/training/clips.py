@@ -35,7 +35,9 @@ class ClipConfig:
     kinds: tuple[float, float, float] = (0.45, 0.25, 0.3)  # real, still, paste
     absence: float = 0.45  # chance that the target is away for some frames
     alike: float = 0.5  # chance that a pasted target has look-alikes, up to three
-    extra: float = 0.4  # chance that something else is pasted into a real clip or a still, its own twin at every second time
+    extra: float = (
+        0.4  # chance that something else is pasted into a real clip or a still, its own twin at every second time
+    )
     camouflage: float = 0.2  # chance that a pasted object takes on the mean colour of what it is pasted over
     gradual: float = (
         0.6  # chance that the target goes, or comes back, over some frames: the newest memory is then a sliver of it
@@ -305,6 +307,7 @@ class ClipGenerator:
         return MotionPath(
             self.rng, (h, w), (x.mean(), y.mean()), np.array([w, h]) * self.rng.uniform(0.15, 0.85, 2), scale, gap
         )
+
 
 def _renamed(labels: np.ndarray, chosen: Sequence[int]) -> np.ndarray:
     """The chosen ids become 1, 2; others background; ignore stays."""
