@@ -1,6 +1,6 @@
 """A session follows objects through one stream of frames: the only place where network, memory and search meet.
 
-`session.py` has what a user calls; `frame_step.py` is what happens on one frame, in the order of the data.
+`session.py` has what a user calls; `frame_step.py` is what happens on one frame, in the order of the data; `now.py` is that frame.
 """
 
 from vidmem.session.cuts import CutRule
