@@ -14,8 +14,8 @@ from vidmem.types import Frame, FrameResult, Status
 from vidmem.video import rle_decode
 
 from .limits import POINTS, PROMPTS, UNDO, Refused
-from .said import arguments, shown
-from .said import obj_id as checked_id
+from .requests import arguments, shown
+from .requests import obj_id as checked_id
 from .seen import Edit, Seen, Thing, remembered, seen_in
 
 EVERY = 10  # frames between states that a correction can go back to

@@ -18,7 +18,7 @@ from PIL import Image
 from app.shelf import Shelf
 from tests.browsing import browser, clip, needs_chromium, running, tab  # noqa: F401
 from tests.tab import Tab
-from tests.visitors import COUNT, SIZE, square
+from tests.visitors import COUNT, square
 from vidmem.catalogue.tracker import Tracker
 from vidmem.memory import Recent
 from vidmem.networks.fake import FakeNetwork
