@@ -6,6 +6,7 @@ import numpy as np
 
 from vidmem.memory import MemoryBank
 from vidmem.networks.base import Ask, Network, Sought
+from vidmem.networks.trust import Trust
 from vidmem.render import mask_boxes
 from vidmem.search import Choice, View
 from vidmem.session.cleaning import clean
@@ -57,7 +58,7 @@ def frame_step(
 
     for reading in readings:
         learn(reading, candidates, now)
-    kept = [one for reading in readings for one in adopt(reading, candidates, now, lag)]
+    kept = [one for reading in readings for one in adopt(reading, candidates, now, lag, network.trust)]
     wanted = [(bank, chosen, verdict) for bank, chosen, verdict in kept if bank.wants(verdict)]
     if wanted:
         memories = network.memorize(now.features, candidates, [chosen for _, chosen, _ in wanted])
@@ -118,7 +119,7 @@ def share_out(candidates: Candidates, readings: list[Reading], competes: bool) -
 
 
 def adopt(
-    reading: Reading, candidates: Candidates, now: Now, lag: int | None
+    reading: Reading, candidates: Candidates, now: Now, lag: int | None, trust: Trust | None
 ) -> list[tuple[MemoryBank, Chosen, Verdict]]:
     """What was chosen becomes the object's hypotheses -> of each its bank, what it took, and the verdict."""
     track, own, ask, seen, choices, _, rival, yields = reading
@@ -130,14 +131,14 @@ def adopt(
         parent, chosen = parents[c.parent], Chosen(own.start + c.parent, c.candidate, ask is not None)
         logit = float(candidates.object_logit[chosen.row])
         state = parent.state.advance(logit > 0, ask is not None, rival)
-        outcome = Outcome.of(candidates, chosen, ask, state, doubt, seen[c.parent], keep=lag != 0)
+        outcome = Outcome.of(candidates, chosen, ask, state, doubt, seen[c.parent], trust, keep=lag != 0)
         bank = parent.bank if first_use[c.parent] is c else parent.bank.fork()
         past = () if lag == 0 else (*parent.past, (now.frame_idx, outcome))
         track.hypotheses.append(Hypothesis(bank, state, outcome, past))
         area = float((outcome.mask_logits > 0).mean()) if logit > 0 else 0.0
         apart = agreement(candidates.mask_logits[chosen.row], c.candidate) if "distractor" in bank.needs else None
         verdict = Verdict(
-            now.clock, outcome.iou, logit, area, ask is not None, ask is not None and not ask.fresh,
+            now.clock, float(candidates.iou[chosen.row, chosen.candidate]), logit, area, ask is not None, ask is not None and not ask.fresh,
             state.status is Status.TRACKED, now.cut, apart, c.motion, now.frame_idx,
         )  # fmt: skip
         if not yields or c is not choices[0]:  # other hypotheses did not take part in the competition

@@ -8,13 +8,12 @@ import numpy as np
 
 from vidmem.errors import FrameError, PromptError
 from vidmem.prompts import check_inside, merge
-from vidmem.session.now import Now
 from vidmem.session.told import Told
 from vidmem.types import Frame, Prompt
 
 
-def next_frame(frame: Frame | np.ndarray, color: str, now: Now | None, reverse: bool) -> Frame:
-    """frame, color: as `Session.step` takes them; now: where the session is -> the frame. Raises `FrameError` for what is none, comes out of
+def next_frame(frame: Frame | np.ndarray, color: str, last: tuple[int, tuple[int, int]] | None, reverse: bool) -> Frame:
+    """frame, color: as `Session.step` takes them; last: index and (H, W) of the frame before it -> the frame. Raises `FrameError` for what is none, comes out of
     order, or has another size than those before it."""
     if color not in ("rgb", "bgr") or (color == "bgr" and isinstance(frame, Frame)):
         came = f"color={color!r}" + (" with a Frame, which is RGB" if isinstance(frame, Frame) else "")
@@ -22,14 +21,14 @@ def next_frame(frame: Frame | np.ndarray, color: str, now: Now | None, reverse: 
     if not isinstance(frame, Frame):
         if reverse:
             raise FrameError("a reversed session takes Frame objects: an array alone does not say its index")
-        frame = Frame(0 if now is None else now.frame_idx + 1, None, frame)
+        frame = Frame(0 if last is None else last[0] + 1, None, frame)
         if color == "bgr":
             frame = replace(frame, image=np.ascontiguousarray(frame.image[..., ::-1]))
-    if now is not None and not precedes(now.frame_idx, frame.index, reverse):
+    if last is not None and not precedes(last[0], frame.index, reverse):
         order = "falling order (a reversed session)" if reverse else "order"
-        raise FrameError(f"frame {frame.index} came after frame {now.frame_idx}; frames must come in {order}")
-    if now is not None and frame.size != now.size:
-        came, had = (f"{width}x{height}" for height, width in (frame.size, now.size))
+        raise FrameError(f"frame {frame.index} came after frame {last[0]}; frames must come in {order}")
+    if last is not None and frame.size != last[1]:
+        came, had = (f"{width}x{height}" for height, width in (frame.size, last[1]))
         raise FrameError(
             f"frame {frame.index} is {came}, and those before it were {had}; scale it, or make a new session for another stream"
         )

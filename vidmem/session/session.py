@@ -74,7 +74,7 @@ class Session:
         network for instance: the session is what it was before, so the frame can be stepped again.
         """
         began, now = self._open(), self._state.now
-        frame = next_frame(frame, color, now, self._reverse)
+        frame = next_frame(frame, color, None if now is None else (now.frame_idx, now.size), self._reverse)
         prompts, names = due(self._state.queued, frame, self._reverse)
         with self._all_or_nothing():
             self._network.spent()

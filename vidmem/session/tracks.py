@@ -11,6 +11,7 @@ from vidmem.learn import Learner
 from vidmem.memory import MemoryBank
 from vidmem.memory.credible import CredibleStart
 from vidmem.networks.base import Ask
+from vidmem.networks.trust import Trust
 from vidmem.prompts import merge
 from vidmem.render import mask_boxes
 from vidmem.search import Search
@@ -37,7 +38,7 @@ class Outcome:
     @classmethod
     def of(
         cls, candidates: Candidates, chosen: Chosen, ask: Ask | None, state: StatusState, doubt: float, seen: float | None,
-        keep: bool,
+        trust: Trust | None, keep: bool,
     ) -> Outcome:  # fmt: skip
         """doubt: presence up to which the object is believed to be there, and its mask is not shown. keep: it outlives the frame,
         so it must not be a view that holds all candidates."""
@@ -45,9 +46,10 @@ class Outcome:
         logit = float(candidates.object_logit[row])
         hidden = 0 < logit <= doubt and state.status is not Status.LOST
         mask_logits = candidates.mask_logits[row, chosen.candidate]
+        iou = float(candidates.iou[row, chosen.candidate])
         return cls(
             mask_logits.copy() if keep else mask_logits,
-            float(candidates.iou[row, chosen.candidate]),
+            trust(iou, mask_logits) if trust is not None else iou,
             logit - doubt,
             Status.OCCLUDED if hidden else state.status,
             prompt.answer if prompt is not None else None,

@@ -64,6 +64,9 @@ class FrameResult:
     """(N,)"""
     mask_logits: np.ndarray
     """(N, h, w) float32 at the network's mask size."""
+    windows: np.ndarray | None = None
+    """(N, 4) int64, x, y, width, height: the source pixels that each of `mask_logits` covers, where objects were looked at
+    closely (see `vidmem.session.zoomed`); None: the whole frame."""
     timings: dict[str, float] = field(default_factory=dict)
     """Milliseconds per stage."""
     rivals: tuple[int | None, ...] = ()
@@ -93,10 +96,19 @@ class FrameResult:
         for obj_id, mask in zip(self.obj_ids, self.masks):
             labels[mask] = obj_id
         if disputed.any():
-            logits = np.stack([resize_logits(row, self.size) for row in self.mask_logits])
+            logits = np.stack([self._over_frame(i) for i in range(len(self.obj_ids))])
             logits[~self.masks] = -np.inf
             labels[disputed] = self.obj_ids[logits.argmax(0)][disputed]
         return labels
+
+    def _over_frame(self, i: int) -> np.ndarray:
+        """(H, W) float32: one object's logits at source size."""
+        if self.windows is None:
+            return resize_logits(self.mask_logits[i], self.size)
+        x, y, width, height = self.windows[i].tolist()
+        logits = np.full(self.size, -np.inf, np.float32)
+        logits[y : y + height, x : x + width] = resize_logits(self.mask_logits[i], (height, width))
+        return logits
 
     def __repr__(self) -> str:
         parts = [f"{o} {s.value} {100 * p:.0f}%" for o, s, p in zip(self.obj_ids, self.status, self.scores)]
