@@ -9,7 +9,7 @@ import vidmem
 from vidmem.catalogue import choose
 from vidmem.catalogue.verdict import GateVerdict, gate_key, read_verdict, write_verdict
 from vidmem.cli.main import main
-from vidmem.errors import ModelError
+from vidmem.errors import ModelError, RuntimeMissing
 from vidmem.evaluation.bench import bench, boxes, load_images, spread
 from vidmem.evaluation.gate import GateClip, error, gate, mask_iou
 from vidmem.memory import Recent
@@ -120,8 +120,12 @@ def test_auto_takes_the_fastest_that_passed_here_and_says_why():
     pytest.importorskip("openvino")
     assert (
         vidmem.load("nano", threads=1).why
-        == "onnx, fp32, the default; `vidmem gate nano` tries which engine is the fastest here"
+        == "openvino, fp32, the default; `vidmem gate nano` tries which engine is the fastest here"
     )
+    missing = lambda asked: (
+        (_ for _ in ()).throw(RuntimeMissing("no openvino")) if asked.runtime == "openvino" else asked
+    )
+    assert default(missing).startswith("onnx, fp32, the default"), "where the first choice is not installed"
     graphs = nano().graphs()
     write_verdict(gate_key(graphs, "openvino", "fp32"), changed(precision="fp32", stages={"encode": 0.0}, ms=20.0))
     tracker = vidmem.load("nano", threads=1)
@@ -130,6 +134,12 @@ def test_auto_takes_the_fastest_that_passed_here_and_says_why():
     assert "fp32" in vidmem.load("nano", threads=1).why, "a failed verdict is not taken, however fast"
     write_verdict(gate_key(graphs, "openvino", "bf16"), changed(iou=0.999))
     assert "bf16" in choose.open_network(nano(threads=1))[1] if "BF16" in capabilities() else True
+
+
+def default(named) -> str:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(choose, "named", named)
+        return choose.open_network(nano())[1]
 
 
 def capabilities() -> list[str]:

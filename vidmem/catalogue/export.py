@@ -152,10 +152,9 @@ def _full_disk(folder: Path):
 
 
 def _to_openvino(folder: Path) -> None:
-    try:
-        import openvino
-    except ImportError as error:
-        raise RuntimeMissing("an export for OpenVINO needs it: pip install openvino") from error
+    from vidmem.engines.openvino import quiet_openvino
+
+    openvino = quiet_openvino()
     for path in sorted(folder.glob("*.onnx")):
         openvino.save_model(
             openvino.Core().read_model(str(path)), str(path.with_suffix(".xml")), compress_to_fp16=False

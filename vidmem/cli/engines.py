@@ -23,7 +23,7 @@ def export(args) -> int:
 
 
 def gate(args) -> int:
-    """Try engines against PyTorch (nano without torch: ONNX Runtime) in float32; the verdicts are what `auto` goes by."""
+    """Try engines against PyTorch (nano without torch: ONNX Runtime, or OpenVINO) in float32; the verdicts are what `auto` goes by."""
     from tqdm import tqdm
 
     from vidmem.catalogue.choose import Request, gated, named, open_network
@@ -46,7 +46,7 @@ def gate(args) -> int:
             clips = [GateClip(list(video), args.box)]
     bank, search = card.make_bank(args.bank), SEARCHES["greedy"]()
     reference, refused = None, 0
-    for runtime in ("pytorch", "onnx"):
+    for runtime in ("pytorch", "onnx", "openvino"):
         try:
             reference = named(dataclasses.replace(asked, runtime=runtime))
             break

@@ -30,7 +30,7 @@ class NanoFamily(Family):
     models = {"nano": "embedded model, 3.6 M parameters, trained by this project; runs on a CPU"}
     embedded = True
     engines = {
-        "onnx": ("fp32",), "openvino": ("fp32", "bf16"), "pytorch": ("fp32",), **dict.fromkeys(("tensorrt", "tensorrt-rtx", "onnx-tensorrt", "nv-tensorrt-rtx"), ()),
+        "openvino": ("fp32", "bf16"), "onnx": ("fp32",), "pytorch": ("fp32",), **dict.fromkeys(("tensorrt", "tensorrt-rtx", "onnx-tensorrt", "nv-tensorrt-rtx"), ()),
     }  # fmt: skip
     open_axes = {"attend": {1: 1, 2: 1}}  # memory tokens
 
