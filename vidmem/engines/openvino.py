@@ -16,7 +16,9 @@ from vidmem.errors import ModelError, RuntimeMissing
 
 SHAPES = 32  # compiled graphs kept, one for each combination of graph and input shapes; the one not used longest goes
 Axes = Mapping[str, Mapping[int, int]]
-HINTS = {"fp32": "f32", "bf16": "bf16", "fp16": "f16"}
+HINTS = {"fp32": "f32", "bf16": "bf16", "int8": "f32"}
+INT8 = "encode.int8.xml"
+"""Beside the four graphs: `encode` in int8, where it was made. Its products say in which type they are."""
 
 
 def quiet_openvino():
@@ -44,8 +46,8 @@ def settings(threads: int) -> dict[str, Any]:
 class OpenVinoEngine(HostEngine):
     """Implements `vidmem.engines.base.Engine` on the CPU; arrays are numpy.
 
-    folder: holds the four graphs in float32, as `.xml` or `.onnx`. precision: `fp32`, or `bf16` where the processor has it: products in
-    bfloat16, inputs and outputs in float32. open_axes: graph -> input number -> the axis whose length changes from frame to frame.
+    folder: holds the four graphs in float32, as `.xml` or `.onnx`. precision: `fp32`; `bf16` where the processor has it: products in
+    bfloat16, inputs and outputs in float32; `int8`: `encode` from a file of its own, the others in float32. open_axes: graph -> input number -> the axis whose length changes from frame to frame.
     exact: graphs that stay in float32. Raises `RuntimeMissing` without openvino, and `ModelError` when a graph is missing
     or cannot be read or the processor lacks the precision.
     """
@@ -58,7 +60,7 @@ class OpenVinoEngine(HostEngine):
     ):  # fmt: skip
         core = quiet_openvino().Core()
         capabilities = core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
-        if precision != "fp32" and precision.upper() not in capabilities:
+        if precision == "bf16" and precision.upper() not in capabilities:
             raise ModelError(
                 f"precision={precision!r}, and OpenVINO says that this processor has {', '.join(capabilities)}; use fp32"
             )
@@ -69,7 +71,14 @@ class OpenVinoEngine(HostEngine):
         self._requests: OrderedDict[tuple, Any] = OrderedDict()  # -> request, and the lock of whoever uses it
         self._lock = threading.Lock()
         own = (Path(folder) / "encode.xml").is_file()  # an export for OpenVINO, which is read faster
-        for name, path in graph_files(folder, ".xml" if own else ".onnx").items():
+        paths = graph_files(folder, ".xml" if own else ".onnx")
+        if precision == "int8":
+            paths["encode"] = Path(folder) / INT8
+            if not paths["encode"].is_file():
+                raise ModelError(
+                    f"{paths['encode']} is missing; `vidmem export MODEL --to openvino --precision int8 --data VIDEOS --out DIR` writes it"
+                )
+        for name, path in paths.items():
             try:
                 self._models[name] = core.read_model(str(path))
             except RuntimeError as error:
