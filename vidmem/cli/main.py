@@ -13,10 +13,12 @@ from vidmem.cli.background import gate_once
 from vidmem.cli.batch import add_batch_command
 from vidmem.cli.doctor import doctor
 from vidmem.cli.engines import add_engine_commands
+from vidmem.cli.live import add_live_command
 from vidmem.cli.looks import look_options, make_look
 from vidmem.cli.models import banks, models
-from vidmem.cli.options import bank_options, coordinates, joined, make_tracker, save_names, zoom_option
+from vidmem.cli.options import bank_options, joined, make_tracker, save_names, zoom_option
 from vidmem.cli.pick import add_pick_command
+from vidmem.cli.places import place_options, simple_prompts
 from vidmem.engines import ENGINES
 from vidmem.errors import PromptError, VidmemError
 
@@ -62,34 +64,6 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str):
         self.exit(2, f"vidmem: {message}; see {self.prog} --help\n")
-
-
-def simple_prompts(args) -> list:
-    """`--click`, `--box`, `--mask` (one object, 1; a label map: each of its objects) and `--text` (the next ids), or `--prompts`."""
-    from vidmem.prompts import PromptAt, load_prompts
-
-    placed = args.click or args.not_click or args.box or args.mask
-    if bool(placed or args.text) == bool(args.prompts):
-        raise PromptError(
-            "say what to track: --click, --box, --mask or --text, or --prompts FILE (not both), or --pick"
-        )
-    if args.prompts:
-        return load_prompts(args.prompts)
-    first = _placed(args) if placed else []
-    last = max((p.obj_id for p in first), default=0)
-    return first + [PromptAt(last + i, text=text) for i, text in enumerate(args.text or [], 1)]
-
-
-def _placed(args) -> list:
-    from vidmem.prompts import PromptAt, load_mask
-
-    clicks = [(p, 1) for p in args.click or []] + [(p, 0) for p in args.not_click or []]
-    points, labels = ([p for p, _ in clicks] or None), ([label for _, label in clicks] or None)
-    if not args.mask:
-        return [PromptAt(1, None, points, labels, args.box)]
-    if points or args.box:
-        raise PromptError("--mask came with --click or --box; give the mask alone, or use --prompts")
-    return [PromptAt(obj_id, mask=mask) for obj_id, mask in load_mask(args.mask).items()]
 
 
 def check_said(args) -> None:
@@ -243,23 +217,9 @@ def build_parser() -> argparse.ArgumentParser:
     group = command.add_argument_group(
         "what to track", "one of these; coordinates are source pixels, from the top left corner"
     )
-    group.add_argument(
-        "--click", type=coordinates(2, "x,y"), action="append", metavar="X,Y", help="on the object; again for more"
-    )
-    group.add_argument(
-        "--not-click",
-        type=coordinates(2, "x,y"),
-        action="append",
-        metavar="X,Y",
-        help="beside the object, with --click or --box; again for more",
-    )
-    group.add_argument("--box", type=coordinates(4, "x0,y0,x1,y1"), metavar="X0,Y0,X1,Y1", help="around the object")
-    group.add_argument("--mask", type=Path, metavar="PNG", help="image: the object, or a label map of several")
+    place_options(group)
     group.add_argument(
         "--text", action="append", metavar="WORDS", help="what to look for, such as 'black dog'; again for more"
-    )
-    group.add_argument(
-        "--prompts", type=Path, metavar="JSON", help="many objects, frames, names and colours; form below"
     )
     group.add_argument(
         "--pick", action="store_true", help="click, box or paint it in the browser app, which opens for that"
@@ -295,6 +255,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     command.set_defaults(run=track)
     add_pick_command(commands, common)
+    add_live_command(commands, common)
 
     command = commands.add_parser("app", parents=[common], add_help=False, help="the browser app; vidmem app --help")
     command.set_defaults(run=None)

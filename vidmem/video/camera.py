@@ -51,9 +51,10 @@ class Camera:
         max_size: int | None = None,
         most_pixels: int = MOST_PIXELS,
         came: Callable[[], None] = lambda: None,
+        patience: float | None = None,
     ):
         """address: a number, `/dev/video0`, or rtsp://, http:// or https://. end: the index after the last frame. max_size: shrink frames to
-        this longer side. came: called from the reading thread when a frame is there, or the end. Returns at once: what goes wrong is in `error`."""
+        this longer side. came: called from the reading thread when a frame is there, or the end. patience: seconds without anything after which it counts as gone; None: `PATIENCE`. Returns at once: what goes wrong is in `error`."""
         if not is_camera(address):
             raise SourceError(
                 f"{shown(str(address))[:200]} is no address of a camera; expected a number, rtsp://, http:// or https://"
@@ -67,6 +68,7 @@ class Camera:
             most_pixels,
             came,
         )
+        self._patience = PATIENCE if patience is None else patience
         self._newest: Frame | None = None
         self.over, self._stop, self._there = False, threading.Event(), threading.Condition()
         self._thread = threading.Thread(target=self._read, name="vidmem-camera", daemon=True)
@@ -143,14 +145,14 @@ class Camera:
 
         if "://" in self._address:
             options = {"protocol_whitelist": PROTOCOLS, "rtsp_transport": "tcp"}
-            return av.open(self._address, options=options, timeout=(PATIENCE, PATIENCE))
+            return av.open(self._address, options=options, timeout=(PATIENCE, self._patience))
         if sys.platform not in DEVICES:
             raise ValueError(f"devices are not known on {sys.platform}; give rtsp:// or http://")
         kind, name = DEVICES[sys.platform]
         if not any(kind in names.split(",") for names in av.formats_available):
             raise ValueError(f"this PyAV was built without {kind}; give rtsp:// or http://")
         number = self._address if self._address.isdigit() else self._address.removeprefix("/dev/video")
-        return av.open(name.format(int(number)), format=kind, timeout=(PATIENCE, PATIENCE))
+        return av.open(name.format(int(number)), format=kind, timeout=(PATIENCE, self._patience))
 
     def _pictures(self, container) -> Iterator:
         """Until `close`, which is noticed at each packet: they come also where pictures do not."""
@@ -167,13 +169,15 @@ class Camera:
         return image if scale == 1 else cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
 
 
-def open_camera(address: str, *, end: int | None = None, max_size: int | None = None) -> Camera:
+def open_camera(
+    address: str, *, end: int | None = None, max_size: int | None = None, patience: float | None = None
+) -> Camera:
     """A camera whose first frame has come: then `scale` and `frame_rate` are known. Raises `SourceError` where none comes."""
     if max_size is not None and max_size < 16:
         raise SourceError(f"max_size={max_size}; expected at least 16 pixels")
     if end is not None and end < 1:
         raise SourceError(f"end={end}; expected 1 or more frames")
-    camera = Camera(address, end, max_size)
+    camera = Camera(address, end, max_size, patience=patience)
     if not camera.wait():
         raise SourceError(camera.error or f"the camera {camera.name} sent no picture; check that it is on")
     return camera
