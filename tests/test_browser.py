@@ -34,8 +34,8 @@ FLAGS = [
 ]
 
 
-@pytest.fixture(scope="module")
-def server():
+@contextlib.contextmanager
+def serving(network):
     """(address, visits) of a running app."""
     import uvicorn
 
@@ -43,7 +43,7 @@ def server():
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    app = build(Tracker(FakeNetwork(tolerance=90.0), Recent(), Greedy()), visits.limits, visits, hosts={"127.0.0.1"})
+    app = build(Tracker(network, Recent(), Greedy()), visits.limits, visits, hosts={"127.0.0.1"})
     running = uvicorn.Server(uvicorn.Config(app, host="127.0.0.1", port=port, log_level="error"))
     thread = threading.Thread(target=running.run, daemon=True)
     thread.start()
@@ -54,6 +54,12 @@ def server():
     running.should_exit = True
     thread.join(10)
     visits.close()
+
+
+@pytest.fixture(scope="module")
+def server():
+    with serving(FakeNetwork(tolerance=90.0)) as running:
+        yield running
 
 
 @pytest.fixture(scope="module")
