@@ -25,7 +25,7 @@ test: .venv-test/installed
 .venv/installed: requirements.txt pyproject.toml
 	@"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
 		echo "make: $(PYTHON) is not Python 3.11 or newer; name one: make PYTHON=python3.12 ..."; exit 1; }
-	@echo "installing into .venv (once, about 480 MB on disk)"
+	@echo "installing into .venv (once, about 570 MB on disk)"
 	@"$(PYTHON)" -m venv .venv
 	@.venv/bin/python $(PIP) --requirement requirements.txt
 	@.venv/bin/python $(PIP) --no-deps --editable .

@@ -56,22 +56,22 @@ class Words:
                 found = detector.detect(frame_of(project, frame_idx), [(Concept(1, text), prepared)], View())
             return {"words": [chip(text, "text")], "problem": None, "finds": shown(found)}
         phrase = detector.read(text)
-        said = {"problem": phrase.problem, "finds": []}
+        answer = {"problem": phrase.problem, "finds": []}
         if phrase.unknown or phrase.problem:
             near = [detector.vocabulary.near(word) if role is None else [] for word, role in phrase.words]
-            return said | {"words": [chip(*word, near=some) for word, some in zip(phrase.words, near)]}
+            return answer | {"words": [chip(*word, near=some) for word, some in zip(phrase.words, near)]}
         with project.turn:
             past = before(project, frame_idx) if phrase.motion else ()
             found, heats = detector.explain(frame_of(project, frame_idx), phrase, View((), past))
-        return said | {"words": [chip(*word, heat) for word, heat in zip(phrase.words, heats)], "finds": shown(found)}
+        return answer | {"words": [chip(*word, heat) for word, heat in zip(phrase.words, heats)], "finds": shown(found)}
 
 
 def chip(word: str, role: str | None, heat: np.ndarray | None = None, near=()) -> dict:
-    said = {"word": word, "role": role, "near": list(near)}
+    answer = {"word": word, "role": role, "near": list(near)}
     if heat is None:
-        return said
+        return answer
     levels = (255 * heat.clip(0, 1)).astype(np.uint8)
-    return said | {"heat": {"size": list(levels.shape), "levels": base64.b64encode(levels.tobytes()).decode()}}
+    return answer | {"heat": {"size": list(levels.shape), "levels": base64.b64encode(levels.tobytes()).decode()}}
 
 
 def shown(found: list[Find]) -> list[dict]:

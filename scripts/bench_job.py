@@ -22,6 +22,8 @@ from statistics import median
 
 ROOT = Path(__file__).resolve().parents[1]
 SIZE = (480, 854)  # H, W
+FISH = json.loads((ROOT / "assets/demo.json").read_text())["box"]
+BOXES = [FISH, [400, 200, 480, 300], [500, 60, 620, 160], [250, 240, 330, 340], [20, 250, 110, 350]]  # on the demo clip
 
 
 def scaled_clip(folder: Path) -> tuple[Path, float]:
@@ -55,15 +57,13 @@ def main(argv=None) -> None:
     from vidmem.video import open_sinks
 
     check_writable(args.json)
-    fish = json.loads((ROOT / "assets/demo.json").read_text())["box"]
-    boxes = [fish, [400, 200, 480, 300], [500, 60, 620, 160], [250, 240, 330, 340], [20, 250, 110, 350]]
     tracker = vidmem.load("nano", threads=args.threads)
     runs: dict[int, list] = {1: [], 5: []}
     with tempfile.TemporaryDirectory() as temporary:
         clip, factor = scaled_clip(Path(temporary))
         for repeat in range(args.repeats):
             for count in runs:
-                prompts = [PromptAt(i + 1, box=[v * factor for v in box]) for i, box in enumerate(boxes[:count])]
+                prompts = [PromptAt(i + 1, box=[v * factor for v in box]) for i, box in enumerate(BOXES[:count])]
                 out = Path(temporary) / f"{count}-{repeat}"
                 with vidmem.open_video(clip) as video, tracker.session() as session:
                     sinks = open_sinks(["overlay", "png"], out, Fraction(24))

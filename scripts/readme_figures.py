@@ -10,6 +10,8 @@ import argparse
 import json
 from pathlib import Path
 
+import figures_engines
+
 ROOT = Path(__file__).resolve().parents[1]
 FIGURES = ROOT / "assets/figures"
 BEGIN, END = "<!-- {}: made by scripts/readme_figures.py -->", "<!-- end of {} -->"
@@ -162,71 +164,6 @@ def sam2() -> str:
     return "\n".join(lines)
 
 
-def engines() -> str:
-    """`nano` on every engine: the network alone."""
-    figure, growth, lines = load("engines"), load("growth"), []
-    if figure:
-        lines += [
-            "| engine | objects | network alone | p50, p95, p99, max of a frame | mask IoU | gate |",
-            "|---|---|---|---|---|---|",
-        ]
-        for r in figure["rows"]:
-            ms = r["ms"]["network"]
-            lines.append(
-                f"| {r['runtime']} {r['precision']} | {r['objects']} | **{r['fps']:.1f} fps** ({r['fps_min']:.1f} to {r['fps_max']:.1f}) "
-                f"| {ms['p50']:.0f}, {ms['p95']:.0f}, {ms['p99']:.0f}, {ms['max']:.0f} ms | {r['iou']:.4f} | {'passed' if r['passed'] else 'refused'} |"
-            )
-        machine = figure["machine"]
-        lines += ["", f"`{figure['command']}`: nano, {figure['size']}, {machine['processor']}, {machine['cores']} cores, ONNX Runtime "
-                  f"{machine['versions'].get('onnxruntime')}, OpenVINO {machine['versions'].get('openvino')}."]  # fmt: skip
-    if growth:
-        lines += ["", f"A frame after {growth['frames']:,} frames against one after 100, in turn in one process (`{growth['command']}`): "
-                  f"{growth['growth_percent']:+.1f} %."]  # fmt: skip
-    return "\n".join(lines)
-
-
-def tensorrt() -> str:
-    """What TensorRT for RTX builds: graphs taken of all, for each capability; the size of the engines, the time; what it refuses."""
-    figure = load("tensorrt_build")
-    if not figure:
-        return ""
-    known = [r for r in figure["builds"] if r["sm"] in figure["capabilities"]]
-    sms = sorted({r["sm"] for r in known})
-    lines = ["| model | precision | objects | " + " | ".join(f"SM{sm}" for sm in sms) + " | engines, MB | seconds |",
-             "|---|---|---|" + "---|" * (len(sms) + 2)]  # fmt: skip
-    for model, precision, objects in dict.fromkeys((r["model"], r["precision"], r["objects"]) for r in known):
-        own = [r for r in known if (r["model"], r["precision"], r["objects"]) == (model, precision, objects)]
-        cells = []
-        for sm in sms:
-            rows = [r for r in own if r["sm"] == sm]
-            cells.append(f"{sum('bytes' in r for r in rows)} of {len(rows)}")
-        sizes = [sum(r.get("bytes", 0) for r in own if r["sm"] == sm) / 1e6 for sm in sms[1:]]
-        spent = [sum(r["seconds"] for r in own if r["sm"] == sm) for sm in sms[1:]]
-        lines.append(
-            f"| {model} | {precision} | {objects} | {' | '.join(cells)} | {max(sizes):.0f} | {min(spent):.0f} to {max(spent):.0f} |"
-        )
-    newer = [r for r in known if r["sm"] > sms[0]]
-    lines += ["", f"`{figure['command']}`: TensorRT for RTX {figure['tensorrt_rtx']}, no GPU, one thread of {figure['machine']['processor']} beside other work. "
-              f"{sum('bytes' in r for r in known)} of {len(known)} built, from SM{sms[1]} on {sum('bytes' in r for r in newer)} of {len(newer)}. "
-              f"Megabytes and seconds: all graphs for one capability from SM{sms[1]} on; `encode` is counted with 1 object."]  # fmt: skip
-    reasons = {"FP32 GEMM is not supported": "a matrix product in float32", "HW-specific datatypes: b16": "bfloat16"}
-    for r in known:
-        if "refused" in r and not any(text in r["refused"] for text in reasons):
-            lines += ["", f"Refused: {r['model']} {r['precision']} `{r['graph']}` for SM{r['sm']}: {r['refused']}"]
-    for text, what in reasons.items():
-        rows = [r for r in known if text in r.get("refused", "")]
-        if rows:
-            where = ", ".join(f"SM{sm}" for sm in sorted({r["sm"] for r in rows}))
-            lines += ["", f'{len(rows)} builds for {where} were refused because of {what}: "{text}".']
-    if unknown := sorted({r["sm"] for r in figure["builds"]} - set(sms)):
-        names = ", ".join(f"SM{sm}" for sm in unknown)
-        lines += [
-            "",
-            f"It has no engines for {names} at all (data-centre GPUs, which TensorRT itself serves); those were not counted.",
-        ]
-    return "\n".join(lines)
-
-
 def scores() -> str:
     """How far the predicted IoU can be trusted, and what each limit would mark."""
     figure = load("scores")
@@ -242,6 +179,20 @@ def scores() -> str:
     lines += ["", f"`{figure['command']}`: {figure['frames']:,} tracked frames of held-out video and of stories composed from it, {100 * figure['wrong']:.0f} % of them "
               f"wrong (true IoU under 0.7). The network alone is off by {raw['calibration_error']:.2f} on average (rank correlation {raw['rank_correlation']:.2f}); as "
               f"reported, and judged on objects that the correction was not fitted to, by {figure['calibration_error']:.2f} ({figure['rank_correlation']:.2f}): {said}."]  # fmt: skip
+    return "\n".join(lines)
+
+
+def zoom() -> str:
+    """Small objects with windows of their own and without."""
+    figure = load("zoom")
+    if not figure:
+        return ""
+    lines = ["| object | pixels, longer side | J&F without `--zoom` | with it |", "|---|---|---|---|"]
+    lines += [f"| {r['object']} | {r['pixels']} | {r['plain']:.3f} | **{r['zoom']:.3f}** |" for r in figure["objects"]]
+    mean = figure["mean"]
+    lines += [f"| mean | | {mean['plain']:.3f} | **{mean['zoom']:.3f}** |", "",
+              f"`{figure['command']}`: cut-outs of ten DAVIS objects, composed into 1920x1080 clips, from their first masks; F within one pixel. A frame took "
+              f"{figure['time']:.2f} times as long with it (one object, one thread, beside other work)."]  # fmt: skip
     return "\n".join(lines)
 
 
@@ -355,23 +306,6 @@ def learner() -> str:
     return "\n".join(lines)
 
 
-def sam2_pytorch() -> str:
-    figure = load("sam2_pytorch")
-    stages = ("encode", "attend", "decode", "memorize", "total")
-    own, generic = figure["own"]["snapshots_mb"], figure["generic"]["snapshots_mb"]
-    return "\n".join(
-        [
-            "| time against the network of its own | "
-            + " | ".join(stages)
-            + f" | memories that {figure['kept']} snapshots keep |",
-            "|---|" + "---|" * (len(stages) + 1),
-            f"| `sam2.1-tiny` at {figure['size']} pixels | "
-            + " | ".join(f"{figure['ratio'][s]:.2f}" for s in stages)
-            + f" | {generic:.0f} MB, not {own:.0f} |",
-        ]
-    )
-
-
 def states() -> str:
     figure = load("state")
     lines = ["| model | objects | a state | writing it, in steps | reading it, in steps |", "|---|---|---|---|---|"]
@@ -397,14 +331,16 @@ def main(argv=None) -> int:
         ("README.md", "figures", table()),
         ("docs/batch.md", "figures of states", states()),
         ("docs/app.md", "scores", scores()),
+        ("docs/command-line.md", "zoom", zoom()),
         ("docs/memory.md", "memory", memory()),
         ("docs/memory.md", "learner", learner()),
         ("docs/sam2.md", "sam2", sam2()),
         ("docs/words.md", "words", words()),
         ("docs/words.md", "resurgsam2", resurgsam2()),
-        ("docs/engines.md", "engines", engines()),
-        ("docs/engines.md", "tensorrt", tensorrt()),
-        ("docs/engines.md", "sam2 on pytorch", sam2_pytorch()),
+        ("docs/engines.md", "start", figures_engines.start()),
+        ("docs/engines.md", "engines", figures_engines.engines()),
+        ("docs/engines.md", "tensorrt", figures_engines.tensorrt()),
+        ("docs/engines.md", "sam2 on pytorch", figures_engines.sam2_pytorch()),
         ("models/nano/README.md", "figures", sequences()),
     )
     for name, block, text in blocks:

@@ -1,10 +1,12 @@
 """An exported SAM 2 with random weights, made once for all tests that use it."""
 
+import os
 from functools import cache
 
 import numpy as np
 import pytest
 
+os.environ.setdefault("VIDMEM_GATE", "0")  # no test leaves a process behind
 MODEL, SIZE = "sam2.1-tiny", 128
 
 

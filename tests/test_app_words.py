@@ -11,7 +11,7 @@ from app.limits import Limits
 from app.page import build
 from app.visits import Visits
 from app.words import Words
-from tests.visitors import COUNT, HERE, Visitor, client, clip, visits  # noqa: F401
+from tests.visitors import COUNT, HERE, Visitor, client, clip, reading_here, visits  # noqa: F401
 from vidmem.catalogue.tracker import Tracker
 from vidmem.detect import DETECTORS, FakeDetector
 from vidmem.detect.base import Find
@@ -32,7 +32,8 @@ FINDS = [
 
 @pytest.fixture
 def visitor(client, clip):  # noqa: F811
-    return Visitor(client, clip)
+    with reading_here():
+        return Visitor(client, clip)
 
 
 def find(visitor, text, frame_idx=0) -> dict:

@@ -137,7 +137,7 @@ def test_doctor_tries_every_runtime_and_says_what_works(capsys):
 def test_doctor_fails_when_nothing_works(capsys, monkeypatch):
     monkeypatch.setattr("vidmem.catalogue.tracker.load", lambda *a, **k: 1 / 0)
     assert main(["doctor"]) == 1
-    assert capsys.readouterr().out.splitlines()[-1] == "no runtime works: pip install onnxruntime"
+    assert capsys.readouterr().out.splitlines()[-1] == "no runtime works: pip install openvino"
 
 
 @pytest.fixture

@@ -210,7 +210,7 @@ def quick(monkeypatch):
     """Exports that write one small file: what becomes of folders is the same."""
     from vidmem.catalogue import export
 
-    def write(family, model, weights, part, to, precision, wish, sms):
+    def write(family, model, weights, part, to, precision, wish, sms, data):
         (part / "encode.onnx").write_text(f"graph of {wish.slots}")
         manifest = Manifest("nano", 0, "fp32", 18, None, wish.slots, 16, {"encode.onnx": "0" * 64}, {})
         manifest.write(part)

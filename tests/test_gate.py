@@ -9,7 +9,7 @@ import vidmem
 from vidmem.catalogue import choose
 from vidmem.catalogue.verdict import GateVerdict, gate_key, read_verdict, write_verdict
 from vidmem.cli.main import main
-from vidmem.errors import ModelError
+from vidmem.errors import ModelError, RuntimeMissing
 from vidmem.evaluation.bench import bench, boxes, load_images, spread
 from vidmem.evaluation.gate import GateClip, error, gate, mask_iou
 from vidmem.memory import Recent
@@ -120,8 +120,12 @@ def test_auto_takes_the_fastest_that_passed_here_and_says_why():
     pytest.importorskip("openvino")
     assert (
         vidmem.load("nano", threads=1).why
-        == "onnx, fp32, the default; `vidmem gate nano` tries which engine is the fastest here"
+        == "openvino, fp32, the default; `vidmem gate nano` tries which engine is the fastest here"
     )
+    missing = lambda asked: (
+        (_ for _ in ()).throw(RuntimeMissing("no openvino")) if asked.runtime == "openvino" else asked
+    )
+    assert default(missing).startswith("onnx, fp32, the default"), "where the first choice is not installed"
     graphs = nano().graphs()
     write_verdict(gate_key(graphs, "openvino", "fp32"), changed(precision="fp32", stages={"encode": 0.0}, ms=20.0))
     tracker = vidmem.load("nano", threads=1)
@@ -130,6 +134,12 @@ def test_auto_takes_the_fastest_that_passed_here_and_says_why():
     assert "fp32" in vidmem.load("nano", threads=1).why, "a failed verdict is not taken, however fast"
     write_verdict(gate_key(graphs, "openvino", "bf16"), changed(iou=0.999))
     assert "bf16" in choose.open_network(nano(threads=1))[1] if "BF16" in capabilities() else True
+
+
+def default(named) -> str:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(choose, "named", named)
+        return choose.open_network(nano())[1]
 
 
 def capabilities() -> list[str]:
@@ -213,3 +223,73 @@ def test_the_command_benches_and_ends_with_json(capsys, tmp_path):
     last = json.loads(capsys.readouterr().out.strip().splitlines()[-1])
     assert last["runtime"] == "onnx" and last["size"] == [48, 64]
     assert json.loads((tmp_path / "b.json").read_text())["machine"]["cores"] >= 1
+
+
+# In the background ---------------------------------------------------------------------------------------------------
+def said(*argv):
+    from vidmem.cli.main import build_parser
+
+    return build_parser().parse_args(["track", "clip.mp4", "--box", "1,2,3,4", "--out", "o", *argv])
+
+
+@pytest.fixture
+def started(monkeypatch):
+    """What would have been run."""
+    pytest.importorskip("openvino")
+    from vidmem.cli import background
+
+    seen = []
+    monkeypatch.setattr(background.subprocess, "Popen", lambda command, **how: seen.append((command, how)) or "begun")
+    monkeypatch.delenv("VIDMEM_GATE", raising=False)
+    return seen
+
+
+def test_the_first_job_tries_the_engines_once_and_says_so_in_one_line(started, capsys):
+    from vidmem.cli.background import LINE, gate_once
+
+    assert gate_once(said()) == "begun" and gate_once(said()) is None, "once"
+    (command, how), *others = started
+    assert command[-3:] == ["vidmem", "gate", "nano"] and how["start_new_session"] and not others
+    assert capsys.readouterr().out.splitlines() == [LINE]
+
+
+@pytest.mark.parametrize(
+    "why", ["--no-gate", "--runtime onnx", "--precision bf16", "--device cuda", "environment", "verdicts", "cache"]
+)
+def test_nothing_is_tried_where_somebody_chose_or_it_is_known(started, monkeypatch, tmp_path, why):
+    from vidmem.cli.background import gate_once
+
+    if why == "environment":
+        monkeypatch.setenv("VIDMEM_GATE", "0")
+    elif why == "cache":
+        (tmp_path / "file").write_text("no folder")
+        monkeypatch.setenv("VIDMEM_CACHE", str(tmp_path / "file"))
+    elif why == "verdicts":
+        for pair in choose.gated(nano()):
+            write_verdict(choose.verdict_key(nano(), *pair), changed(runtime=pair[0], precision=pair[1]))
+    assert gate_once(said(*why.split()) if why.startswith("--") else said()) is None and not started
+
+
+def test_the_process_itself_leaves_verdicts_that_auto_takes(monkeypatch, tmp_path):
+    """The command that is started, run to its end on few frames."""
+    pytest.importorskip("openvino")
+    from vidmem.cli import background
+
+    monkeypatch.delenv("VIDMEM_GATE", raising=False)
+    popen = background.subprocess.Popen
+    monkeypatch.setattr(
+        background.subprocess, "Popen",
+        lambda command, **how: popen([*command, "--frames", "2", "--threads", "1", "--runtime", "openvino", "--precision", "fp32"], **how),
+    )  # fmt: skip
+    assert background.gate_once(said()).wait(timeout=300) == 0
+    assert vidmem.load("nano", threads=1).why.startswith("openvino, fp32, the fastest here")
+
+
+def test_fewer_bits_must_gain_something():
+    pytest.importorskip("openvino")
+    fp32, bf16 = changed(precision="fp32", stages={"encode": 0.0}, ms=20.0), changed(ms=19.5)
+    for verdict in (fp32, bf16):
+        write_verdict(choose.verdict_key(nano(), "openvino", verdict.precision), verdict)
+    assert [v.precision for v in choose.verdicts(nano())] == ["fp32", "bf16"]
+    write_verdict(choose.verdict_key(nano(), "openvino", "bf16"), changed(ms=15.0))
+    assert [v.precision for v in choose.verdicts(nano())] == ["bf16", "fp32"]

@@ -3,6 +3,7 @@
 The network is `FakeNetwork`: it follows colour, so each mask here can be said beforehand.
 """
 
+import cv2
 import numpy as np
 import pytest
 from scenes import click, iou, memory, new_session, place, scene, shot, truth
@@ -11,7 +12,8 @@ from vidmem.errors import ObjectError
 from vidmem.memory import Recent
 from vidmem.session.session import UNDO_DEPTH
 from vidmem.session.status import StatusRule
-from vidmem.types import Status
+from vidmem.session.tracks import Meta, Outcome, collect
+from vidmem.types import Status, resize_logits
 
 
 # Objects ------------------------------------------------------------------------------------------------------------
@@ -264,3 +266,14 @@ def test_a_prompt_on_a_lost_object_makes_it_tracked_at_once():
     assert result.status == (Status.LOST,) and not result.masks.any() and not result.boxes.any()
     assert session.step(scene(5)).status == (Status.LOST,)  # seen, but not yet believed
     assert session.add(1, points=click(1, 5)).status == (Status.TRACKED,)
+
+
+def test_a_label_map_gives_every_pixel_to_the_greatest_logit_of_those_who_claim_it():
+    random = np.random.default_rng(0)
+    fields = [cv2.GaussianBlur(random.normal(size=(24, 32)).astype(np.float32), (0, 0), 4) * 9 for _ in range(5)]
+    size, obj_ids = (90, 120), np.array([2, 3, 5, 300, 65535])
+    wide = np.stack([resize_logits(field, size) for field in fields])
+    outcomes = {int(i): Outcome(field, 0.5, 1.0, Status.TRACKED) for i, field in zip(obj_ids, fields)}
+    result = collect(Meta(0, size, None, {}, False), outcomes, ({},) * 5)
+    expected = np.where((wide > 0).any(0), obj_ids[np.where(wide > 0, wide, -np.inf).argmax(0)], 0)
+    assert ((wide > 0).sum(0) > 1).any() and np.array_equal(result.label_map(), expected)

@@ -8,14 +8,13 @@ from pathlib import Path
 
 import pytest
 
-pytest.importorskip("onnxruntime")
 ROOT = Path(__file__).resolve().parents[1]
 
 STEP = """
 import json, os, sys
 import numpy as np
 import vidmem
-session = vidmem.load("nano", runtime="onnx", threads=1).session()
+session = vidmem.load("nano", runtime="RUNTIME", threads=1).session()
 session.add(1, box=(8, 8, 24, 24))
 session.step(np.zeros((64, 96, 3), np.uint8))
 sockets = []
@@ -40,17 +39,25 @@ def run(program: str, home: Path, **more: str) -> str:
     return done.stdout
 
 
-@pytest.mark.skipif(not (ROOT / "models/nano/encode.onnx").is_file(), reason="no nano weights")
-def test_onnxruntime_reports_nothing_and_keeps_nothing(tmp_path):
-    """Left alone it writes `.ses` into the temporary folder, and a number of this machine and a database of events into the home."""
-    said = json.loads(run(STEP, tmp_path))
+@pytest.fixture(params=["onnx", "openvino"])
+def runtime(request):
+    pytest.importorskip({"onnx": "onnxruntime"}.get(request.param, request.param))
+    if not (ROOT / "models/nano/encode.onnx").is_file():
+        pytest.skip("no nano weights")
+    return request.param
+
+
+def test_an_engine_reports_nothing_and_keeps_nothing(runtime, tmp_path):
+    """Left alone ONNX Runtime writes `.ses` into the temporary folder, and both keep a number of this machine and their events in the home."""
+    said = json.loads(run(STEP.replace("RUNTIME", runtime), tmp_path))
     assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
-    assert said == {"sockets": [], "telemetry": "1"}
+    assert said == {"sockets": [], "telemetry": "1" if runtime == "onnx" else None}
 
 
 @pytest.mark.skipif(not (ROOT / "models/nano/encode.onnx").is_file(), reason="no nano weights")
 def test_who_wants_its_reports_has_them(tmp_path):
-    assert '"telemetry": "0"' in run(STEP, tmp_path, ORT_DISABLE_TELEMETRY="0")
+    pytest.importorskip("onnxruntime")
+    assert '"telemetry": "0"' in run(STEP.replace("RUNTIME", "onnx"), tmp_path, ORT_DISABLE_TELEMETRY="0")
 
 
 def test_ray_is_told_to_report_nothing(monkeypatch):
@@ -83,7 +90,7 @@ def go():
     session.add(1, box=(8, 8, 24, 24))
     session.step(image)
 
-tracker = vidmem.load("nano", runtime="onnx", threads=1)
+tracker = vidmem.load("nano", runtime="RUNTIME", threads=1)
 go()
 child = os.fork()
 if not child:
@@ -100,9 +107,7 @@ raise SystemExit("the child hangs")
 """
 
 
-@pytest.mark.skipif(
-    not hasattr(os, "fork") or not (ROOT / "models/nano/encode.onnx").is_file(), reason="no fork, or no nano weights"
-)
-def test_a_process_that_was_forked_after_a_step_can_step(tmp_path):
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork")
+def test_a_process_that_was_forked_after_a_step_can_step(runtime, tmp_path):
     """As `multiprocessing` does by default on Linux before Python 3.14: with one thread there is none that the child lacks."""
-    run(FORK, tmp_path)
+    run(FORK.replace("RUNTIME", runtime), tmp_path)

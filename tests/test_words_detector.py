@@ -12,7 +12,8 @@ from vidmem.detect.words.detector import grey, of_twins, parts_of_others, surer
 from vidmem.detect.words.evidence import Calibration, load_calibration, noun_odds
 from vidmem.detect.words.network import FILES, Names, WordNetwork
 from vidmem.detect.words.vocabulary import Noun
-from vidmem.errors import ModelError, PromptError
+from vidmem.engines import single
+from vidmem.errors import ModelError, PromptError, RuntimeMissing
 from vidmem.types import Frame
 
 FOLDER = Path(__file__).resolve().parents[1] / "models/words"
@@ -191,3 +192,23 @@ def test_of_two_looks_the_surer_counts_class_by_class():
 
 def test_grey_pictures_have_no_colour():
     assert (np.ptp(grey(picture()).astype(int), axis=2) == 0).all()
+
+
+def test_a_look_is_the_same_on_either_engine(monkeypatch):
+    """Without onnxruntime, as `vidmem[cpu]` installs it, OpenVINO looks."""
+    pytest.importorskip("onnxruntime")
+    pytest.importorskip("openvino")
+
+    def missing():
+        raise RuntimeMissing("not installed")
+
+    def looks(network):
+        return network.look(picture()), network.closer(
+            picture(), [np.array(b) for b in ((90, 70, 210, 190), (20, 20, 90, 220))]
+        )
+
+    first, close = looks(WordNetwork(FOLDER, 1))
+    monkeypatch.setattr(single, "quiet_onnxruntime", missing)
+    other, other_close = looks(WordNetwork(FOLDER, 1))
+    assert np.abs(first.features - other.features).max() < 1e-3 * np.abs(first.features).max()
+    assert np.abs(close.classes - other_close.classes).max() < 1e-3 * np.abs(close.classes).max()

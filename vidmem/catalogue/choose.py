@@ -9,12 +9,15 @@ from pathlib import Path
 from vidmem.catalogue.verdict import GateVerdict, gate_key, read_verdict
 from vidmem.engines import ENGINES, EngineCard, Graphs
 from vidmem.engines.manifest import NAME, Manifest
+from vidmem.engines.openvino import INT8
 from vidmem.errors import ModelError, RuntimeMissing
+from vidmem.installed import file_hash
 from vidmem.networks import FAMILIES
 from vidmem.networks.base import Network
 from vidmem.networks.family import Family
 
 RUNTIMES = ("auto", *ENGINES)
+MUST_GAIN = 1.05  # times
 
 
 def pick(table: dict, kind: str, name: str):
@@ -48,20 +51,38 @@ class Request:
         """The weights, where they are a folder that `vidmem export` wrote."""
         return self.weights if self.weights is not None and (self.weights / NAME).is_file() else None
 
+    @property
+    def int8(self) -> Path:
+        """The encoder in int8, which lies beside graphs where somebody made one."""
+        embedded = self.family.embedded and not self.weights
+        return (self.family.path(self.model) if embedded else self.weights or Path("none")) / INT8
+
     def graphs(self) -> str:
         """A hash of what is run: weights and input size."""
         if self.export:
             parts = sorted(Manifest.read(self.export).files.values())
         else:
             parts = self.family.fingerprint(self.model, self.weights, self.image_size)
+            if self.precision == "int8":
+                parts = parts + [
+                    file_hash(path) for path in (self.int8, self.int8.with_suffix(".bin")) if path.is_file()
+                ]
         return hashlib.sha256(" ".join(parts).encode()).hexdigest()
 
 
 def verdicts(asked: Request) -> list[GateVerdict]:
-    """What the gate has said on this machine, the fastest first: against the reference, which ran in the same minute."""
-    graphs = asked.graphs()
-    found = [read_verdict(gate_key(graphs, runtime, precision)) for runtime, precision in gated(asked)]
-    return sorted((v for v in found if v is not None), key=lambda v: v.ms / v.reference_ms)
+    """What the gate has said on this machine, the fastest first: against the reference, which ran in the same minute. Fewer bits must gain
+    more than what one measurement differs from the next."""
+    found = [read_verdict(verdict_key(asked, *pair)) for pair in gated(asked)]
+    return sorted(
+        (v for v in found if v is not None),
+        key=lambda v: v.ms / v.reference_ms * (1 if v.precision == "fp32" else MUST_GAIN),
+    )
+
+
+def verdict_key(asked: Request, runtime: str, precision: str) -> dict[str, str]:
+    """What the gate's verdict on that engine is kept under."""
+    return gate_key(replace(asked, runtime=runtime, precision=precision).graphs(), runtime, precision)
 
 
 def runtimes(asked: Request) -> list[str]:
@@ -76,7 +97,7 @@ def gated(asked: Request) -> list[tuple[str, str]]:
         (name, precision)
         for name in runtimes(asked)
         for precision in ENGINES[name].tried
-        if precision in asked.family.engines[name]
+        if precision in asked.family.engines[name] and (precision != "int8" or asked.int8.is_file())
     ]
 
 
@@ -165,7 +186,7 @@ def _folder(asked: Request, card: EngineCard) -> tuple[Path, Manifest | None]:
 
 
 def _refuse_ungated(asked: Request, precision: str, help: str) -> None:
-    verdict = read_verdict(gate_key(asked.graphs(), asked.runtime, precision))
+    verdict = read_verdict(verdict_key(asked, asked.runtime, precision))
     if verdict is None or not verdict.passed:
         state = "has not passed its gate on this machine" if verdict is None else f"is refused: {verdict}"
         raise ModelError(f"{asked.model} on {asked.runtime} in {precision} {state}; run: {help}")

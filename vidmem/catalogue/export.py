@@ -10,6 +10,7 @@ from importlib import metadata
 from pathlib import Path
 
 from vidmem.catalogue.choose import FAMILY_OF, pick
+from vidmem.catalogue.int8 import calibration_videos, find_nncf, quantise
 from vidmem.engines.manifest import NAME, Manifest
 from vidmem.engines.tensorrt_rtx import build_all, find_tensorrt_rtx
 from vidmem.errors import ModelError, OutputError, RuntimeMissing
@@ -19,7 +20,7 @@ from vidmem.networks.family import OPSET, Wish
 from vidmem.networks.halves import KINDS, OPSET_BF16, halve
 
 TARGETS = ("onnx", "openvino", "tensorrt", "tensorrt-rtx")
-PRECISIONS = ("fp32", *KINDS)
+PRECISIONS = ("fp32", *KINDS, "int8")
 FRAME = Wish().frame
 MOST_SIDE = 65536  # of a frame, in pixels
 SIZE = 1024  # pixels a side of a network whose input has a size
@@ -29,7 +30,7 @@ PROBE = 1 << 20  # bytes that a disk with room takes
 def export_model(
     model: str, out: Path, *, to: str = "onnx", weights: Path | None = None, size: int | None = None, objects: int | None = None,
     slots: int = 7, pointers: int = 16, precision: str = "fp32", frame_size: tuple[int, int] = FRAME,
-    sms: Sequence[int] = (),
+    sms: Sequence[int] = (), data: Path | None = None,
 ) -> Manifest:  # fmt: skip
     """Write `encode`, `attend`, `decode` and `memorize` of a model to the folder `out`, whole or not at all.
 
@@ -38,7 +39,7 @@ def export_model(
     needs no GPU. weights, size, for SAM 2: as `vidmem.load` takes them. objects: rows of fixed graphs, which also have
     `slots` whole memories and `pointers` pointers with a mask; None: open. frame_size: (H, W) of the frames that fixed graphs of
     `nano` are for. precision: of the products, written into the graph (`fp16` and `bf16` for TensorRT; on CPUs leave `fp32` and
-    let OpenVINO use bf16). Raises `ModelError` for what does not fit, `OutputError` for a folder that is in use, `RuntimeMissing` without torch or onnx.
+    let OpenVINO use bf16); `int8`, to `openvino` alone: the encoder once more, in 8 bits, calibrated on the videos below `data`. Raises `ModelError` for what does not fit, `OutputError` for a folder that is in use, `RuntimeMissing` without torch or onnx.
     """
     family = pick(FAMILY_OF, "model", model)
     if to not in TARGETS or precision not in PRECISIONS:
@@ -59,7 +60,14 @@ def export_model(
         )
     if sms:
         find_tensorrt_rtx()  # said before anything is written
-    if to == "openvino" and precision != "fp32":
+    if (precision == "int8") != (data is not None) or (precision == "int8" and (to, objects) != ("openvino", None)):
+        raise ModelError(
+            f"precision={precision!r} with data={data}, to={to!r}; --precision int8, --data FOLDER and --to openvino go together, without --objects"
+        )
+    if data is not None:
+        find_nncf()
+        calibration_videos(data)
+    if to == "openvino" and precision not in ("fp32", "int8"):
         raise ModelError(
             "graphs for OpenVINO hold float32; choose bf16 when they are loaded: --runtime openvino --precision bf16"
         )
@@ -78,7 +86,7 @@ def export_model(
     try:
         height, width = map(int, frame_size)
         wish = Wish(size or SIZE if family.sizes else 0, objects, slots, pointers, (height, width))
-        manifest = _write(family, model, weights, part, to, precision, wish, sms)
+        manifest = _write(family, model, weights, part, to, precision, wish, sms, data)
         _check_replaceable(out)  # an export takes minutes, in which somebody may have put something there
         old = part.with_name(f"{part.name}-old")
         if out.exists():
@@ -109,14 +117,14 @@ def _check_replaceable(out: Path) -> None:
         )
 
 
-def _write(family, model, weights, part, to, precision, wish: Wish, sms: Sequence[int]) -> Manifest:
+def _write(family, model, weights, part, to, precision, wish: Wish, sms: Sequence[int], data: Path | None) -> Manifest:
     """The files of an export and its manifest, into the empty folder `part`."""
     import onnx
 
     with _full_disk(part):
         made = family.export(model, weights, part, wish)
         for path in part.glob("*.onnx"):
-            if precision != "fp32":
+            if precision in KINDS:
                 halve(path, precision)
             onnx.checker.check_model(str(path), full_check=True)  # types too
         if to == "openvino":
@@ -131,6 +139,10 @@ def _write(family, model, weights, part, to, precision, wish: Wish, sms: Sequenc
             model, made.size, precision, OPSET_BF16 if precision == "bf16" else OPSET, made.objects, made.slots, made.pointers,
             files, versions, made.shape,
         )  # fmt: skip
+        if data is not None:
+            manifest.write(part)  # a network over the graphs reads it
+            quantise(family, part, manifest, data)
+            manifest.files.update({path.name: file_hash(path) for path in part.glob("encode.int8.*")})
         manifest.write(part)
     return manifest
 
@@ -152,10 +164,9 @@ def _full_disk(folder: Path):
 
 
 def _to_openvino(folder: Path) -> None:
-    try:
-        import openvino
-    except ImportError as error:
-        raise RuntimeMissing("an export for OpenVINO needs it: pip install openvino") from error
+    from vidmem.engines.openvino import quiet_openvino
+
+    openvino = quiet_openvino()
     for path in sorted(folder.glob("*.onnx")):
         openvino.save_model(
             openvino.Core().read_model(str(path)), str(path.with_suffix(".xml")), compress_to_fp16=False

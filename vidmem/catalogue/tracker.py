@@ -136,7 +136,7 @@ def load(
     """Load a model.
 
     model: a name from `vidmem models`. runtime: `onnx`, `openvino`, `pytorch`, or `auto`: the fastest that passed its gate
-    here (`vidmem gate`), and where none was tried, onnx for nano and pytorch for SAM 2. bank, search: names; None: the
+    here (`vidmem gate`), and where none was tried, openvino for nano (onnx where that is not installed) and pytorch for SAM 2. bank, search: names; None: the
     model's own. device: `cpu`, or `cuda` for pytorch and onnx. threads: of the network; None: every core. weights: other weights of
     the same model (nano: a folder; SAM 2 and ReSurgSAM2: a .pt or .safetensors file, or a folder that `vidmem export` wrote; None: what
     `vidmem models get` fetched). image_size: pixels a side of their input, a multiple of 32; None: 1024, and 512, as trained.

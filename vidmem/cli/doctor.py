@@ -56,7 +56,7 @@ def check(say: Callable[[str], None]) -> int:
     both = version("onnxruntime") and version("onnxruntime-gpu")
     if both:
         say("WRONG    onnxruntime and onnxruntime-gpu overwrite each other: pip uninstall both, then install one")
-    say("a video can be tracked" if usable else "no runtime works: pip install onnxruntime")
+    say("a video can be tracked" if usable else "no runtime works: pip install openvino")
     return 0 if usable and not both else 1
 
 

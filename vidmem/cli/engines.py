@@ -16,6 +16,7 @@ def export(args) -> int:
     manifest = export_model(
         args.model, args.out, to=args.to, weights=args.weights, size=args.size, objects=args.objects, slots=args.slots,
         pointers=args.pointers, precision=args.precision, frame_size=tuple(args.frame_size[::-1]), sms=tuple(args.sm),
+        data=args.data,
     )  # fmt: skip
     for name in manifest.files:
         print(f"{args.out / name} ({(args.out / name).stat().st_size / 1e6:.1f} MB)")
@@ -23,12 +24,12 @@ def export(args) -> int:
 
 
 def gate(args) -> int:
-    """Try engines against PyTorch (nano without torch: ONNX Runtime) in float32; the verdicts are what `auto` goes by."""
+    """Try engines against PyTorch (nano without torch: ONNX Runtime, or OpenVINO) in float32; the verdicts are what `auto` goes by."""
     from tqdm import tqdm
 
-    from vidmem.catalogue.choose import Request, gated, named, open_network
+    from vidmem.catalogue.choose import Request, gated, named, open_network, verdict_key
     from vidmem.catalogue.tracker import MODELS, SEARCHES, pick
-    from vidmem.catalogue.verdict import gate_key, write_verdict
+    from vidmem.catalogue.verdict import write_verdict
     from vidmem.errors import RuntimeMissing
     from vidmem.evaluation.gate import LENGTH, GateClip, demo_clips
     from vidmem.evaluation.gate import gate as run
@@ -46,7 +47,7 @@ def gate(args) -> int:
             clips = [GateClip(list(video), args.box)]
     bank, search = card.make_bank(args.bank), SEARCHES["greedy"]()
     reference, refused = None, 0
-    for runtime in ("pytorch", "onnx"):
+    for runtime in ("pytorch", "onnx", "openvino"):
         try:
             reference = named(dataclasses.replace(asked, runtime=runtime))
             break
@@ -54,7 +55,6 @@ def gate(args) -> int:
             problem = error
     if reference is None:
         raise problem
-    graphs = asked.graphs()
     for runtime, precision in gated(asked):
         if args.runtime not in ("auto", runtime) or args.precision not in (None, precision):
             continue
@@ -70,7 +70,7 @@ def gate(args) -> int:
                 bar.update(done - bar.n)
 
             verdict = run(candidate, reference, bank, search, clips, precision, progress)
-        write_verdict(gate_key(graphs, runtime, precision), verdict)
+        write_verdict(verdict_key(asked, runtime, precision), verdict)
         refused += not verdict.passed
         print(verdict, flush=True)
     print(f"auto takes: {open_network(asked)[1]}")
@@ -162,7 +162,10 @@ def add_engine_commands(commands, common) -> None:
         "--precision",
         metavar="NAME",
         default="fp32",
-        help="fp32, fp16 or bf16, written into the graphs (default: %(default)s)",
+        help="fp32, fp16 or bf16, written into the graphs; int8, with --to openvino: of the encoder alone (default: %(default)s)",
+    )
+    p.add_argument(
+        "--data", metavar="FOLDER", type=Path, help="with int8: videos to calibrate on, other ones than will be tracked"
     )
     p.set_defaults(run=export)
 
@@ -171,7 +174,7 @@ def add_engine_commands(commands, common) -> None:
     )
     p.add_argument("model", metavar="MODEL", help="its name, from `vidmem models`")
     p.add_argument("--runtime", metavar="NAME", default="auto", help="one of them only (default: all)")
-    p.add_argument("--precision", choices=("fp32", "bf16"), help="one of them only")
+    p.add_argument("--precision", choices=("fp32", "bf16", "int8"), help="one of them only")
     p.add_argument("--bank", metavar="NAME", help="memory policy (default: the model's own)")
     p.add_argument("--weights", metavar="PATH", type=Path, help="as for track")
     p.add_argument("--image-size", metavar="PIXELS", type=int, help="as for track")

@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from vidmem.cli.background import gate_once
 from vidmem.cli.batch import add_batch_command
 from vidmem.cli.doctor import doctor
 from vidmem.cli.engines import add_engine_commands
@@ -159,6 +160,8 @@ def track(args) -> int:
                 print(f"results: {first}" + (f", and {', '.join(map(os.path.basename, others))}" if others else ""))
     if report.interrupted:
         print(f"interrupted after {report.frames} frames; what was written is whole", file=sys.stderr)
+    elif report.frames:
+        gate_once(args)
     return INTERRUPTED if report.interrupted else 0
 
 
@@ -284,6 +287,12 @@ def build_parser() -> argparse.ArgumentParser:
     look_options(command.add_argument_group("how overlay.mp4 looks"))
     zoom_option(command)
     bank_options(command)
+    command.add_argument(
+        "--gate",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="after the first job on a machine, try once in the background which engine is the fastest, for the next one (default: yes)",
+    )
     command.set_defaults(run=track)
     add_pick_command(commands, common)
 

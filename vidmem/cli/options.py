@@ -92,7 +92,9 @@ def bank_options(parser: argparse.ArgumentParser) -> None:
         help="pixels a side of the input, a multiple of 32, not for nano (default: 1024; ReSurgSAM2: 512)",
     )
     group.add_argument(
-        "--precision", choices=("fp32", "bf16"), help="of the products (default: fp32, or what auto finds)"
+        "--precision",
+        choices=("fp32", "bf16", "int8"),
+        help="of the products; int8: of the encoder's alone (default: fp32, or what auto finds)",
     )
     group.add_argument(
         "--detector",

@@ -116,7 +116,7 @@ _BUILT = EngineCard(
 _RTX = "tensorrt-rtx-cu12-libs tensorrt-rtx-cu12-bindings"
 ENGINES = {
     "onnx": EngineCard("onnxruntime", _onnx),
-    "openvino": EngineCard("openvino", _openvino, ("fp32", "bf16"), ("bf16", "fp32"), devices=("cpu",)),
+    "openvino": EngineCard("openvino", _openvino, ("fp32", "bf16", "int8"), ("bf16", "int8", "fp32"), devices=("cpu",)),
     "pytorch": EngineCard("torch", None, ("fp32", "bf16"), ("bf16",), ("fp32", "bf16")),
     "tensorrt": _BUILT,
     "tensorrt-rtx": replace(

@@ -61,16 +61,21 @@ def _rtx_devices(ort) -> list:
     return devices[:1]
 
 
+def quiet_onnxruntime():
+    """The package `onnxruntime`. Recent versions report to their maker, also on Linux: the import starts a thread and leaves `.ses` in the
+    temporary folder. `disable_telemetry_events()` comes too late for that. Who has set the variable has decided. Raises `RuntimeMissing`."""
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+    try:
+        import onnxruntime
+    except ImportError as error:
+        raise RuntimeMissing("the onnx runtime needs onnxruntime: pip install onnxruntime") from error
+    return onnxruntime
+
+
 def open_sessions(folder: Path, threads: int | None, provider: str = "cpu") -> dict:
     """The four graphs as sessions on exactly that provider. ONNX Runtime falls back to the CPU with a warning at most; here
     that is a `ModelError`, as is a graph that is missing or cannot be read. Raises `RuntimeMissing` without onnxruntime."""
-    # Recent versions report to their maker, also on Linux: the import starts a thread and leaves `.ses` in the temporary folder.
-    # `ort.disable_telemetry_events()` comes too late for that. Who has set the variable has decided.
-    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
-    try:
-        import onnxruntime as ort
-    except ImportError as error:
-        raise RuntimeMissing("the onnx runtime needs onnxruntime: pip install onnxruntime") from error
+    ort = quiet_onnxruntime()
     devices, wanted = (_rtx_devices(ort), None) if provider == RTX else (None, PROVIDERS[provider])
     if wanted and wanted not in ort.get_available_providers():
         raise ModelError(
@@ -79,7 +84,7 @@ def open_sessions(folder: Path, threads: int | None, provider: str = "cpu") -> d
         )
     sessions = {}
     for name, path in graph_files(folder).items():
-        options = _options(ort, threads)
+        options = session_options(ort, threads or cores())
         try:
             if devices:
                 options.add_provider_for_devices(devices, rtx_options(path))
@@ -97,9 +102,10 @@ def open_sessions(folder: Path, threads: int | None, provider: str = "cpu") -> d
     return sessions
 
 
-def _options(ort, threads: int | None):
+def session_options(ort, threads: int):
+    """How every session runs here."""
     options = ort.SessionOptions()
-    options.intra_op_num_threads = threads or cores()
+    options.intra_op_num_threads = threads
     # Decoding and writing run beside the network; threads that spin while they wait would take their cores.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     options.log_severity_level = 3

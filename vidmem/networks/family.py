@@ -50,6 +50,10 @@ class Family(ABC):
     was gated."""
     open_axes: Mapping[str, Mapping[int, int]]
     exact: tuple[str, ...] = ()
+    spared: tuple[str, ...] = ()
+    """Patterns of the nodes of `encode` that stay in float32 where the rest is in int8."""
+    transformer = False
+    """`encode` is made of attention: its softmax and layer normalisation are quantised with care."""
 
     def bank(self, name: str | None = None) -> Policy:
         """The bank of that name (of `vidmem.memory.BANKS`), with numbers that suit; None: the family's own."""

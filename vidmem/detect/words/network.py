@@ -1,4 +1,4 @@
-"""The two graphs of `words` on ONNX Runtime (see `vidmem.training.words_net`); no torch."""
+"""The two graphs of `words` (see `vidmem.training.words_net`) on OpenVINO or ONNX Runtime; no torch."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ import numpy as np
 
 from vidmem.detect.words.proposals import boxes_of_maps
 from vidmem.detect.words.sight import crop, input_size, region_mean, shrink
-from vidmem.errors import ModelError, RuntimeMissing
+from vidmem.engines.single import open_graph
+from vidmem.errors import ModelError
 
 FILES = ("look.onnx", "name.onnx", "imagenet.txt")
 
@@ -33,33 +34,18 @@ class Names(NamedTuple):
 
 class WordNetwork:
     """folder: holds `FILES`. threads: None: all cores. Raises `ModelError` for files that are missing or cannot be read, and
-    `RuntimeMissing` without onnxruntime."""
+    `RuntimeMissing` where neither openvino nor onnxruntime is installed."""
 
     def __init__(self, folder: Path, threads: int | None = None):
         missing = [name for name in FILES if not (Path(folder) / name).is_file()]
         if missing:
             raise ModelError(f"{Path(folder) / missing[0]} is missing; expected {', '.join(FILES)}; reinstall vidmem")
-        try:
-            import onnxruntime as ort
-        except ImportError as error:
-            raise RuntimeMissing("words need onnxruntime: pip install onnxruntime") from error
-        options = ort.SessionOptions()
-        options.intra_op_num_threads = threads or 0
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # the tracker runs between looks
-        options.log_severity_level = 3
-        try:
-            self._look, self._name = (
-                ort.InferenceSession(str(Path(folder) / name), options, providers=["CPUExecutionProvider"]) for name in FILES[:2]
-            )  # fmt: skip
-        except Exception as error:  # onnxruntime raises many kinds, none of them documented
-            raise ModelError(
-                f"{folder} cannot be loaded: {' '.join(str(error).split())[:300]}; reinstall vidmem"
-            ) from error
+        self._look, self._name = (open_graph(Path(folder) / name, threads) for name in FILES[:2])
 
     def look(self, image: np.ndarray) -> Sighting:
         """(H, W, 3) uint8 RGB -> what there is."""
         small = shrink(image, input_size(*image.shape[:2]))
-        features, middle, distances = self._look.run(None, {"image": small[None]})
+        features, middle, distances = self._look(small[None])
         objects, boxes = boxes_of_maps(middle[0, 0], distances[0])
         scale = np.array([image.shape[1] / small.shape[1], image.shape[0] / small.shape[0]] * 2, np.float32)
         return Sighting(small, features[0], objects, boxes * scale)
@@ -76,12 +62,12 @@ class WordNetwork:
         parts = [crop(image, box) for box in boxes]
         if not parts:
             return self.name([])
-        maps, _, _ = self._look.run(None, {"image": np.stack([part for part, _ in parts])})
+        maps, _, _ = self._look(np.stack([part for part, _ in parts]))
         return self.name([region_mean(one, inside) for one, (_, inside) in zip(maps, parts)])
 
     def name(self, features: list[np.ndarray]) -> Names:
         stacked = np.stack(features) if features else np.zeros((0, 1280), np.float32)
         if not len(stacked):
             return Names(np.zeros((0, 1000), np.float32), np.zeros(0, np.float32), stacked)
-        classes, person = self._name.run(None, {"features": stacked})
+        classes, person = self._name(stacked)
         return Names(classes, person[:, 0], stacked)

@@ -23,12 +23,13 @@ class Sam2Family(Family):
     models = {name: _about(name) for name in CONFIGS}
     sizes = True
     engines = {
-        "pytorch": ("fp32", "bf16"), "onnx": ("fp32",), "openvino": ("fp32", "bf16"), **dict.fromkeys(("tensorrt", "tensorrt-rtx", "onnx-tensorrt", "nv-tensorrt-rtx"), ()),
+        "pytorch": ("fp32", "bf16"), "onnx": ("fp32",), "openvino": ("fp32", "bf16", "int8"), **dict.fromkeys(("tensorrt", "tensorrt-rtx", "onnx-tensorrt", "nv-tensorrt-rtx"), ()),
     }  # fmt: skip
     open_axes = {
         "attend": {1: 2, 2: 2, 3: 1, 4: 2, 5: 1, 6: 1, 7: 1, 8: 1, 9: 1},
         "decode": {3: 1, 4: 1},
     }  # tokens, pointers, points
+    transformer = True
     exact = ("decode", "memorize")  # on OpenVINO always: together a thirtieth of the time
 
     def path(self, model: str) -> Path:
