@@ -14,6 +14,7 @@ from vidmem.errors import RuntimeMissing, VidmemError
 from .given import Given
 from .limits import Limits, Refused, parse_auth
 from .shelf import Shelf, default_folder
+from .words import Words
 
 
 def server():
@@ -81,7 +82,8 @@ def main(argv: list[str] | None = None) -> int:
         limits = Limits(**{f.name: getattr(args, f.name) for f in dataclasses.fields(Limits)})
         serve = server()
         given = Given(args.source) if args.source else None
-        serve(make_tracker(args), limits, args.host, args.port, auth, args.model, given, shelf_of(args, limits))
+        words = Words(args.detector, args.detector_weights, args.threads)
+        serve(make_tracker(args), limits, args.host, args.port, auth, args.model, given, shelf_of(args, limits), words)
     except VidmemError as error:
         print(f"vidmem: {error}", file=sys.stderr)
         return error.exit_code

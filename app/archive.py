@@ -181,7 +181,8 @@ def score(one: dict, name: str) -> float:
 
 
 def restore(project: Project, saved: list[dict]) -> None:
-    """What a saved project knew, into a new one with its frames. saved: as `records` gives it."""
+    """What a saved project knew, into a new one with its frames. saved: as `records` gives it. Raises `Refused` for words that the
+    model does not read."""
     for record in saved:
         if "fps" in record:
             project.fps, project.cuts = record["fps"], set(record["cuts"])
@@ -192,7 +193,13 @@ def restore(project: Project, saved: list[dict]) -> None:
             o, name, visible = record["thing"]
             project.things[o] = Thing(name, "", visible)
         elif "edit" in record:
-            project.edits.append(Edit(*record["edit"]))
+            edit = Edit(*record["edit"])
+            if edit.prompt.get("text") and not project.tracker.network.reads_words:
+                raise Refused(
+                    f"the project names an object by words ({edit.prompt['text']!r}), which {project.tracker.network.name} does not read; start the "
+                    "app with the model that it was made with"
+                )
+            project.edits.append(edit)
         else:
             i, o, *seen = record["seen"]
             project.results.setdefault(i, {})[o] = Seen(*seen)

@@ -12,6 +12,7 @@ from .given import Given
 from .limits import FRAME_BYTES, Limits, Refused, check_host
 from .server import STATIC, make_app
 from .visits import Visits
+from .words import Words
 
 
 def build_page():
@@ -72,11 +73,12 @@ def build(
     hosts: set[str] = frozenset(),
     model: str = "nano",
     given: Given | None = None,
+    words: Words | None = None,
 ):
     """-> the ASGI application: our routes, and Gradio's page at `/`."""
     os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"  # before gradio is imported; nothing is sent anywhere
     os.environ.setdefault("HF_HUB_OFFLINE", "1")
-    app, page = make_app(tracker, limits, visits, auth, hosts, model, given), Later()
+    app, page = make_app(tracker, limits, visits, auth, hosts, model, given, words), Later()
     app.mount("/", page)
     inner = app.router.lifespan_context
 
@@ -112,6 +114,7 @@ def serve(
     model: str = "nano",
     given: Given | None = None,
     shelf=None,
+    words: Words | None = None,
     started=lambda server, address: None,
 ) -> None:
     """Run until Ctrl-C. started: called with the server, which `should_exit` ends, and its address. Raises `Refused` for a host that others
@@ -129,7 +132,7 @@ def serve(
     try:
         address = f"http://{'localhost' if host == '127.0.0.1' else host}:{door.getsockname()[1]}"
         settings = uvicorn.Config(
-            build(tracker, limits, visits, auth, names, model, given), http=Door, log_level="warning", log_config=config(), server_header=False,
+            build(tracker, limits, visits, auth, names, model, given, words), http=Door, log_level="warning", log_config=config(), server_header=False,
             ws_max_size=FRAME_BYTES, ws_max_queue=4, ws_per_message_deflate=False, timeout_graceful_shutdown=3,
         )  # fmt: skip
         server = uvicorn.Server(settings)

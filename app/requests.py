@@ -8,12 +8,12 @@ import math
 from typing import Any
 
 from vidmem.cli.options import literal
-from vidmem.prompts import check_inside, make_prompt
+from vidmem.prompts import check_inside, check_text, make_prompt
 from vidmem.video import rle_decode
 
 from .limits import COUNTS, LETTERS, NUMBER, OBJ_ID, POINTS, POLICY_NUMBERS, WHOLE_NUMBER, Refused
 
-PROMPT = ("points", "labels", "box", "mask")
+PROMPT = ("points", "labels", "box", "mask", "text")
 LARGEST = 1e300  # whole numbers beyond it are none for a computer
 FURTHEST = 1e6  # pixels from the origin that a coordinate can mean anything at
 
@@ -58,9 +58,13 @@ def finite(value, most: float = LARGEST) -> bool:
 
 
 def arguments(prompt: dict[str, Any], size: tuple[int, int]) -> dict[str, Any]:
-    """A prompt as JSON has it -> arguments of `Session.add`, a mask decoded. size (H, W) of the frame. Raises `Refused` or `PromptError`
+    """A prompt as JSON has it -> arguments of `Session.add`, a mask decoded, a text alone. size (H, W) of the frame. Raises `Refused` or `PromptError`
     for a prompt that cannot be used on such a frame: whoever gets an answer may add it."""
-    points, labels, box, mask = (prompt.get(key) for key in PROMPT)
+    points, labels, box, mask, text = (prompt.get(key) for key in PROMPT)
+    if text is not None:
+        if any(given is not None for given in (points, labels, box, mask)):
+            raise Refused("a text came with points, a box or a mask; give one of them")
+        return {"text": check_text(text)}
     for name, value, most in (("points", points, POINTS), ("labels", labels, POINTS), ("box", box, 4)):
         if value is not None and not (isinstance(value, list) and len(value) <= most):
             came = f"a list of {len(value)}" if isinstance(value, list) else shown(value)

@@ -49,9 +49,10 @@ def make_app(
     hosts: set[str] = frozenset(),
     model: str = "nano",
     given: Given | None = None,
+    words: Words | None = None,
 ) -> FastAPI:
     """The whole app but for Gradio's page; when it is shut down, all visits end. hosts: names that requests may call us by; empty: any.
-    given: a file that the app was started with."""
+    given: a file that the app was started with. words: what reads the text field; None: the model itself, or `words`."""
 
     @asynccontextmanager
     async def lifespan(app: FastAPI):
@@ -60,7 +61,7 @@ def make_app(
             visits.close
         )  # here, for a signal that ends uvicorn ends the process before anything after it
 
-    words = Words()
+    words = words or Words()
     app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None, lifespan=lifespan)
     app.add_middleware(Guard, auth=auth, hosts=hosts)
     page = {"limits": dataclasses.asdict(limits), "policies": policies(model), "exports": KINDS, "colors": [color(i) for i in range(1, limits.objects + 1)],

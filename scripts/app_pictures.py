@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """The app's pictures in the docs: nano on the demo clip in Chromium, in the states that a user sees. Look at each before you commit it.
 
-python scripts/app_pictures.py            # writes assets/app.png and docs/app/*.png
+python scripts/app_pictures.py            # writes assets/app.png and docs/app/*.png; --text: only docs/app/words.png
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ FISH, OTHER, OTHER_AT = (120, 204), (222, 232), 85  # where they are, and on whi
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, default=ROOT)
+    parser.add_argument("--text", action="store_true", help="only the text field")
     args = parser.parse_args()
     docs = args.out / "docs/app"
     docs.mkdir(parents=True, exist_ok=True)
@@ -35,15 +36,15 @@ def main() -> None:
         )
         try:
             address = server.stdout.readline().split()[1]
-            take(address, args.out / "assets/app.png", docs)
+            take(address, args.out / "assets/app.png", docs, args.text)
         finally:
             server.terminate()
             server.wait()
-    for path in (args.out / "assets/app.png", *docs.glob("*.png")):
+    for path in [docs / "words.png"] if args.text else [args.out / "assets/app.png", *docs.glob("*.png")]:
         fewer_colours(path)
 
 
-def take(address: str, main_picture: Path, docs: Path) -> None:
+def take(address: str, main_picture: Path, docs: Path, text_only: bool) -> None:
     sys.path.insert(0, str(ROOT))
     from playwright.sync_api import sync_playwright
 
@@ -80,6 +81,14 @@ def take(address: str, main_picture: Path, docs: Path) -> None:
             time.sleep(0.5)
             page.screenshot(path=str(path))
 
+        page.fill("[data-id=text]", "orange fish")
+        page.press("[data-id=text]", "Enter")
+        page.wait_for_selector("[data-id=finds] button", timeout=60_000)
+        page.hover(".vm-chip.warm >> nth=0")
+        shot(docs / "words.png")
+        if text_only:
+            return
+        page.press("[data-id=text]", "Escape")
         click(*FISH)
         name(1, "clownfish")
         track("forward")

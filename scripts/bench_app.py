@@ -2,11 +2,13 @@
 """The app in Chromium with nano: how long a click takes from the mouse to the mask, how fast it tracks and starts, and a screenshot.
 
     python scripts/bench_app.py --json assets/figures/app.json --picture assets/app.png
+    python scripts/bench_app.py --text fish --json assets/figures/words_app.json      from a typed text to the first credible mask
 
 The demo clip at 854x480. A click's time is the page's own: from sending the prompt until the new mask has been drawn. Clicks are on the frame that is
 shown, each a correction of the one before; then some on frames that the session has to go back to. What the network takes of that is measured
 after each click in a session of this process, with the same clip, frame and click: the median difference is the app's and the browser's.
-The start is the time from the command until it prints its address, at which it then answers, and until the page is there.
+A text's time is from Enter until candidates are shown, and on from the click on the best one, which comes at once, until its mask is drawn; the
+first text also opens the detector. The start is the time from the command until it prints its address, at which it then answers, and until the page is there.
 """
 
 from __future__ import annotations
@@ -76,6 +78,36 @@ def drive(address: str, clip: Path, count: int, clicks: int, picture: Path | Non
             "network_ms": round(median(network), 1), "app_and_browser_ms": round(median(a - b for a, b in pairs), 1)}  # fmt: skip
 
 
+def drive_text(address: str, clip: Path, count: int, text: str) -> dict:
+    """Name it and accept the best candidate, six times, each a new object."""
+    from playwright.sync_api import sync_playwright
+
+    from tests.tab import Tab, launch
+
+    with sync_playwright() as playwright:
+        browser = launch(playwright)
+        page = Tab(browser, address, clip, video=SIZE, count=count).page
+        time.sleep(1)
+        rows = []
+        for _ in range(6):
+            page.fill("[data-id=text]", text)
+            before = page.evaluate("+(document.querySelector('[data-answered]')?.dataset.answered || 0)")
+            began = time.perf_counter()
+            page.press("[data-id=text]", "Enter")
+            page.wait_for_selector("[data-id=finds] button", timeout=60_000)
+            offered = time.perf_counter()
+            page.locator("[data-id=finds] button").first.click()
+            page.wait_for_function(f"+(document.querySelector('[data-answered]')?.dataset.answered || 0) > {before}", timeout=60_000)  # fmt: skip
+            rows.append((1000 * (offered - began), 1000 * (time.perf_counter() - offered)))
+            page.wait_for_selector(f"[data-obj] input >> nth={len(rows) - 1}")
+            time.sleep(0.5)
+        score = page.locator("[data-obj] small").first.inner_text()
+        browser.close()
+    total = [round(sum(row)) for row in rows]
+    return {"text": text, "first_text_ms": total[0], "text_ms": {"p50": median(total[1:]), "max": max(total[1:])}, "of_it_until_candidates_ms": round(median(row[0] for row in rows[1:])),
+            "texts": len(rows), "mask_score": score}  # fmt: skip
+
+
 def spot(i: int) -> tuple[int, int]:
     """Clicks all over the fish, none on the dot of another, which would take that back."""
     return FISH[0] - 24 + 16 * (i % 4), FISH[1] - 20 + 16 * (i // 4)
@@ -103,6 +135,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--clicks", type=int, default=16)
     parser.add_argument("--picture", type=Path)
+    parser.add_argument("--text", help="measure this text instead of clicks")
     parser.add_argument("--json", type=Path)
     args = parser.parse_args()
     sys.path.insert(0, str(ROOT))
@@ -128,12 +161,20 @@ def main() -> None:
             address, page = time.perf_counter() - began, None
             with urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=60) as answer:
                 page = answer.read() and time.perf_counter() - began
-            figure = drive(f"http://127.0.0.1:{port}/", clip, count, args.clicks, args.picture, network_alone(clip))
+            if args.text:
+                figure = drive_text(f"http://127.0.0.1:{port}/", clip, count, args.text)
+            else:
+                figure = drive(f"http://127.0.0.1:{port}/", clip, count, args.clicks, args.picture, network_alone(clip))
         finally:
             server.terminate()
             server.wait()
     figure |= {"address_s": round(address, 2), "page_s": round(page, 2), "load_average": round(os.getloadavg()[0], 1)}  # fmt: skip
-    figure = {"command": "scripts/bench_app.py", "size": f"{SIZE[1]}x{SIZE[0]}", "runtime": "onnx fp32", **figure}
+    figure = {
+        "command": "scripts/bench_app.py" + (f" --text {args.text}" if args.text else ""),
+        "size": f"{SIZE[1]}x{SIZE[0]}",
+        "runtime": "onnx fp32",
+        **figure,
+    }
     write_figure(figure, args.json)
     print(json.dumps(figure))
 

@@ -59,8 +59,6 @@ ABSENT = [
     "flamingo",
 ]
 ONE_THING = {"blackswan": "bird"}  # what to call it when its colour is changed
-ROOM = 0.85  # of its share of the frame's width: the most that a twin takes, so that twins do not touch
-COLOURS = {"red": 2, "green": 62, "blue": 112}  # hues, 0..179
 
 
 def open_data(folder: Path) -> tuple[list[np.ndarray], list[np.ndarray]]:
@@ -176,40 +174,9 @@ def absent(args, tracker, detector) -> dict:
     }
 
 
-def recoloured(image: np.ndarray, hue: int) -> np.ndarray:
-    """Painted, not tinted: what is dark (tyres, windows, shadows) stays as it is."""
-    import cv2
-
-    hsv = cv2.cvtColor(image, cv2.COLOR_RGB2HSV).astype(np.float32)
-    paint = ((hsv[..., 2:] - 50) / 60).clip(0, 1)
-    hsv[..., 0], hsv[..., 1], hsv[..., 2] = hue, 185, 55 + 0.75 * hsv[..., 2]
-    painted = cv2.cvtColor(hsv.clip(0, 255).astype(np.uint8), cv2.COLOR_HSV2RGB)
-    return (painted * paint + image * (1 - paint)).astype(np.uint8)
-
-
-def paste(
-    canvas: np.ndarray, image: np.ndarray, mask: np.ndarray, x: int, base: int, height: int, width: float
-) -> np.ndarray:
-    """Put an object on a canvas, its feet on `base` -> its mask there."""
-    import cv2
-
-    rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
-    window = slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1)
-    scale = min(height / (rows[-1] + 1 - rows[0]), width / (columns[-1] + 1 - columns[0]))
-    size = [max(8, round(n * scale)) for n in (columns[-1] + 1 - columns[0], rows[-1] + 1 - rows[0])]
-    small, alpha = (cv2.resize(a[window], size, interpolation=cv2.INTER_AREA) for a in (image, mask.astype(np.float32)))
-    top, left = base - size[1], x - size[0] // 2
-    left = min(max(left, 0), canvas.shape[1] - size[0])
-    part = canvas[top:base, left : left + size[0]]
-    part[:] = (part * (1 - alpha[..., None]) + small * alpha[..., None]).astype(np.uint8)
-    placed = np.zeros(canvas.shape[:2], bool)
-    placed[top:base, left : left + size[0]] = alpha > 0.5
-    return placed
-
-
 def compose(args, tracker, detector) -> dict:
-    """Twins of one object on another sequence's frames: three of different colours, or two of which one stands left."""
-    import cv2
+    """Twins of one object on another sequence's frames (`scripts/twins.py`): three of different colours, or two of which one stands left."""
+    from twins import composed, in_colours, in_places
 
     from vidmem.detect import Concept
 
@@ -220,36 +187,9 @@ def compose(args, tracker, detector) -> dict:
         noun = ONE_THING.get(folder.name, (NAMES | TRAIN_NAMES)[folder.name])
         frames, labels = open_data(folder)
         scene = open_data(folders[(folders.index(folder) + 4) % len(folders)])[0]
-        for kind, texts in (
-            ("colour", [f"{c} {noun}" for c in COLOURS]),
-            ("place", [f"left {noun}", f"{noun} on the right"]),
-        ):
-            made = []
-            for t in range(24):
-                at = min(2 * t, len(frames) - 1, len(labels) - 1)
-                background = cv2.GaussianBlur(cv2.resize(scene[min(t, len(scene) - 1)], (854, 480)), (0, 0), 5)
-                if not labels[at].any():
-                    at = 0
-                mask, image = labels[at] == labels[at].max(), frames[at]
-                order = list(COLOURS.items())[number % 3 :] + list(COLOURS.items())[: number % 3]
-                truth = {}
-                for place in range(len(texts)):
-                    x, room = (place + 1) * 854 // (len(texts) + 1) + 2 * t - 24, ROOM * 854 / (len(texts) + 1)
-                    own, outline = (image, mask) if place % 2 == 0 else (image[:, ::-1], mask[:, ::-1])
-                    if kind == "colour":
-                        colour, hue = order[place]
-                        truth[f"{colour} {noun}"] = paste(
-                            background,
-                            recoloured(np.ascontiguousarray(own), hue),
-                            outline,
-                            x,
-                            400 + 10 * place,
-                            190,
-                            room,
-                        )
-                    else:
-                        truth[texts[place]] = paste(background, own, outline, x, 400 + 10 * place, 220, room)
-                made.append((background, truth))
+        for kind, twins in (("colour", in_colours(noun, number)), ("place", in_places(noun))):
+            made = list(composed(frames, labels, scene, twins))
+            texts = sorted(text for text, _ in twins)
             found: dict[int, tuple] = {}
             concepts = [Concept(i, text) for i, text in enumerate(texts, 1)]
             for result, (_, truth) in zip(follow(tracker, detector, [f for f, _ in made], concepts), made):

@@ -239,6 +239,30 @@ def memory() -> str:
     return "\n".join(lines)
 
 
+def words() -> str:
+    """docs/words.md: what `words` reaches."""
+    found, absent, composed, cost, app = (
+        load(f"words_{name}") for name in ("find", "absent", "compose", "cost", "app")
+    )
+    right, mean = composed["right"], found["mean_without_chair"]
+    wrong = sum(row["chosen"] not in (None, row["text"]) for row in composed["rows"])
+    lines = [
+        "| figure | floor | aim | reached | file |", "|---|---|---|---|---|",
+        f"| credible start on the right object, from its name | 9 of 11 | 11 | **{found['right']} of {found['of']}** | `words_find.json` |",
+        f"| text to the end, mean J&F; from the true box on the first frame | 0.60 | 0.05 below the box | **{mean['text_j_and_f']:.3f}**; {mean['box_j_and_f']:.3f} | `words_find.json` |",
+        f"| false starts: 20 absent words, the first 60 frames of {absent['clips']} clips | 5 of 480 | 0 | **{absent['false_starts']} of {absent['pairs']}** | `words_absent.json` |",
+        f"| colour and place among twins, right one chosen | 90 % | 98 % | {right['all']:.3f} of {composed['cases']} (colours {right['colour']:.3f}, places {right['place']:.3f}); {wrong or 'none'} wrong, the others were not found | `words_compose.json` |",
+        f"| looking while following, processor time a frame at {cost['size']} | 4 ms | 2 ms | **{cost['processor_ms_a_frame']:.1f} ms** | `words_cost.json` |",
+        f"| text typed in the app to the first credible mask, the person's click included, median of {app['texts'] - 1} at {app['size']}; the first text, which opens the detector | 2 s | 0.7 s | {app['text_ms']['p50'] / 1000:.2f} s; {app['first_text_ms'] / 1000:.2f} s | `words_app.json` |",
+        "", "| sequence | text | first frame | IoU there | J&F from the text | from the box |", "|---|---|---|---|---|---|",
+    ]  # fmt: skip
+    for row in found["sequences"]:
+        scores = " | ".join(f"{row[key]:.3f}" for key in ("text_j_and_f", "box_j_and_f"))
+        start = "none | " if row["start"] is None else f"{row['start']} | {row['start_iou']:.2f}"
+        lines.append(f"| {row['name']} | {row['text']} | {start} | {scores} |")
+    return "\n".join(lines)
+
+
 def resurgsam2() -> str:
     """docs/words.md: how equal ReSurgSAM2 is to its original."""
     figure = load("resurgsam2")
@@ -311,6 +335,7 @@ def main(argv=None) -> int:
         ("docs/memory.md", "memory", memory()),
         ("docs/memory.md", "learner", learner()),
         ("docs/sam2.md", "sam2", sam2()),
+        ("docs/words.md", "words", words()),
         ("docs/words.md", "resurgsam2", resurgsam2()),
         ("docs/engines.md", "start", figures_engines.start()),
         ("docs/engines.md", "engines", figures_engines.engines()),

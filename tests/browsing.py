@@ -22,13 +22,14 @@ from vidmem.networks.fake import FakeNetwork  # noqa: E402
 from vidmem.search import Greedy  # noqa: E402
 
 
-def running(shelf=None):
-    """-> address, visits, and what ends it. shelf: keeps projects."""
+def running(shelf=None, network=None):
+    """-> address, visits, and what ends it. shelf: keeps projects. network: None: a fake one."""
     import uvicorn
 
     visits = Visits(Limits(visitors=40), shelf)
     door = socket.create_server(("127.0.0.1", 0))
-    app = build(Tracker(FakeNetwork(tolerance=90.0), Recent(), Greedy()), visits.limits, visits, hosts={"127.0.0.1"})
+    tracker = Tracker(network or FakeNetwork(tolerance=90.0), Recent(), Greedy())
+    app = build(tracker, visits.limits, visits, hosts={"127.0.0.1"})
     server = uvicorn.Server(uvicorn.Config(app, log_level="error"))
     thread = threading.Thread(target=server.run, args=([door],), daemon=True)
     thread.start()

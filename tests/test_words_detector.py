@@ -8,7 +8,7 @@ import pytest
 
 from tests.scenes import new_session
 from vidmem.detect import Concept, View, Watcher, WatchRule, open_detector, read_concepts
-from vidmem.detect.words.detector import grey, parts_of_others, surer
+from vidmem.detect.words.detector import grey, of_twins, parts_of_others, surer
 from vidmem.detect.words.evidence import Calibration, load_calibration, noun_odds
 from vidmem.detect.words.network import FILES, Names, WordNetwork
 from vidmem.detect.words.vocabulary import Noun
@@ -133,12 +133,38 @@ def test_odds_are_of_a_group_against_all_others():
 
 
 def test_a_score_rises_with_each_of_its_reasons():
-    calibration = Calibration(0, 0.5, 0.5, 0.5)
-    low, high = np.array([-1.0]), np.array([1.0])
-    plain = calibration.score(low, low, np.array([0.5]))
-    assert calibration.score(high, low, np.array([0.5])) > plain
-    assert calibration.score(low, high, np.array([0.5])) > plain
-    assert calibration.score(low, low, np.array([0.9])) > plain
+    calibration, low, high, half = Calibration(0, 0.5, 0.5, 0.5), np.array([-1.0]), np.array([1.0]), np.array([0.5])
+    plain = calibration.score(calibration.said(low, low), half)
+    assert calibration.score(calibration.said(high, low), half) > plain
+    assert calibration.score(calibration.said(low, high), half) > plain
+    assert calibration.score(calibration.said(low, low), np.array([0.9])) > plain
+    assert calibration.score(calibration.said(low, low), half, 1.5) > plain
+
+
+def test_what_is_shaped_like_something_surer_takes_its_word():
+    boxes = np.array([[0, 0, 20, 20], [40, 0, 60, 20], [80, 0, 100, 20], [41, 0, 61, 20]], np.float32)
+    shapes = np.array([[1, 0], [0.9, 0.4359], [0, 1], [1, 0]], np.float32)
+    said = of_twins(np.array([4.0, -3.0, -2.0, 1.0]), boxes, shapes)
+    assert said.tolist() == [4.0, 3.5, -2.0, 3.5]  # itself; a twin; another shape; a twin
+    lone = of_twins(np.array([4.0, -3.0]), boxes[[1, 3]], shapes[[1, 3]])
+    assert lone.tolist() == [4.0, -3.0]  # two boxes of one thing are no twins
+
+
+def test_each_word_with_a_place_has_a_map_of_it(detector):
+    image = np.full((120, 200, 3), (60, 60, 60), np.uint8)
+    image[40:80, 20:60] = (200, 30, 30)
+    past = tuple((i, cv2.resize(image, (160, 96))) for i in range(3))
+    phrase = detector.read("the moving red dog on the left")
+    finds, heats = detector.explain(Frame(3, None, image), phrase, View((), past))
+    maps = {word: heat for (word, _), heat in zip(phrase.words, heats)}
+    assert maps["the"] is None and all(maps[w] is not None for w in ("red", "moving", "dog", "on the left"))
+    assert all(heat.ndim == 2 and heat.min() >= 0 and heat.max() <= 1 for heat in heats if heat is not None)
+    red, left = maps["red"], maps["on the left"]
+    assert red[red.shape[0] // 2, red.shape[1] // 5] > 0.9 and red[0, -1] < 0.1
+    assert left[0, 0] > 0.9 > 0.1 > left[0, -1] and maps["moving"].max() < 0.1
+    asked = [(Concept(1, "text"), detector.prepare("the moving red dog on the left"))]
+    same = detector.detect(Frame(3, None, image), asked, View((), past))
+    assert [(f.score, f.box.tolist()) for f in finds] == [(f.score, f.box.tolist()) for f in same]
 
 
 def test_a_part_gives_way_to_the_whole_that_is_as_likely():

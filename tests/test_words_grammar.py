@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from vidmem.detect.words.everyday import EVERYDAY
 from vidmem.detect.words.grammar import read
 from vidmem.detect.words.vocabulary import forms, load_vocabulary, parse
 from vidmem.errors import ModelError
@@ -93,6 +94,13 @@ def test_a_phrase_means_what_it_says(text):
     assert phrase.unknown == [] and phrase.problem is None
     assert (phrase.noun.text if phrase.noun else None) == noun
     assert {name: getattr(phrase, name) for name in PLAIN} == PLAIN | more
+
+
+def test_every_everyday_noun_has_one_row_and_means_all_of_it():
+    lines = [(noun.replace("-", " "), spec) for line, spec in EVERYDAY.items() for noun in line.split()]
+    assert len({noun for noun, _ in lines}) == len(lines)
+    for noun, spec in lines:
+        assert WORDS.nouns[noun].classes == parse(spec), noun
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ export async function start(root) {
   const $ = (id) => root.querySelector("[data-id=" + id + "]");
   const state = NOTHING(), frames = new Map();
   const view = { at: 0, zoom: 1, x: 0, y: 0, tool: "point", chosen: null, image: null, drag: null, playing: false, space: false, stroke: null, brush: 22, hover: null, over: null,
-    pending: [], following: false, stamp: "" };
+    pending: [], following: false, stamp: "", candidates: [], offered: null, heat: null };
   const page = { root, $, state, view, about: null, token: null, live: null, busy: false, kept: null, sending: false };
   let watching = null;
   talk(page);
@@ -25,7 +25,8 @@ export async function start(root) {
   // What the server says ------------------------------------------------------------------------
   page.forget = () => {
     Object.assign(state, NOTHING());
-    Object.assign(view, { at: 0, zoom: 1, x: 0, y: 0, image: null, chosen: null, pending: [], over: null, offered: null });
+    Object.assign(view, { at: 0, zoom: 1, x: 0, y: 0, image: null, chosen: null, pending: [], over: null });
+    page.noCandidates();
     frames.clear();
     page.forgetMasks();
   };
@@ -127,6 +128,7 @@ export async function start(root) {
     if (own) view.playing = view.following = false;
     view.at = Math.max(0, Math.min(state.video.count - 1, i));
     const wanted = view.at;
+    if (view.candidates.some((find) => find.frame_idx !== wanted)) page.noCandidates(); // they belong to a frame
     look();
     const image = await load(wanted).catch(() => null);
     if (image && view.at === wanted) { view.image = image; objects(); page.paint(); }
@@ -242,7 +244,7 @@ export async function start(root) {
   projects(page);
   cameras(page);
   keys(page);
-  words($, { state, view, mine, attempt, paint: page.paint, prompt: page.prompt, refresh: page.refresh, busy: () => page.live });
+  words(page);
 
   const changed = () => ($("apply").disabled = false);
   $("apply").onclick = attempt(async () => {

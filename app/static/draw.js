@@ -89,3 +89,27 @@ export function marks(pen, prompts, scale, over) {
     }
   }
 }
+
+/** A word's map: levels of 0 to 255 in base64, row by row -> a small canvas, a veil over all where the word is not seen. */
+export function veiled({ size: [height, width], levels }) {
+  const image = new ImageData(width, height), text = atob(levels);
+  for (let i = 0; i < height * width; i++) image.data[4 * i + 3] = 0.8 * (255 - text.charCodeAt(i));
+  const canvas = Object.assign(document.createElement("canvas"), { width, height });
+  canvas.getContext("2d").putImageData(image, 0, 0);
+  return canvas;
+}
+
+/** Candidates as boxes with their numbers; the one that is offered stands out. */
+export function boxes(pen, candidates, offered, scale) {
+  candidates.forEach((find, i) => {
+    const [x0, y0, x1, y1] = find.box, on = find === offered, size = 13 / scale;
+    pen.lineWidth = (on ? 3 : 1.5) / scale;
+    pen.strokeStyle = on ? "#ffb02e" : "#fff";
+    pen.strokeRect(x0, y0, x1 - x0, y1 - y0);
+    pen.fillStyle = "rgba(0, 0, 0, .6)";
+    pen.fillRect(x0, y0, 1.5 * size, 1.4 * size);
+    pen.fillStyle = pen.strokeStyle;
+    pen.font = "bold " + size + "px sans-serif";
+    pen.fillText(i + 1, x0 + 0.4 * size, y0 + 1.1 * size);
+  });
+}

@@ -41,6 +41,7 @@ export function said(place, page) {
     (prompt.points || []).forEach((_, k) => chip((prompt.labels || [])[k] === 0 ? "not here" : "click", k));
     if (prompt.box && !(prompt.points || []).length) chip("box", null);
     if (prompt.mask) chip("painted", null);
+    if (prompt.text) chip("named " + prompt.text, null);
   }
   const key = JSON.stringify([view.at, view.chosen, chips.map((chip) => chip.textContent)]);
   if (place.dataset.key === key) return;

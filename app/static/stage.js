@@ -1,5 +1,5 @@
 // The picture: frames, masks, dots, strokes; and what a pointer does on it.
-import { encode, marks, tinted } from "./draw.js";
+import { boxes, encode, marks, tinted } from "./draw.js";
 
 const NEAR = 8; // pixels from a dot within which a click means the dot
 
@@ -41,9 +41,11 @@ export function stage(page) {
       pen.drawImage(layer, 0, 0);
     }
     pen.globalAlpha = 1;
+    if (view.heat) { pen.imageSmoothingEnabled = true; pen.drawImage(view.heat, 0, 0, w, h); }
+    boxes(pen, view.candidates, view.offered, scale);
     if (view.stroke) { pen.globalAlpha = 0.6; pen.drawImage(view.stroke, 0, 0); pen.globalAlpha = 1; }
     marks(pen, [...state.prompts, ...view.pending].filter((p) => p.frame_idx === view.at), scale, view.over);
-    const [x0, y0, x1, y1] = (view.drag && view.drag.box) || view.offered || [];
+    const [x0, y0, x1, y1] = (view.drag && view.drag.box) || [];
     if (y1 !== undefined) {
       pen.strokeStyle = "#fff";
       pen.strokeRect(Math.min(x0, x1), Math.min(y0, y1), Math.abs(x1 - x0), Math.abs(y1 - y0));
@@ -85,6 +87,13 @@ export function stage(page) {
     const data = found[1].getContext("2d").getImageData(Math.round(x) - far, Math.round(y) - far, 2 * far + 1, 2 * far + 1).data;
     for (let i = 3; i < data.length; i += 4) if (data[i]) return true;
     return false;
+  }
+
+  /** The candidate at a spot; of several the smallest, which no other one hides. */
+  function candidate([x, y]) {
+    const here = view.candidates.filter(({ box: [x0, y0, x1, y1] }) => x >= x0 && x <= x1 && y >= y0 && y <= y1);
+    const area = ({ box: [x0, y0, x1, y1] }) => (x1 - x0) * (y1 - y0);
+    return here.sort((one, other) => area(one) - area(other))[0] || null;
   }
 
   /** Why a click that says "not here" would say nothing; null where it says something. */
@@ -160,9 +169,11 @@ export function stage(page) {
     const drag = view.drag, at = spot(event);
     view.hover = event.pointerType === "touch" ? null : at;
     if (!drag) {
+      const offered = view.tool === "point" ? candidate(at) : null;
+      if (view.candidates.length && offered !== view.offered) { view.offered = offered; page.paint(); }
       const over = view.tool === "point" ? dot(at) : null, changed = JSON.stringify(over && over.at) !== JSON.stringify(view.over);
       view.over = over && over.at;
-      canvas.title = over ? "click to take this click back" : "";
+      canvas.title = over ? "click to take this click back" : offered ? "click: this is it" : "";
       if (changed || brushing()) page.paint();
       return;
     }
@@ -179,10 +190,11 @@ export function stage(page) {
     view.drag = null;
     if (!drag) return;
     if (drag.tool === "point" && inside(at)) {
-      const there = page.live ? null : dot(at);
+      const there = page.live ? null : dot(at), found = there || drag.negative ? null : candidate(at);
       const why = !there && drag.negative ? pointless(at) : null;
       if (there) await page.unsay(there);
       else if (why) tell(why);
+      else if (found) await page.accept({ box: found.box }, found.name);
       else await page.prompt({ points: [at], labels: [drag.negative ? 0 : 1] });
     }
     if (drag.tool === "box") {

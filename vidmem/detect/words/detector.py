@@ -17,8 +17,10 @@ from vidmem.detect.words import colour, motion
 from vidmem.detect.words.everyday import LIVELY
 from vidmem.detect.words.evidence import load_calibration, noun_odds
 from vidmem.detect.words.grammar import Phrase, read
+from vidmem.detect.words.heat import noun_heat, word_heat
 from vidmem.detect.words.network import Names, Sighting, WordNetwork
 from vidmem.detect.words.place import ordinal_shares, place_shares, relation_shares, size_shares
+from vidmem.detect.words.proposals import pairwise
 from vidmem.detect.words.vocabulary import Noun, load_vocabulary
 from vidmem.errors import PromptError
 from vidmem.installed import models_folder
@@ -28,6 +30,9 @@ CLOSER, MANY = 3, 6  # boxes that are looked at alone: of a phrase, and of one t
 RIVAL = 0.3  # of the best score: from there on a box is as likely the thing
 LEAST = 0.05  # of a find's score
 DOUBT = 0.05  # of a first opinion, so that a colour counts even where the word says nothing yet
+TELLS = 1.5  # log odds of the word that its colours add, where they are all there
+TWIN, APART = 0.65, 0.3  # least likeness of shapes, and most overlap, of two boxes that hold things of one kind
+TWIN_COST = 0.5  # log odds that evidence loses on the way to a twin
 INSIDE = 0.7  # of a box's area: from there on it may be a part of the other
 AT_REST = 0.5  # what is left of the score of a dancer who does not move
 
@@ -43,8 +48,8 @@ class _Look:
     close: dict[
         int, tuple[np.ndarray, np.ndarray, np.ndarray]
     ]  # box -> logits, person logit, features of a look at it alone
-    grey: bool = False
-    """The closer looks were taken without colours, too."""
+    shapes: dict[int, np.ndarray] | None = None
+    """box -> unit features of a look at it alone without colours; None: the closer looks were taken in colour only."""
     hsv: np.ndarray | None = None
     speed: np.ndarray | None = None
 
@@ -81,12 +86,30 @@ class WordDetector:
         return Prepared(phrase, phrase.limit)
 
     def detect(self, frame: Frame, wanted: Sequence[tuple[Concept, Prepared]], view: View) -> list[Find]:
-        sighting = self.network.look(frame.image)
-        if not len(sighting.boxes) or not wanted:
+        if not wanted:
             return []
-        look = _Look(frame, view, sighting, self.network.regions(sighting, frame.size), {})
+        look = self._glance(frame, view)
         self._look_closer(look, [prepared.payload for _, prepared in wanted])
         return [find for concept, prepared in wanted for find in self._finds(look, concept, prepared.payload)]
+
+    def explain(self, frame: Frame, phrase: Phrase, view: View) -> tuple[list[Find], list[np.ndarray | None]]:
+        """What `detect` finds for one phrase, and where each of `phrase.words` is seen: maps (h, w) 0..1 over the frame, None for words
+        that have no place."""
+        look = self._glance(frame, view)
+        self._look_closer(look, [phrase])
+        heats: list[np.ndarray | None] = []
+        for word, role in phrase.words:
+            noun = self.vocabulary.noun(tuple(word.split())) if role == "noun" else None
+            if noun:
+                calibration = self.people if noun[0].person else self.nouns
+                heats.append(noun_heat(self.network, look.sighting, noun[0], calibration))
+            else:
+                heats.append(word_heat(word, role or "", self._hsv(look), self._speed(look)))
+        return self._finds(look, Concept(1, "", phrase.limit), phrase), heats
+
+    def _glance(self, frame: Frame, view: View) -> _Look:
+        sighting = self.network.look(frame.image)
+        return _Look(frame, view, sighting, self.network.regions(sighting, frame.size), {})
 
     # The word ---------------------------------------------------------------------------------------------------------
     def _look_closer(self, look: _Look, phrases: Sequence[Phrase]) -> None:
@@ -112,18 +135,20 @@ class WordDetector:
         closer = sorted(chosen)
         names = self.network.closer(look.frame.image, look.sighting.boxes[closer])
         if any(phrase.colours for phrase in phrases):
-            look.grey = True
-            names = surer(names, self.network.closer(grey(look.frame.image), look.sighting.boxes[closer]))
+            without = self.network.closer(grey(look.frame.image), look.sighting.boxes[closer])
+            look.shapes = {i: _unit(without.features[k]) for k, i in enumerate(closer)}
+            names = surer(names, without)
         look.close = {i: (names.classes[k], names.person[k], names.features[k]) for k, i in enumerate(closer)}
 
     def _opinion(self, look: _Look, noun: Noun) -> np.ndarray:
         """(N,) what a look at the whole frame says, to choose what to look at alone."""
         calibration = self.people if noun.person else self.nouns
         region = noun_odds(look.regions, noun)
-        return calibration.score(region, region, look.sighting.objects)
+        return calibration.score(calibration.said(region, region), look.sighting.objects)
 
-    def word_scores(self, look: _Look, noun: Noun | None) -> np.ndarray:
-        """(N,) 0..1 of each box; boxes that were not looked at alone count little."""
+    def word_scores(self, look: _Look, noun: Noun | None, colours: Sequence[str] = ()) -> np.ndarray:
+        """(N,) 0..1 of each box; boxes that were not looked at alone count little. Who says "the green car" knows that there is one: a
+        box of the right colours needs less of a car."""
         objects = look.sighting.objects
         if noun is None:
             return objects
@@ -133,14 +158,18 @@ class WordDetector:
         region = Names(*(array[order] for array in look.regions))
         calibration = self.people if noun.person else self.nouns
         far, near = noun_odds(region, noun), noun_odds(close, noun)
-        if look.grey:  # the whole frame was seen in its colours alone
-            far = np.maximum(far, near)
-        scores[order] = calibration.score(far, near, objects[order])
+        if look.shapes is None:
+            said = calibration.said(far, near)
+        else:  # the whole frame was seen in its colours alone
+            said = calibration.said(np.maximum(far, near), near)
+            said = of_twins(said, look.sighting.boxes[order], np.stack([look.shapes[i] for i in order]))
+        right = np.prod([self._colour(look, name)[order] for name in colours], axis=0) if colours else 0.0
+        scores[order] = calibration.score(said, objects[order], TELLS * right)
         return scores
 
     # Everything else --------------------------------------------------------------------------------------------------
     def _finds(self, look: _Look, concept: Concept, phrase: Phrase) -> list[Find]:
-        word = self.word_scores(look, phrase.noun)
+        word = self.word_scores(look, phrase.noun, phrase.colours)
         parts = {"word" if phrase.noun else "object": word} | self._shares(look, phrase, word)
         scores = np.prod(list(parts.values()), axis=0)
         scores = np.where(parts_of_others(look.sighting.boxes, scores, look.sighting.objects), 0, scores)
@@ -175,31 +204,37 @@ class WordDetector:
             shares[f"number {phrase.ordinal}"] = ordinal_shares(boxes, phrase.ordinal, rivals)
         if phrase.relation:
             kind, other = phrase.relation
-            likely = self.word_scores(look, other.noun)
+            likely = self.word_scores(look, other.noun, other.colours)
             for share in self._shares(look, other, likely).values():
                 likely = likely * share
             shares[kind] = relation_shares(boxes, kind, boxes, likely)
         return shares
 
     def _colour(self, look: _Look, name: str) -> np.ndarray:
-        small = look.sighting.small
-        look.hsv = colour.balanced(small) if look.hsv is None else look.hsv
-        scale = np.array([small.shape[1] / look.frame.size[1], small.shape[0] / look.frame.size[0]] * 2)
-        return np.array([colour.share(look.hsv, name, box * scale) for box in look.sighting.boxes])
+        hsv = self._hsv(look)
+        scale = np.array([hsv.shape[1] / look.frame.size[1], hsv.shape[0] / look.frame.size[0]] * 2)
+        return np.array([colour.share(hsv, name, box * scale) for box in look.sighting.boxes])
+
+    def _hsv(self, look: _Look) -> np.ndarray:
+        look.hsv = colour.balanced(look.sighting.small) if look.hsv is None else look.hsv
+        return look.hsv
 
     def _motion(self, look: _Look, kind: str) -> np.ndarray:
         """Nothing is moving, or still, before enough frames were seen."""
+        boxes, speed = look.sighting.boxes, self._speed(look)
+        if speed is None:
+            return np.full(len(boxes), 0.05)
+        height, width = look.frame.size
+        return np.array([motion.share(speed, box / [width, height, width, height], kind) for box in boxes])
+
+    def _speed(self, look: _Look) -> np.ndarray | None:
         import cv2
 
-        boxes = look.sighting.boxes
         if look.speed is None and look.view.past:
             h, w = look.view.past[-1][1].shape[:2]
             now = cv2.resize(look.frame.image, (w, h), interpolation=cv2.INTER_AREA)
             look.speed = motion.own_motion(look.view.past, (look.frame.index, now))
-        if look.speed is None:
-            return np.full(len(boxes), 0.05)
-        height, width = look.frame.size
-        return np.array([motion.share(look.speed, box / [width, height, width, height], kind) for box in boxes])
+        return look.speed
 
 
 def _rivals(boxes: np.ndarray, scores: np.ndarray) -> np.ndarray:
@@ -224,6 +259,13 @@ def parts_of_others(boxes: np.ndarray, scores: np.ndarray, objects: np.ndarray) 
     larger = areas[None] > areas[:, None]
     as_likely = (scores[None] >= 0.5 * scores[:, None]) & (objects[None] >= 0.5 * objects[:, None])
     return ((inside >= INSIDE) & larger & as_likely & (scores[None] > 0)).any(1)
+
+
+def of_twins(said: np.ndarray, boxes: np.ndarray, shapes: np.ndarray) -> np.ndarray:
+    """(M,) log odds of a word -> the same, where what is shaped like something surer takes its word: a green horse is hardly one to the
+    classifier, but a horse of the same shape stands beside it. boxes (M, 4), shapes (M, D) of unit length."""
+    twins = (shapes @ shapes.T >= TWIN) & (pairwise(boxes, boxes) < APART)
+    return np.maximum(said, np.where(twins, said[None] - TWIN_COST, -np.inf).max(1, initial=-np.inf))
 
 
 def grey(image: np.ndarray) -> np.ndarray:

@@ -34,10 +34,13 @@ class Calibration:
     close: float
     object: float
 
-    def score(self, region: np.ndarray, close: np.ndarray, objects: np.ndarray) -> np.ndarray:
-        """(M,) each -> (M,) 0..1."""
-        x = self.bias + self.region * region.clip(-8, 8) + self.close * close.clip(-8, 8) + self.object * logit(objects)
-        return 1 / (1 + np.exp(-x))
+    def said(self, region: np.ndarray, close: np.ndarray) -> np.ndarray:
+        """(M,) log odds each -> (M,) what both looks say of the word, in log odds."""
+        return self.region * region.clip(-8, 8) + self.close * close.clip(-8, 8)
+
+    def score(self, said: np.ndarray, objects: np.ndarray, told: np.ndarray | float = 0.0) -> np.ndarray:
+        """(M,) of `said`, (M,) 0..1 of whole objects, and log odds that something else adds -> (M,) 0..1."""
+        return 1 / (1 + np.exp(-(self.bias + said + self.object * logit(objects) + told)))
 
 
 def load_calibration(path: Path) -> tuple[Calibration, Calibration]:

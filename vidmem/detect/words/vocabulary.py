@@ -55,11 +55,13 @@ class Vocabulary:
                 heads.setdefault(name.split()[-1], set()).add(index)
         for table in (heads, exact):
             self.nouns |= {name: Noun(name, frozenset(indices)) for name, indices in table.items()}
-        for words, spec in everyday.EVERYDAY.items():
-            self.nouns |= {word: Noun(word, parse(spec)) for word in words.replace("-", " ").split()}
+        daily = {
+            noun.replace("-", " "): parse(spec) for line, spec in everyday.EVERYDAY.items() for noun in line.split()
+        }
+        self.nouns |= {noun: Noun(noun, classes) for noun, classes in daily.items()}
         self.nouns |= {word: Noun(word, person=True) for word in everyday.PEOPLE}
         self.nouns |= {word: Noun(word, parse(spec), True) for word, spec in everyday.RIDERS.items()}
-        self.common = sorted({*(n.lower() for n in self.names), *" ".join(everyday.EVERYDAY).split(), *everyday.PEOPLE})
+        self.common = sorted({*(n.lower() for n in self.names), *daily, *everyday.PEOPLE})
 
     def noun(self, words: tuple[str, ...]) -> tuple[Noun, bool] | None:
         """A noun of these words, whole, and whether it is a plural; None: there is none."""
