@@ -37,7 +37,12 @@ def name_of(table: dict, policy) -> str:
 
 def told(visit: Visit, project: Project | None, since: int) -> dict:
     """What has changed for the page. Masks that were painted are left out: the page draws what came of them."""
-    said: dict = {"work": visit.work, "busy": visit.busy, "video": visit.video, "kept": visit.kept}
+    said: dict = {
+        "work": visit.work,
+        "busy": visit.busy,
+        "video": visit.video,
+        "kept": visit.kept | {"due": visit.unkept},
+    }
     if project is None:
         return said
     results, letters, reached = {}, 0, since

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -16,7 +15,7 @@ import time
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-SIZE = (640, 360)  # of the demo clip
+SIZE = (360, 640)  # (H, W) of the demo clip
 FISH, OTHER, OTHER_AT = (120, 204), (222, 232), 85  # where they are, and on which frame the second one is clicked
 
 
@@ -45,32 +44,22 @@ def main() -> None:
 
 
 def take(address: str, main_picture: Path, docs: Path) -> None:
+    sys.path.insert(0, str(ROOT))
     from playwright.sync_api import sync_playwright
 
+    from tests.tab import Tab, launch
+
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(
-            executable_path=shutil.which("chromium"), args=["--no-sandbox", "--disable-gpu"]
-        )
-        page = browser.new_page(viewport={"width": 1280, "height": 760})
-        page.goto(address)
-        page.wait_for_selector("[data-ready=yes]", state="attached", timeout=120_000)
+        browser = launch(playwright)
+        tab = Tab(browser, address, size=(1280, 760), video=SIZE)
+        page = tab.page
 
         def click(x: float, y: float) -> None:
-            box = page.locator("[data-id=canvas]").bounding_box()
-            scale = min(box["width"] / SIZE[0], box["height"] / SIZE[1])
-            before = page.evaluate("document.querySelector('[data-answered]')?.dataset.answered || ''")
-            page.mouse.click(
-                box["x"] + (box["width"] - SIZE[0] * scale) / 2 + x * scale,
-                box["y"] + (box["height"] - SIZE[1] * scale) / 2 + y * scale,
-            )
-            page.wait_for_function(f"(document.querySelector('[data-answered]')?.dataset.answered || '') != '{before}'")
+            tab.ask(x, y)
             page.mouse.move(5, 5)
 
         def go(frame: int) -> None:
-            page.evaluate(
-                "(f) => { const s = document.querySelector('[data-id=scrub]'); s.value = f; s.dispatchEvent(new Event('input')); }",
-                frame,
-            )
+            tab.go(frame)
             page.wait_for_function(f"document.querySelector('[data-id=memory-at]').textContent.endsWith(', frame {frame}')", timeout=60_000)  # fmt: skip
 
         def track(way: str) -> None:

@@ -14,7 +14,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import shutil
 import socket
 import subprocess
 import sys
@@ -55,35 +54,21 @@ def make_clip(path: Path) -> int:
 def drive(address: str, clip: Path, count: int, clicks: int, picture: Path | None, alone) -> dict:
     from playwright.sync_api import sync_playwright
 
+    from tests.tab import Tab, launch
+
     with sync_playwright() as playwright:
-        flags = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
-        browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=flags)
-        page = browser.new_page(viewport={"width": 1280, "height": 720})
-        page.goto(address)
-        page.wait_for_selector("[data-ready=yes]", state="attached", timeout=60_000)
-        page.set_input_files("[data-id=file]", str(clip))
-        page.wait_for_function(f"document.querySelector('[data-id=scrub]').max == {count - 1}", timeout=120_000)
+        browser = launch(playwright)
+        tab = Tab(browser, address, clip, video=SIZE, count=count)
+        page = tab.page
         time.sleep(1)
 
         def click(x: float, y: float) -> int:
-            box = page.locator("[data-id=canvas]").bounding_box()
-            scale = min(box["width"] / SIZE[1], box["height"] / SIZE[0])
-            before = page.evaluate("+(document.querySelector('[data-answered]')?.dataset.answered || 0)")
-            page.mouse.click(
-                box["x"] + (box["width"] - SIZE[1] * scale) / 2 + x * scale,
-                box["y"] + (box["height"] - SIZE[0] * scale) / 2 + y * scale,
-            )
-            page.wait_for_function(
-                f"+(document.querySelector('[data-answered]')?.dataset.answered || 0) > {before}", timeout=60_000
-            )
+            took = tab.ask(x, y)
             time.sleep(0.2)
-            return int(page.evaluate("+document.querySelector('[data-answer]').dataset.answer"))
+            return took
 
         def go(frame: int) -> None:
-            page.evaluate(
-                "(f) => { const s = document.querySelector('[data-id=scrub]'); s.value = f; s.dispatchEvent(new Event('input')); }",
-                frame,
-            )
+            tab.go(frame)
             time.sleep(0.6)
 
         def track() -> float:

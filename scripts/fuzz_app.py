@@ -282,7 +282,7 @@ def main(argv: list[str] | None = None) -> int:
                     break
                 time.sleep(0.1)
             honest = Visitor(address, clip)
-            quiet = clicks(honest, min(5.0, args.seconds))
+            quiet = clicks(honest, min(5.0, args.seconds / 3))
             attack = [
                 sys.executable,
                 __file__,

@@ -150,4 +150,4 @@ def test_the_fuzzer_of_the_app_runs(capsys):
     )
     fuzz = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(fuzz)
-    assert fuzz.main(["--seconds", "6", "--most", "30"]) == 0, capsys.readouterr().out
+    assert fuzz.main(["--seconds", "5", "--most", "30"]) == 0, capsys.readouterr().out

@@ -1,149 +1,25 @@
 """The page in a real browser: Debian's Chromium, driven by playwright. Masks are looked for in the canvas's own pixels."""
 
+# ruff: noqa: F811  (fixtures are imported, and then named)
 import contextlib
-import shutil
-import socket
-import threading
-import time
 
 import pytest
 from clips import encode as write_clip
 
-from tests.visitors import COUNT, SIZE, square
+import vidmem
+from tests.browsing import browser, clip, needs_chromium, running, tab  # noqa: F401
+from tests.tab import Tab
+from tests.visitors import COUNT, square
 
-pytest.importorskip("gradio", reason="the app needs gradio")
-sync_api = pytest.importorskip("playwright.sync_api", reason="no playwright")
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no chromium: apt-get install chromium")
-
-import vidmem  # noqa: E402
-from app.limits import Limits  # noqa: E402
-from app.page import build  # noqa: E402
-from app.visits import Visits  # noqa: E402
-from vidmem.catalogue.tracker import Tracker  # noqa: E402
-from vidmem.memory import Recent  # noqa: E402
-from vidmem.networks.fake import FakeNetwork  # noqa: E402
-from vidmem.search import Greedy  # noqa: E402
-
-FLAGS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-background-networking",
-    "--use-fake-device-for-media-stream",
-    "--use-fake-ui-for-media-stream",
-]
+pytestmark = needs_chromium
 
 
 @pytest.fixture(scope="module")
 def server():
-    """(address, visits) of a running app."""
-    import uvicorn
-
-    visits = Visits(Limits(visitors=40))
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    app = build(Tracker(FakeNetwork(tolerance=90.0), Recent(), Greedy()), visits.limits, visits, hosts={"127.0.0.1"})
-    running = uvicorn.Server(uvicorn.Config(app, host="127.0.0.1", port=port, log_level="error"))
-    thread = threading.Thread(target=running.run, daemon=True)
-    thread.start()
-    until = time.monotonic() + 30
-    while not running.started and time.monotonic() < until:
-        time.sleep(0.05)
-    yield f"http://127.0.0.1:{port}", visits
-    running.should_exit = True
-    thread.join(10)
-    visits.close()
-
-
-@pytest.fixture(scope="module")
-def browser():
-    with sync_api.sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
-        yield chromium
-        chromium.close()
-
-
-@pytest.fixture(scope="module")
-def clip(tmp_path_factory):
-    return write_clip(
-        tmp_path_factory.mktemp("clip") / "red.mp4", [square(t, hidden=(15, 16, 17)) for t in range(COUNT)]
-    )
-
-
-class Tab:
-    """A page with the app, and hands."""
-
-    def __init__(self, browser, address, clip=None, size=(1280, 720)):
-        self.page = browser.new_page(viewport={"width": size[0], "height": size[1]}, accept_downloads=True)
-        self.errors = []
-        self.page.on("dialog", lambda dialog: dialog.accept())  # leaving asks, where it would cost something
-        self.page.on("pageerror", lambda error: self.errors.append(str(error)))
-        self.page.goto(address)
-        self.page.wait_for_selector("[data-ready=yes]", state="attached", timeout=30_000)
-        self.token = self.page.get_attribute("[data-ready=yes]", "data-token")
-        if clip is not None:
-            self.page.set_input_files("[data-id=file]", str(clip))
-            self.page.wait_for_function(f"document.querySelector('[data-id=scrub]').max == {COUNT - 1}", timeout=30_000)
-            self.until(lambda: sum(self.pixel(2, 2)) > 60)  # the picture is there
-
-    def place(self, x, y):
-        """Source pixels -> pixels of the page."""
-        box = self.page.locator("[data-id=canvas]").bounding_box()
-        scale = min(box["width"] / SIZE[1], box["height"] / SIZE[0])
-        return box["x"] + (box["width"] - SIZE[1] * scale) / 2 + x * scale, box["y"] + (
-            box["height"] - SIZE[0] * scale
-        ) / 2 + y * scale
-
-    def pixel(self, x, y):
-        """RGB that the canvas shows at source pixel (x, y)."""
-        return self.page.evaluate("""([x, y]) => { const c = document.querySelector('[data-id=canvas]'), b = c.getBoundingClientRect(), r = c.width / b.width;
-            return [...c.getContext('2d').getImageData((x - b.x) * r, (y - b.y) * r, 1, 1).data].slice(0, 3); }""", list(self.place(x, y)))  # fmt: skip
-
-    def click(self, x, y, **how):
-        self.page.mouse.click(*self.place(x, y), **how)
-
-    def until(self, what, seconds=10):
-        end = time.monotonic() + seconds
-        while not what():
-            assert time.monotonic() < end, (
-                f"not within {seconds} s; errors: {self.errors}; said: {self.page.inner_text('[data-id=message]')}"
-            )
-            time.sleep(0.05)
-
-    def press(self, name):
-        self.page.click(f"[data-id={name}]")
-
-    def tracked(self, visits):
-        """All of it, with the last edit, and shown."""
-        visit = visits.get(self.token)
-        self.until(lambda: not visit.busy and visit.project.fresh_until == COUNT - 1)
-        self.until(
-            lambda: (
-                self.page.inner_text("[data-id=work]") == ""
-                and self.page.evaluate("document.querySelector('[data-id=cancel]').hidden")
-            )
-        )
-
-    def go(self, frame):
-        self.page.evaluate(
-            "(f) => { const s = document.querySelector('[data-id=scrub]'); s.value = f; s.dispatchEvent(new Event('input')); }",
-            frame,
-        )
-        self.until(lambda: self.page.inner_text("[data-id=at]").startswith(f"frame {frame} "))
-
-    def masked(self, x, y):
-        """The red square is shown tinted: the first object's colour is cyan."""
-        r, g, b = self.pixel(x, y)
-        return g > 80 and b > 80
-
-
-@pytest.fixture
-def tab(server, browser, clip):
-    made = Tab(browser, server[0], clip)
-    yield made
-    made.page.close()
-    assert made.errors == []
+    """(address, visits) of a running app that keeps nothing."""
+    address, visits, end = running()
+    yield address, visits
+    end()
 
 
 def test_click_track_play_correct_and_take_home(server, tab, tmp_path):

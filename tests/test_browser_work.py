@@ -13,58 +13,26 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-
-pytest.importorskip("gradio", reason="the app needs gradio")
-pytest.importorskip("playwright.sync_api", reason="no playwright")
 from PIL import Image
-from test_app import COUNT, SIZE, square
-from test_browser import CHROMIUM, Tab, browser, clip  # noqa: F401
 
-from app.limits import Limits
-from app.page import build
 from app.shelf import Shelf
-from app.visits import Visits
+from tests.browsing import browser, clip, needs_chromium, running, tab  # noqa: F401
+from tests.tab import Tab
+from tests.visitors import COUNT, square
 from vidmem.catalogue.tracker import Tracker
 from vidmem.memory import Recent
 from vidmem.networks.fake import FakeNetwork
 from vidmem.search import Greedy
 
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no chromium: apt-get install chromium")
-
-
-def running(shelf=None):
-    """-> address, visits, and what ends it."""
-    import uvicorn
-
-    visits = Visits(Limits(visitors=40), shelf)
-    door = socket.create_server(("127.0.0.1", 0))
-    app = build(Tracker(FakeNetwork(tolerance=90.0), Recent(), Greedy()), visits.limits, visits, hosts={"127.0.0.1"})
-    server = uvicorn.Server(uvicorn.Config(app, log_level="error"))
-    thread = threading.Thread(target=server.run, args=([door],), daemon=True)
-    thread.start()
-
-    def end():
-        server.should_exit = True
-        thread.join(10)
-        visits.close()
-
-    return f"http://127.0.0.1:{door.getsockname()[1]}", visits, end
+pytestmark = needs_chromium
 
 
 @pytest.fixture(scope="module")
-def kept(tmp_path_factory):
+def server(tmp_path_factory):
     """A server that keeps projects: (address, visits)."""
     address, visits, end = running(Shelf(tmp_path_factory.mktemp("shelf"), 100))
     yield address, visits
     end()
-
-
-@pytest.fixture
-def tab(kept, browser, clip):
-    made = Tab(browser, kept[0], clip)
-    yield made
-    made.page.close()
-    assert made.errors == []
 
 
 def shot(tab, name):
@@ -81,11 +49,11 @@ def stroke(tab, start, end):
     tab.page.mouse.move(5, 5)
 
 
-def test_a_reload_loses_nothing(kept, tab):
+def test_a_reload_loses_nothing(server, tab):
     tab.click(14, 20)
     tab.until(lambda: tab.masked(10, 16))
     tab.press("track")
-    tab.tracked(kept[1])
+    tab.tracked(server[1])
     tab.go(9)
     tab.page.reload()
     tab.page.wait_for_selector("[data-ready=yes]", state="attached", timeout=30_000)
@@ -95,12 +63,12 @@ def test_a_reload_loses_nothing(kept, tab):
     assert tab.page.inner_text(".vm-name") == "red.mp4"
 
 
-def test_what_was_worked_on_is_offered_when_the_page_is_opened_again(kept, tab, browser):
+def test_what_was_worked_on_is_offered_when_the_page_is_opened_again(server, tab, browser):
     tab.click(14, 20)
     tab.until(lambda: tab.page.inner_text("[data-id=kept]") == "kept", seconds=40)
     tab.page.close(run_before_unload=True)
-    tab.until(lambda: kept[1]._visits[tab.token].away is not None)
-    new = Tab(browser, kept[0])
+    tab.until(lambda: server[1]._visits[tab.token].away is not None)
+    new = Tab(browser, server[0])
     new.until(lambda: new.page.locator("[data-id=recent] .vm-card").count() >= 1)
     shot(new, "offered")
     new.page.locator("[data-id=recent] .vm-card button").first.click()
@@ -154,8 +122,8 @@ def test_brush_adds_eraser_takes_and_keys_change_their_size(tab):
     assert "painted" in tab.page.inner_text("[data-id=said]")
 
 
-def test_a_click_shows_its_dot_at_once_and_is_taken_back_by_a_click_on_it(kept, tab):
-    visit = kept[1].get(tab.token)
+def test_a_click_shows_its_dot_at_once_and_is_taken_back_by_a_click_on_it(server, tab):
+    visit = server[1].get(tab.token)
     with visit.project.turn:  # nobody answers meanwhile
         tab.click(14, 20)
         tab.until(lambda: tab.pixel(14, 20)[1] > 120 and tab.pixel(14, 20)[0] < 100)
@@ -171,12 +139,12 @@ def test_a_click_shows_its_dot_at_once_and_is_taken_back_by_a_click_on_it(kept, 
     tab.until(lambda: tab.page.locator("[data-obj]").count() == 0)
 
 
-def test_the_picture_follows_the_tracking_and_rows_do_not_move(kept, tab):
+def test_the_picture_follows_the_tracking_and_rows_do_not_move(server, tab):
     tab.click(14, 20)
     tab.until(lambda: tab.masked(14, 20))
     top = tab.page.locator("[data-id=scrub]").bounding_box()["y"]
     tab.press("track")
-    tab.tracked(kept[1])
+    tab.tracked(server[1])
     tab.until(lambda: tab.page.inner_text("[data-id=at]").startswith(f"frame {COUNT - 1} "))
     tab.until(lambda: tab.page.inner_text("[data-id=memory-at]") == f"object 1, frame {COUNT - 1}")
     tab.go(6)
@@ -189,14 +157,14 @@ def test_the_picture_follows_the_tracking_and_rows_do_not_move(kept, tab):
     assert "not up to date" in tab.page.inner_text("[data-id=stale]")
     shot(tab, "two_objects_stale")
     tab.press("track")
-    tab.tracked(kept[1])
+    tab.tracked(server[1])
     tab.until(lambda: tab.page.is_hidden("[data-id=stale]"))
     tab.page.select_option("[data-id=way]", "until")
     assert tab.page.is_visible("[data-id=until]")
     tab.go(0)
     tab.press("lost")
     tab.until(lambda: "nothing to check" in tab.page.inner_text("[data-id=message]"))
-    project = kept[1].get(tab.token).project
+    project = server[1].get(tab.token).project
     project.results[5][1] = replace(project.results[5][1], score=0.3)
     project.cuts = {9}
     project.touch(5)
@@ -209,8 +177,8 @@ def test_the_picture_follows_the_tracking_and_rows_do_not_move(kept, tab):
     shot(tab, "low_score_and_cut")
 
 
-def test_pictures_are_opened_as_a_video_and_videos_wait_in_line(kept, browser, clip, tmp_path):
-    tab = Tab(browser, kept[0])
+def test_pictures_are_opened_as_a_video_and_videos_wait_in_line(server, browser, clip, tmp_path):
+    tab = Tab(browser, server[0])
     files = []
     for t in range(12):
         files.append(tmp_path / f"{t}.png")
@@ -228,8 +196,8 @@ def test_pictures_are_opened_as_a_video_and_videos_wait_in_line(kept, browser, c
 
 
 @pytest.mark.parametrize("size", [(390, 844), (820, 1180), (1280, 720)], ids=["phone", "tablet", "desktop"])
-def test_every_control_can_be_reached_on_small_screens(kept, browser, clip, size):
-    tab = Tab(browser, kept[0], clip, size=size)
+def test_every_control_can_be_reached_on_small_screens(server, browser, clip, size):
+    tab = Tab(browser, server[0], clip, size=size)
     tab.click(14, 20)
     tab.until(lambda: tab.page.locator("[data-obj]").count() == 1)
     for name in ("canvas", "track", "play", "lost", "scrub", "bars", "undo", "add", "take", "export", "objects"):
@@ -245,19 +213,20 @@ def test_every_control_can_be_reached_on_small_screens(kept, browser, clip, size
     assert tab.errors == []
 
 
-def test_the_empty_page_has_an_example_and_nothing_is_cut_off(kept, browser):
-    tab = Tab(browser, kept[0])
+def test_the_empty_page_has_an_example_and_nothing_is_cut_off(server, browser, clip, monkeypatch):
+    monkeypatch.setattr("app.server.example", lambda: clip)  # shorter than the app's own
+    tab = Tab(browser, server[0])
     shot(tab, "empty")
     assert tab.page.is_visible("[data-id=example]") and tab.page.title() == "vidmem"
     tab.press("example")
-    tab.page.wait_for_function("document.querySelector('[data-id=scrub]').max > 100", timeout=60_000)
+    tab.page.wait_for_function(f"document.querySelector('[data-id=scrub]').max == {COUNT - 1}", timeout=60_000)
     tab.page.click("[data-id=advanced] > summary")
     cut = tab.page.evaluate("""() => [...document.querySelectorAll('.vm aside button, .vm aside label, .vm aside p, .vm nav button, .vm header button, .vm footer button')]
         .filter((e) => e.offsetParent && e.scrollWidth > e.clientWidth + 1).map((e) => e.textContent)""")
     assert cut == []
     shot(tab, "advanced")
     tab.page.close()
-    assert tab.errors == [] and SIZE
+    assert tab.errors == []
 
 
 def test_track_pick_waits_for_what_is_clicked(browser, clip):

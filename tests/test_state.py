@@ -27,12 +27,15 @@ needs_nano = pytest.mark.skipif(
     not (NANO / "encode.onnx").is_file() or not DEMO.is_file(), reason="no nano weights, or no demo clip"
 )
 TREE = Tree(lag=3)
+AREA = 128 * 224  # model pixels of a frame: a quarter of nano's own, at a quarter of the time
 
 
 @cache
 def nano(runtime: str = "onnx"):
     pytest.importorskip({"pytorch": "torch", "onnx": "onnxruntime", "openvino": "openvino"}[runtime])
-    return vidmem.load("nano", runtime=runtime, threads=1)
+    tracker = vidmem.load("nano", runtime=runtime, threads=1)
+    tracker.network.area = AREA
+    return tracker
 
 
 @cache
@@ -142,12 +145,14 @@ def test_another_process_goes_on_with_the_same_masks(tmp_path):
         expected = [session.step(frame).mask_logits for frame in frames[6:]]
     code = (
         "import sys, numpy as np, vidmem\n"
-        "with vidmem.load('nano', runtime='onnx', threads=1).session() as session:\n"
+        "tracker = vidmem.load('nano', runtime='onnx', threads=1)\n"
+        "tracker.network.area = int(sys.argv[3])\n"
+        "with tracker.session() as session:\n"
         "    session.restore(open(sys.argv[1] + '/state', 'rb').read())\n"
         "    frames = vidmem.open_video(sys.argv[2], start=6, end=12)\n"
         "    np.save(sys.argv[1] + '/logits', [session.step(frame).mask_logits for frame in frames])\n"
     )
-    subprocess.run([sys.executable, "-c", code, str(tmp_path), str(DEMO)], check=True, cwd=ROOT)
+    subprocess.run([sys.executable, "-c", code, str(tmp_path), str(DEMO), str(AREA)], check=True, cwd=ROOT)
     assert np.load(tmp_path / "logits.npy").tobytes() == np.array(expected).tobytes()
 
 

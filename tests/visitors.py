@@ -15,13 +15,13 @@ from fastapi.testclient import TestClient
 from app.limits import Limits
 from app.page import build
 from app.visits import Visits
+from tests.tab import COUNT, SIZE
 from vidmem.catalogue.tracker import Tracker
 from vidmem.memory import Recent
 from vidmem.networks.fake import FakeNetwork
 from vidmem.search import Greedy
 from vidmem.video import rle_decode
 
-SIZE, COUNT = (48, 64), 24
 HERE = {"127.0.0.1", "testserver"}
 
 

@@ -15,7 +15,7 @@ from vidmem.detect import Concept, Watcher, watched
 from vidmem.errors import PromptError
 from vidmem.prompts import PromptAt, check_inside, load_prompts, make_prompt
 from vidmem.render import Look
-from vidmem.session import Session
+from vidmem.session import Session, ZoomedSession
 from vidmem.session.status import UNSURE
 from vidmem.types import Event, Frame, Status
 from vidmem.video import SINKS, Ledger, WriteBehind, is_camera, open_camera, open_sinks, open_video, prefetch
@@ -80,7 +80,7 @@ class Report:
 
 def track(
     source,
-    session: Session | Watcher | None = None,
+    session: Session | ZoomedSession | Watcher | None = None,
     prompts: str | Path | Iterable[PromptAt] = (),
     sinks: Iterable = (),
     *,
@@ -94,6 +94,7 @@ def track(
     model: str | Tracker = "nano",
     look: Look = Look(),
     sound: bool = True,
+    zoom: bool = False,
     progress: bool | None = None,
     report: Report | None = None,
 ) -> Report:
@@ -103,7 +104,7 @@ def track(
     frame, as `Session.add` takes them; text: words to look for instead, such as `"black dog"`. prompts: a prompts file, or `PromptAt`,
     each of which waits for its frame (a text is looked for from the first). out: a folder for
     the files that `save` names (see `vidmem.video.SINKS`), drawn as `look` says; sound: the overlay keeps the source's. model: a name,
-    or a `Tracker`. session, sinks: your own (a `Watcher` around the session where prompts hold texts) instead of what is made of `model` and `out`; sinks are closed whatever happens. progress: a
+    or a `Tracker`. zoom: follow small objects at full resolution (`Tracker.zoomed`). session, sinks: your own (a `Watcher` around the session where prompts hold texts) instead of what is made of `model` and `out`; sinks are closed whatever happens. progress: a
     bar on standard error; None: only on a terminal. report: a `Report` to fill, for callers that want to look while it runs.
 
     With a search that lags, frames wait in memory for their answer: `lag` of them, or with `lag=None` all of the video.
@@ -128,9 +129,14 @@ def track(
                 raise PromptError(
                     "nothing to track; give box=, points=, mask= or text=, or prompts= for several objects"
                 )
-            session = held.enter_context((load(model) if isinstance(model, str) else model).session())
-            if any(p.text is not None for p in prompts):
-                session = watched(session)
+            texts, tracker = any(p.text is not None for p in prompts), load(model) if isinstance(model, str) else model
+            if zoom and texts:
+                raise PromptError("zoom follows places, and a text was given; leave one of them")
+            if zoom:
+                session = held.enter_context(tracker.zoomed())
+            else:
+                plain = held.enter_context(tracker.session())
+                session = watched(plain) if texts else plain
         sinks = list(sinks)
         if out is not None:
             path, out = getattr(source, "path", None), Path(out)
@@ -168,7 +174,12 @@ def check_reach(source, prompts: Iterable[PromptAt]) -> None:
 
 
 def run(
-    source, session: Session | Watcher, prompts: list[PromptAt], sinks: list, progress: bool | None, report: Report
+    source,
+    session: Session | ZoomedSession | Watcher,
+    prompts: list[PromptAt],
+    sinks: list,
+    progress: bool | None,
+    report: Report,
 ) -> Report:
     """The loop itself; see `track`."""
     from tqdm import tqdm
@@ -219,7 +230,7 @@ def run(
     return report
 
 
-def _seek(watcher: Watcher | None, session: Session, obj_id: int, text: str) -> None:
+def _seek(watcher: Watcher | None, session: Session | ZoomedSession, obj_id: int, text: str) -> None:
     if watcher is None and session.reads_words:
         session.add(obj_id, text=text)
         return

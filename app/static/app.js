@@ -269,7 +269,7 @@ export async function start(root) {
     if (about.picking) $("track").textContent = "Try it here";
     matchMedia("(prefers-color-scheme: dark)").addEventListener("change", page.bars);
     $("export").append(...Object.entries(about.exports).map(([name, text]) => new Option(text, name)));
-    setInterval(() => page.get("visits/" + page.token + "/state?since=" + Number.MAX_SAFE_INTEGER).then((said) => { page.kept = said.kept; page.showKept(); }).catch(() => {}), 20000); // still here
+    setInterval(page.askKept, 20000); // still here
     if (at === null && about.given) await page.read(() => mine("given"));
     else if (at !== null) await page.shown(null, at);
     else await page.refresh();

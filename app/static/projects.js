@@ -87,9 +87,17 @@ export function projects(page) {
 
   $("projects").onclick = async () => { await page.list(); $("shelf").showModal(); };
 
+  page.askKept = () => page.get("visits/" + page.token + "/state?since=" + Number.MAX_SAFE_INTEGER)
+    .then((said) => { page.kept = said.kept; page.showKept(); }).catch(() => {});
+
+  /** The server writes every two seconds; while something is due, it is asked whether that has happened. */
+  let again = null;
   page.showKept = () => {
     const { kept } = page;
-    $("kept").textContent = !kept ? "" : kept.error ? "not kept: " + kept.error : kept.at ? "kept" : "";
+    const due = !!(kept && kept.due && (page.about || {}).keeps);
+    $("kept").textContent = !kept ? "" : kept.error ? "not kept: " + kept.error : due ? "keeping …" : kept.at ? "kept" : "";
+    clearTimeout(again);
+    if (due && !page.busy) again = setTimeout(page.askKept, 1500);
     $("kept").classList.toggle("bad", !!(kept && kept.error));
   };
 

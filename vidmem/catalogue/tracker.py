@@ -13,8 +13,7 @@ from vidmem.memory import BANKS, MemoryBank, Policy
 from vidmem.networks.base import Network
 from vidmem.networks.family import Family
 from vidmem.search import SEARCHES, Search
-from vidmem.session import Session
-from vidmem.session.status import StatusRule
+from vidmem.session import Session, StatusRule, ZoomedSession, ZoomRule
 
 MOST_THREADS = 1024
 
@@ -53,14 +52,37 @@ class Tracker:
         down; None: no limit. reverse: frames come with falling indices. clean: as the tracker's, which None leaves it to. learner: "none", a
         name of `vidmem.learn.LEARNERS` or an object such as `vidmem.learn.Ridge(rate=0.05)`; None: the tracker's.
         Raises `ModelError` for a name that there is not."""
-        if isinstance(bank, str):
-            bank = MODELS[self.model].make_bank(bank) if self.model else pick(BANKS, "bank", bank)()
-        chosen: Callable[[], Search] | None
-        chosen = pick(SEARCHES, "search", search)() if isinstance(search, str) else search
         return Session(
-            self.network, bank or self.bank, chosen or self.search, status, max_objects, reverse,
+            self.network, self._bank(bank), self._search(search), status, max_objects, reverse,
             clean=self.clean if clean is None else clean, learner=self.learner if learner is None else pick_learner(learner),
         )  # fmt: skip
+
+    def zoomed(
+        self,
+        bank: str | Callable[[], MemoryBank] | None = None,
+        search: str | Callable[[], Search] | None = None,
+        status: StatusRule = StatusRule(),
+        max_objects: int | None = None,
+        reverse: bool = False,
+        clean: bool | None = None,
+        rule: ZoomRule = ZoomRule(),
+    ) -> ZoomedSession:
+        """As `session`, for small objects: each is followed at full resolution in a window of its own (`vidmem.session.zoomed`). rule: how
+        windows follow. Raises `ModelError` for a name that there is not, a search that lags, and a tracker with a learner."""
+        if self.learner is not None:
+            raise ModelError("zoom follows objects without a learner; leave --zoom or --learner")
+        return ZoomedSession(
+            self.network, self._bank(bank), self._search(search), status, max_objects, reverse,
+            clean=self.clean if clean is None else clean, rule=rule,
+        )  # fmt: skip
+
+    def _bank(self, bank: str | Callable[[], MemoryBank] | None) -> Callable[[], MemoryBank]:
+        if isinstance(bank, str):
+            return MODELS[self.model].make_bank(bank) if self.model else pick(BANKS, "bank", bank)()
+        return bank or self.bank
+
+    def _search(self, search: str | Callable[[], Search] | None) -> Callable[[], Search]:
+        return pick(SEARCHES, "search", search)() if isinstance(search, str) else search or self.search
 
 
 def pick_learner(learner: str | Callable[[], Learner]) -> Callable[[], Learner] | None:

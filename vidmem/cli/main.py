@@ -15,7 +15,7 @@ from vidmem.cli.doctor import doctor
 from vidmem.cli.engines import add_engine_commands
 from vidmem.cli.looks import look_options, make_look
 from vidmem.cli.models import banks, models
-from vidmem.cli.options import bank_options, coordinates, joined, make_tracker, save_names
+from vidmem.cli.options import bank_options, coordinates, joined, make_tracker, save_names, zoom_option
 from vidmem.cli.pick import add_pick_command
 from vidmem.engines import ENGINES
 from vidmem.errors import PromptError, VidmemError
@@ -106,6 +106,8 @@ def check_said(args) -> None:
         raise PromptError(f"--at is {args.at}; expected the index of a frame, from 0")
     if args.reverse and args.both_ways:
         raise PromptError("--reverse and --both-ways; choose one: both ways is back and forth from the prompts")
+    if args.zoom and (args.reverse or args.both_ways or args.text):
+        raise PromptError("--zoom goes forward from places; leave it, or --reverse, --both-ways and --text")
 
 
 def track(args) -> int:
@@ -143,7 +145,7 @@ def track(args) -> int:
                     raise PromptError("--text looks forward from the first frame; leave --reverse and --both-ways")
                 track_back(video, tracker, scaled, sinks, args.both_ways, report=report)
             else:
-                with tracker.session() as session:
+                with tracker.zoomed() if args.zoom else tracker.session() as session:
                     if any(p.text is not None for p in scaled):
                         session = watched(session, args.detector, args.detector_weights, args.threads)
                     vidmem.track(video, session, scaled, sinks, report=report)
@@ -181,7 +183,7 @@ def evaluate(args) -> int:
         detector = open_detector(args.detector or "words", args.detector_weights, args.threads)
     for sequence in find_sequences(args.data):
         out = args.masks / sequence.name if args.masks else None
-        row = run(sequence, tracker, args.prompt, out, texts.get(sequence.name), detector)
+        row = run(sequence, tracker, args.prompt, out, texts.get(sequence.name), detector, args.zoom)
         score = {name: getattr(row.score, name) for name in SCORES if hasattr(row.score, name)}
         rows.append({"name": row.name, "frames": row.frames, **score, "fps": round(row.fps, 1)})
         print(f"{row.name:22s} {scores_line(score)}  {row.fps:5.1f} fps", flush=True)
@@ -194,7 +196,7 @@ def evaluate(args) -> int:
             "runtime": tracker.network.runtime,
             "bank": repr(tracker.bank),
             "search": repr(tracker.search),
-        }
+        } | ({"zoom": True} if args.zoom else {})
         chosen = {name: getattr(args, name) for name in ("weights", "device", "image_size", "precision")}
         settings |= {name: str(value) for name, value in chosen.items() if value is not None}
         write_figure({**settings, "mean": mean, "sequences": rows}, args.json)
@@ -283,6 +285,7 @@ def build_parser() -> argparse.ArgumentParser:
         "--save", default="overlay,png,rle,csv", metavar="NAMES", help="any of the names below (default: %(default)s)"
     )
     look_options(command.add_argument_group("how overlay.mp4 looks"))
+    zoom_option(command)
     bank_options(command)
     command.add_argument(
         "--gate",
@@ -316,6 +319,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     command.add_argument("--json", type=Path, metavar="FILE", help="write the scores to this file")
     command.add_argument("--masks", type=Path, metavar="FOLDER", help="write the label maps below this folder")
+    zoom_option(command)
     bank_options(command)
     command.set_defaults(run=evaluate)
 

@@ -51,6 +51,13 @@ def save_names(text: str) -> list[str]:
     return names
 
 
+def zoom_option(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--zoom", action="store_true",
+        help="follow small objects at full resolution, each in a part of the frame that goes with it (for objects under a tenth of the frame)",
+    )  # fmt: skip
+
+
 def bank_options(parser: argparse.ArgumentParser) -> None:
     """`--bank`, `--search`, and a `--bank-FIELD` or `--search-FIELD` for each of their numbers: made from the dataclasses."""
     from vidmem.catalogue.tracker import MODELS, RUNTIMES

@@ -17,7 +17,8 @@ from typing import Any
 import numpy as np
 
 from vidmem.compat.archive import Archive
-from vidmem.errors import ModelError, RuntimeMissing, SourceError
+from vidmem.engines.pytorch import use_torch
+from vidmem.errors import ModelError, SourceError
 from vidmem.networks.base import Ask
 from vidmem.networks.sam2.checkpoints import load_sam2
 from vidmem.networks.sam2.eager import Sam2Network
@@ -35,10 +36,9 @@ def build_sam2_video_predictor(
     `image_size`, `memory_temporal_stride_for_eval` and `add_all_frames_to_correct_as_cond` are known; any other raises
     `ModelError`, and so does `mode="train"`. `vos_optimized` changes nothing. ckpt_path None: what `vidmem models get`
     fetched. device None: CUDA where torch sees it, else the CPU. The caller's `torch.autocast` applies, as in the original."""
-    try:
-        import torch
-    except ImportError as error:
-        raise RuntimeMissing("SAM 2's predictor needs torch: pip install torch") from error
+    use_torch("SAM 2's predictor", device or "cpu")
+    import torch
+
     device = device or ("cuda" if torch.cuda.is_available() else "cpu")
     found = re.fullmatch(r"(sam2(?:\.1)?)_hiera_(t|s|b\+|l)\.yaml", str(config_file).rsplit("/", 1)[-1])
     if found is None or mode != "eval":

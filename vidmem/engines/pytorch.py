@@ -8,6 +8,19 @@ from vidmem.engines.base import DeviceEngine
 from vidmem.errors import ModelError, RuntimeMissing
 
 
+def use_torch(what: str, device, threads: int | None = None, also: str = "safetensors") -> None:
+    """Before `what` is made on this device, with so many threads of the CPU (None: torch's own number). also: packages that it needs beside
+    torch. Raises `RuntimeMissing` without torch, and `ModelError` for a GPU that torch does not see."""
+    try:
+        import torch
+    except ImportError as error:
+        raise RuntimeMissing(f"{what} needs torch: pip install torch {also}") from error
+    if torch.device(device).type == "cuda" and not torch.cuda.is_available():
+        raise ModelError(f"device {str(device)!r} was asked for, but torch {torch.__version__} sees no GPU; use 'cpu'")
+    if threads:
+        torch.set_num_threads(threads)
+
+
 class PytorchEngine(DeviceEngine):
     """Implements `vidmem.engines.base.Engine`; arrays are torch tensors on `device`. Raises `RuntimeMissing` without torch, and
     `ModelError` for a GPU that torch does not see."""
@@ -15,14 +28,7 @@ class PytorchEngine(DeviceEngine):
     name = "pytorch"
 
     def __init__(self, device: str = "cpu", threads: int | None = None):
-        try:
-            import torch
-        except ImportError as error:
-            raise RuntimeMissing("the pytorch runtime needs torch: pip install torch safetensors") from error
-        if device != "cpu" and not torch.cuda.is_available():
-            raise ModelError(f"device {device!r} was asked for, but torch {torch.__version__} sees no GPU; use 'cpu'")
-        if threads:
-            torch.set_num_threads(threads)
+        use_torch("the pytorch runtime", device, threads)
         super().__init__(device)
 
     def open(self, model, functions: Callable[..., Mapping[str, Callable]]) -> PytorchEngine:

@@ -17,7 +17,7 @@ from vidmem.detect import Concept, Detector, Watcher
 from vidmem.errors import PromptError
 from vidmem.evaluation.davis import Sequence, SequenceScore, first_prompts, load_labels, score_sequence
 from vidmem.evaluation.referring import ReferringScore, ReferringScorer
-from vidmem.session import Session
+from vidmem.session import Session, ZoomedSession
 from vidmem.types import Frame
 from vidmem.video import Ledger, PngSink, open_video
 
@@ -43,12 +43,16 @@ def evaluate(
     masks_out: Path | None = None,
     texts: dict[int, str] | None = None,
     detector: Detector | None = None,
+    zoom: bool = False,
 ) -> Row:
     """Prompt every object on the first frame from the ground truth, or look for it by its name; track, score.
 
     prompt: mask, box or click (see `first_prompts`), or text. masks_out: a folder for the label maps. texts: obj_id -> its name, for
-    prompt text, which also needs the detector, but for networks that look for words themselves; objects without a name count as not found.
+    prompt text, which also needs the detector, but for networks that look for words themselves; objects without a name count as not found. zoom: as `Tracker.zoomed`.
+    Raises `PromptError` for a text without a detector, or with zoom.
     """
+    if zoom and prompt == "text":
+        raise PromptError("zoom follows places, and prompt='text' gives none; choose mask, box or click")
     predicted: list[np.ndarray] = []
     spent, sink = 0.0, None
     scorer = ReferringScorer((texts or {}).keys()) if prompt == "text" and sequence.referring else None
@@ -56,9 +60,9 @@ def evaluate(
         ledger = Ledger(masks_out.parent)
         ledger.claim(masks_out.name)
         sink = PngSink(masks_out, ledger.add)
-    with tracker.session() as session, open_video(sequence.frames[0].parent) as video:
-        steps: Session | Watcher = session
-        if prompt == "text":
+    with tracker.zoomed() if zoom else tracker.session() as session, open_video(sequence.frames[0].parent) as video:
+        steps: Session | ZoomedSession | Watcher = session
+        if prompt == "text" and isinstance(session, Session):
             if detector is None and not session.reads_words:
                 raise PromptError("prompt='text' needs a detector, which says where a text is; give one")
             watcher = None if detector is None else Watcher(session, detector)

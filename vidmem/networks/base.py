@@ -12,6 +12,7 @@ from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
+from vidmem.networks.trust import Trust
 from vidmem.types import Candidates, Chosen, Payload, Prompt, ReadPlan, Recall, Usage
 
 HIDDEN = -30000.0  # added to the score of a token that is not there, in graphs of fixed shapes; float16 holds it
@@ -97,6 +98,9 @@ class Network(Protocol):
     """`encode` may run in one thread while the other functions run in another, and that gains time."""
     competes: bool
     """Objects of one session compete for pixels (see `vidmem.session.competition`); SAM 2's, as published, do not."""
+
+    trust: Trust | None
+    """What its predicted IoU is worth; None: what it says is passed on, as published."""
 
     reads_words: bool
     """It finds objects by their words itself, and so has `understand` and `refer`; other networks have neither."""

@@ -48,7 +48,7 @@ class FakeNetwork:
     """Implements `vidmem.networks.base.Network`. Mask size is a quarter of the frame; K = 2 candidates: the colour's
     region and, with a lower IoU, everything but it. `reads` records the frame indices that each `attend` recalled."""
 
-    name, runtime, overlaps, competes = "fake", "numpy", False, False
+    name, runtime, overlaps, competes, trust = "fake", "numpy", False, False, None
 
     def __init__(self, tolerance: float = 30.0, reads_words: bool = False):
         self.tolerance, self.reads_words = tolerance, reads_words

@@ -19,6 +19,7 @@ class Timed:
             network.competes,
         )
         self.reads_words = network.reads_words
+        self.trust = network.trust
         self.overlaps = network.overlaps
         self.identity = getattr(network, "identity", str)
         self.timings: dict[str, float] = {}

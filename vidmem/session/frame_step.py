@@ -2,90 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from functools import cached_property
-from typing import Any, NamedTuple
-
 import numpy as np
 
-from vidmem.learn import Cells
 from vidmem.memory import MemoryBank
-from vidmem.networks.base import BACK, Ask, Network, Sought
+from vidmem.networks.base import Ask, Network, Sought
+from vidmem.networks.trust import Trust
 from vidmem.render import mask_boxes
 from vidmem.search import Choice, View
 from vidmem.session.cleaning import clean
 from vidmem.session.competition import compete, rivals
 from vidmem.session.distractors import agreement
+from vidmem.session.learning import judge, learn
+from vidmem.session.now import Now
+from vidmem.session.reading import Reading
 from vidmem.session.tracks import Hypothesis, Outcome, Track
-from vidmem.types import Candidates, Chosen, Cue, Entry, Prompt, Status, Verdict
-
-
-@dataclass(frozen=True, eq=False)
-class Now:
-    """The frame that a session is at."""
-
-    frame_idx: int
-    """The source's index."""
-    clock: int
-    """The banks' time: it counts frames that were stepped, so that dropped frames leave no gaps; falling indices count as rising."""
-    size: tuple[int, int]
-    pts_seconds: float | None
-    features: Any
-    """What the network made of the frame; None where the frame is only ever stepped on from."""
-    describe: Callable[[Any], np.ndarray]
-    """`Network.describe`."""
-    see: Callable[[Any], np.ndarray]
-    """`Network.cells`."""
-    cut: bool = False
-    """The first frame of another scene."""
-    histogram: np.ndarray | None = None
-    past: tuple[Any, ...] = ()
-    """Features of up to `BACK` frames before it, the newest first, where the network looks for words."""
-
-    @property
-    def back(self) -> tuple[Any, ...]:
-        """`past` of the next frame."""
-        return tuple(features for features in (self.features, *self.past) if features is not None)[:BACK]
-
-    @cached_property
-    def cue(self) -> Cue:
-        return Cue(self.describe(self.features), self.cut)
-
-    @cached_property
-    def cells(self) -> Cells:
-        return Cells(self.see(self.features))
-
-    def cue_for(self, bank: MemoryBank) -> Cue | None:
-        """Described only for banks that ask, and once."""
-        return self.cue if "cue" in bank.needs else None
-
-
-class Reading(NamedTuple):
-    """What a search chose for one object."""
-
-    track: Track
-    rows: slice  # of the batch: one for each hypothesis
-    ask: Ask | None
-    seen: list[float | None]
-    """Of each row, how well its best mask fits what the object's learner knows."""
-    choices: list[Choice]
-    obj_id: int
-    rival: int | None = None
-    """`obj_id` of another object that claims the same thing."""
-    yields: bool = False
-    """That one is surer of it, and objects compete: nothing of it is remembered as this object's."""
-
-    def doubt(self, choice: Choice) -> float:
-        """Presence that the mask must exceed to be shown: an object that was not shown on the frame before must be surer."""
-        track, last = self.track, self.track.hypotheses[choice.parent].outcome
-        hidden = last is not None and last.object_logit <= 0
-        return track.learner.doubt if hidden and track.learner and not track.sought and self.ask is None else 0.0
-
-    @property
-    def best(self) -> tuple[int, int]:
-        """Row and candidate of the best choice."""
-        return self.rows.start + self.choices[0].parent, self.choices[0].candidate
+from vidmem.types import Candidates, Chosen, Entry, Prompt, Status, Verdict
 
 
 def frame_step(
@@ -127,7 +58,7 @@ def frame_step(
 
     for reading in readings:
         learn(reading, candidates, now)
-    kept = [one for reading in readings for one in adopt(reading, candidates, now, lag)]
+    kept = [one for reading in readings for one in adopt(reading, candidates, now, lag, network.trust)]
     wanted = [(bank, chosen, verdict) for bank, chosen, verdict in kept if bank.wants(verdict)]
     if wanted:
         memories = network.memorize(now.features, candidates, [chosen for _, chosen, _ in wanted])
@@ -143,33 +74,6 @@ def told_of(track: Track, ask: Ask | None, now: Now) -> Sought | None:
     if told is None:
         return None
     return Sought(told.words, now.past[: max(0, now.clock - told.since)], ask is not None)
-
-
-def judge(track: Track, candidates: Candidates, own: slice, ask: Ask | None, now: Now) -> list[float | None]:
-    """Where the object has a learner, it settles with the network whether the object is there: on frames that nobody prompted, and
-    by each row's best mask."""
-    seen: list[float | None] = [None] * (own.stop - own.start)
-    if track.learner is None or ask is not None or track.sought:
-        return seen
-    for i, row in enumerate(range(own.start, own.stop)):
-        mask_logits = candidates.mask_logits[row, candidates.iou[row].argmax()]
-        seen[i], logit = track.learner.presence(now.cells, mask_logits, float(candidates.object_logit[row]))
-        candidates.object_logit[row] = logit
-    return seen
-
-
-def learn(reading: Reading, candidates: Candidates, now: Now) -> None:
-    """The object's learner takes in what was chosen for the frame."""
-    track, (row, candidate) = reading.track, reading.best
-    if track.learner is None or track.sought:  # until words are credible there is nothing to learn
-        return
-    mask_logits, logit = candidates.mask_logits[row, candidate], float(candidates.object_logit[row])
-    if reading.ask is not None:
-        track.learner = track.learner.prompted(now.cells, mask_logits) if logit > 0 else track.learner
-    else:
-        tracked = track.hypotheses[reading.choices[0].parent].state.status is Status.TRACKED and not reading.yields
-        iou = float(candidates.iou[row, candidate])
-        track.learner = track.learner.after(now.cells, mask_logits, logit, iou, tracked)
 
 
 def choose(track: Track, candidates: Candidates, own: slice, ask: Ask | None, cut: bool) -> list[Choice]:
@@ -215,7 +119,7 @@ def share_out(candidates: Candidates, readings: list[Reading], competes: bool) -
 
 
 def adopt(
-    reading: Reading, candidates: Candidates, now: Now, lag: int | None
+    reading: Reading, candidates: Candidates, now: Now, lag: int | None, trust: Trust | None
 ) -> list[tuple[MemoryBank, Chosen, Verdict]]:
     """What was chosen becomes the object's hypotheses -> of each its bank, what it took, and the verdict."""
     track, own, ask, seen, choices, _, rival, yields = reading
@@ -227,14 +131,14 @@ def adopt(
         parent, chosen = parents[c.parent], Chosen(own.start + c.parent, c.candidate, ask is not None)
         logit = float(candidates.object_logit[chosen.row])
         state = parent.state.advance(logit > 0, ask is not None, rival)
-        outcome = Outcome.of(candidates, chosen, ask, state, doubt, seen[c.parent], keep=lag != 0)
+        outcome = Outcome.of(candidates, chosen, ask, state, doubt, seen[c.parent], trust, keep=lag != 0)
         bank = parent.bank if first_use[c.parent] is c else parent.bank.fork()
         past = () if lag == 0 else (*parent.past, (now.frame_idx, outcome))
         track.hypotheses.append(Hypothesis(bank, state, outcome, past))
         area = float((outcome.mask_logits > 0).mean()) if logit > 0 else 0.0
         apart = agreement(candidates.mask_logits[chosen.row], c.candidate) if "distractor" in bank.needs else None
         verdict = Verdict(
-            now.clock, outcome.iou, logit, area, ask is not None, ask is not None and not ask.fresh,
+            now.clock, float(candidates.iou[chosen.row, chosen.candidate]), logit, area, ask is not None, ask is not None and not ask.fresh,
             state.status is Status.TRACKED, now.cut, apart, c.motion, now.frame_idx,
         )  # fmt: skip
         if not yields or c is not choices[0]:  # other hypotheses did not take part in the competition

@@ -9,17 +9,18 @@ from dataclasses import replace
 
 import numpy as np
 
-from vidmem.errors import FrameError, ObjectError, PromptError, SessionClosed
+from vidmem.errors import FrameError, ObjectError, SessionClosed
 from vidmem.learn import Learner
 from vidmem.memory import MemoryBank
 from vidmem.memory.credible import CredibleStart
 from vidmem.networks.base import Network
 from vidmem.networks.timed import Timed
-from vidmem.prompts import check_id, check_inside, make_prompt, merge
+from vidmem.prompts import check_id, check_inside, make_prompt
 from vidmem.search import Search
 from vidmem.session.cuts import CutRule
-from vidmem.session.frame_step import Now, frame_step
-from vidmem.session.incoming import next_frame, precedes
+from vidmem.session.frame_step import frame_step
+from vidmem.session.incoming import due, next_frame, waits_for
+from vidmem.session.now import Now, look
 from vidmem.session.state import StateFormat
 from vidmem.session.status import StatusRule, StatusState
 from vidmem.session.told import Told, found, sought, understood
@@ -73,12 +74,13 @@ class Session:
         network for instance: the session is what it was before, so the frame can be stepped again.
         """
         began, now = self._open(), self._state.now
-        frame = next_frame(frame, color, now, self._reverse)
-        prompts, names = self._due(frame)
+        frame = next_frame(frame, color, None if now is None else (now.frame_idx, now.size), self._reverse)
+        prompts, names = due(self._state.queued, frame, self._reverse)
         with self._all_or_nothing():
             self._network.spent()
+            now = look(self._network, frame, now, self._cuts, self._reverse)
             queued = {key: queue for key, queue in self._state.queued.items() if key not in (-1, frame.index)}
-            self._state = replace(self._state, queued=queued, now=self._look(frame))
+            self._state = replace(self._state, queued=queued, now=now)
             tracks = self._state.tracks
             for obj_id in names | prompts:
                 tracks.setdefault(obj_id, self._new_track(names.get(obj_id)))
@@ -115,18 +117,18 @@ class Session:
         self._open()
         unsettled, tracks = self._state.unsettled, self._state.tracks
         keep = 0 if end else len(unsettled) if self._lag is None else self._lag
-        due = unsettled[: max(0, len(unsettled) - keep)]
-        if not due:
+        ready = unsettled[: max(0, len(unsettled) - keep)]
+        if not ready:
             return []
-        self._state = replace(self._state, unsettled=unsettled[len(due) :])
+        self._state = replace(self._state, unsettled=unsettled[len(ready) :])
         if not self._lag and self._lag is not None:
             return [self.result()]
         pasts = {obj_id: dict(track.best.past) for obj_id, track in sorted(tracks.items())}
         results = [
             self._collect(meta, {o: past[meta.frame_idx] for o, past in pasts.items() if meta.frame_idx in past})
-            for meta in due
+            for meta in ready
         ]
-        settle(tracks, due[-1].frame_idx)
+        settle(tracks, ready[-1].frame_idx)
         return results
 
     def add(
@@ -150,18 +152,8 @@ class Session:
         else:
             placed = any(given is not None for given in (points, labels, box, mask))
             said = understood(self._network.network, text, placed, obj_id, self._state)
-        now = self.frame_idx
-        if frame_idx is not None and (
-            type(frame_idx) is bool or not isinstance(frame_idx, (int, np.integer)) or frame_idx < 0
-        ):
-            raise PromptError(f"frame_idx is {frame_idx!r}; expected the index of a frame, from 0")
-        frame_idx = None if frame_idx is None else int(frame_idx)
-        if frame_idx is not None and now is not None and precedes(frame_idx, now, self._reverse):
-            raise PromptError(
-                f"frame_idx {frame_idx} has passed (the session is at {now}); prompt frame {now} or later"
-            )
-        if now is None or (frame_idx is not None and precedes(now, frame_idx, self._reverse)):
-            when = -1 if frame_idx is None else frame_idx
+        when = waits_for(frame_idx, self.frame_idx, self._reverse)
+        if when is not None:
             if obj_id in self._state.queued.get(when, {}):
                 raise ObjectError(f"object {obj_id} was added twice for the same frame; put all its points in one call")
             self._remember_for_undo()
@@ -171,7 +163,7 @@ class Session:
         prompt = None if isinstance(said, Told) else check_inside(said, here.size)
         if here.features is None:
             raise FrameError(
-                f"frame {now} was not kept with this state, which is a light one; step the next frame, then correct"
+                f"frame {here.frame_idx} was not kept with this state, which is a light one; step the next frame, then correct"
             )
         self._network.spent()
         with self._all_or_nothing() as before:
@@ -298,36 +290,13 @@ class Session:
         track = self._state.tracks.get(check_id(obj_id))
         if track is None:
             raise ObjectError(f"object {obj_id} is not followed; the session follows {self.followed or 'none'}")
-        bank, now = track.best.bank, self._now()
-        plan = (
-            bank.read(now.clock + 1, now.cue_for(bank)) if now.features is not None or "cue" not in bank.needs else None
-        )
-        read = {id(recall.entry) for recall in plan.recalls} if plan else set()
-        entries = sorted(bank.entries(), key=lambda entry: entry.frame_idx)
-        return [
-            Remembered(e.verdict.source_idx, e.verdict, e.prompted, e.payload is not None, id(e) in read)
-            for e in entries
-        ]
+        return track.memories(self._now())
 
     def waiting(self) -> dict[int, list[int]]:
         """Frame index -> objects whose prompts still wait for that frame (-1: the next one)."""
         return {frame_idx: sorted(queue) for frame_idx, queue in self._state.queued.items() if queue}
 
     # One frame -------------------------------------------------------------------------------------------------------
-    def _look(self, frame: Frame) -> Now:
-        """Encode a frame and say whether it begins another scene."""
-        before, cut, histogram = self._state.now, False, None
-        features = self._network.encode(frame.image)
-        if self._cuts:
-            histogram = self._cuts.histogram(frame.image)
-            cut = self._cuts.is_cut(before.histogram if before else None, histogram)
-        clock = before.clock + 1 if before else -frame.index if self._reverse else frame.index
-        past = before.back if before and self.reads_words else ()
-        return Now(
-            int(frame.index), int(clock), frame.size, frame.pts_seconds, features, self._network.describe, self._network.cells,
-            cut, histogram, past,
-        )  # fmt: skip
-
     def _follow(self, prompts: dict[int, Prompt | None]) -> None:
         self._state.tracks.update(
             frame_step(self._network, self._now(), self._state.tracks, prompts, self._lag, self._clean)
@@ -370,27 +339,6 @@ class Session:
             bank, told = CredibleStart(bank), replace(told, since=self._now().clock)
         learner = self._make_learner and self._make_learner()
         return Track([Hypothesis(bank, StatusState(self._status))], self._make_search(), learner, told=told)
-
-    def _due(self, frame: Frame) -> tuple[dict[int, Prompt], dict[int, Told]]:
-        """Take the prompts and texts that wait for this frame, checked against its size; those of skipped frames are refused."""
-        queued = self._state.queued
-        late = [f for f, queue in queued.items() if f >= 0 and queue and precedes(f, frame.index, self._reverse)]
-        if late:
-            del queued[late[0]]
-            raise PromptError(f"a prompt waits for frame {late[0]}, but frame {frame.index} came; step every frame")
-        due: dict[int, Prompt] = {}
-        names: dict[int, Told] = {}
-        for key in dict.fromkeys((-1, frame.index)):
-            for obj_id, prompt in list(queued.get(key, {}).items()):
-                if isinstance(prompt, Told):
-                    names[obj_id] = prompt
-                    continue
-                try:
-                    due[obj_id] = merge(due.get(obj_id), check_inside(prompt, frame.size))
-                except PromptError as error:
-                    del queued[key][obj_id]  # this one alone: the others still wait when the frame comes again
-                    raise PromptError(f"object {obj_id}: {error}") from None
-        return due, names
 
     @contextmanager
     def _all_or_nothing(self) -> Iterator[Snapshot]:

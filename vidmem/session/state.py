@@ -23,7 +23,7 @@ from vidmem.memory.credible import CredibleRule, CredibleStart
 from vidmem.networks.base import BACK, Ask, Memory, Network, Storage
 from vidmem.prompts import check_id, check_inside, check_text, make_prompt
 from vidmem.search import Search
-from vidmem.session.frame_step import Now
+from vidmem.session.now import Now
 from vidmem.session.status import StatusRule, StatusState
 from vidmem.session.told import Told
 from vidmem.session.tracks import Hypothesis, Meta, Outcome, Snapshot, Track

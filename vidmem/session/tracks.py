@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
@@ -11,15 +11,14 @@ from vidmem.learn import Learner
 from vidmem.memory import MemoryBank
 from vidmem.memory.credible import CredibleStart
 from vidmem.networks.base import Ask
+from vidmem.networks.trust import Trust
 from vidmem.prompts import merge
 from vidmem.render import mask_boxes
 from vidmem.search import Search
+from vidmem.session.now import Now
 from vidmem.session.status import StatusState
 from vidmem.session.told import Told
-from vidmem.types import Candidates, Chosen, Event, FrameResult, Prompt, Status, resize_logits
-
-if TYPE_CHECKING:
-    from vidmem.session.frame_step import Now
+from vidmem.types import Candidates, Chosen, Event, FrameResult, Prompt, Remembered, Status, resize_logits
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,7 +38,7 @@ class Outcome:
     @classmethod
     def of(
         cls, candidates: Candidates, chosen: Chosen, ask: Ask | None, state: StatusState, doubt: float, seen: float | None,
-        keep: bool,
+        trust: Trust | None, keep: bool,
     ) -> Outcome:  # fmt: skip
         """doubt: presence up to which the object is believed to be there, and its mask is not shown. keep: it outlives the frame,
         so it must not be a view that holds all candidates."""
@@ -47,9 +46,10 @@ class Outcome:
         logit = float(candidates.object_logit[row])
         hidden = 0 < logit <= doubt and state.status is not Status.LOST
         mask_logits = candidates.mask_logits[row, chosen.candidate]
+        iou = float(candidates.iou[row, chosen.candidate])
         return cls(
             mask_logits.copy() if keep else mask_logits,
-            float(candidates.iou[row, chosen.candidate]),
+            trust(iou, mask_logits) if trust is not None else iou,
             logit - doubt,
             Status.OCCLUDED if hidden else state.status,
             prompt.answer if prompt is not None else None,
@@ -133,6 +133,17 @@ class Track:
         if earlier is None:
             return track, Ask(prompt, size)
         return track, Ask(merge(earlier.prompt, prompt), size, earlier.mask_logits, earlier.fresh)
+
+    def memories(self, now: Now) -> list[Remembered]:
+        """What the best hypothesis' bank holds, the oldest first, and which of it the frame after `now` would read."""
+        bank, plan = self.best.bank, None
+        if now.features is not None or "cue" not in bank.needs:
+            plan = bank.read(now.clock + 1, now.cue_for(bank))
+        read = {id(recall.entry) for recall in plan.recalls} if plan else set()
+        return [
+            Remembered(e.verdict.source_idx, e.verdict, e.prompted, e.payload is not None, id(e) in read)
+            for e in sorted(bank.entries(), key=lambda entry: entry.frame_idx)
+        ]
 
     def fork(self) -> Track:
         before = self.before.fork() if self.before else None

@@ -21,7 +21,7 @@ import cv2
 import numpy as np
 
 from vidmem.training.absences import Absence, Panel
-from vidmem.training.data import FEWEST, IGNORE, OTHER, TARGET, Reel
+from vidmem.training.data import IGNORE, OTHER, TARGET, Reel
 from vidmem.training.motions import MotionPath, filmed, warped
 from vidmem.training.sprites import Sprite
 
@@ -34,8 +34,10 @@ class ClipConfig:
     frames: int = 4
     kinds: tuple[float, float, float] = (0.45, 0.25, 0.3)  # real, still, paste
     absence: float = 0.45  # chance that the target is away for some frames
-    alike: float = 0.35  # chance that a pasted target has a look-alike
-    extra: float = 0.3  # chance that something else is pasted into a real clip or a still
+    alike: float = 0.5  # chance that a pasted target has look-alikes, up to three
+    extra: float = (
+        0.4  # chance that something else is pasted into a real clip or a still, its own twin at every second time
+    )
     camouflage: float = 0.2  # chance that a pasted object takes on the mean colour of what it is pasted over
     gradual: float = (
         0.6  # chance that the target goes, or comes back, over some frames: the newest memory is then a sliver of it
@@ -107,17 +109,8 @@ class ClipGenerator:
             if not ids:
                 continue
             obj_id = ids[rng.integers(len(ids))]
-            pixels, alphas = [], []
-            for k in times:
-                mask = reel.labels(k) == obj_id
-                rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
-                if mask.sum() < FEWEST:
-                    break
-                window = slice(max(rows[0] - 3, 0), rows[-1] + 4), slice(max(columns[0] - 3, 0), columns[-1] + 4)
-                pixels.append(reel.image(k)[window])
-                alphas.append(mask[window].astype(np.uint8))
-            if pixels:
-                return Sprite(pixels, alphas, reel)
+            if cut := Sprite.cut(((reel.image(k), reel.labels(k)) for k in times), obj_id, reel):
+                return cut
         return (
             self._sprite()
             if group
@@ -163,7 +156,6 @@ class ClipGenerator:
         return None
 
     # The kinds of clip -----------------------------------------------------------------------------------------------
-    # The kinds of clip -----------------------------------------------------------------------------------------------
     def _absence(self) -> Absence:
         config = self.config
         return Absence.drawn(self.rng, config.frames, config.absence, config.gradual)
@@ -205,11 +197,7 @@ class ClipGenerator:
         flip = rng.random() < 0.5
         view = self._view(size, frames[0][1] == TARGET, scales, gap, strength)
         view.flip = flip
-        extra = (
-            self._sprite(reel.group if reel.length == 1 and rng.random() < 0.5 else None)
-            if rng.random() < self.config.extra
-            else None
-        )
+        extra = self._extra(frames, reel) if rng.random() < self.config.extra else None
         extra_motion = None if extra is None else self._sprite_motion(extra, gap)
         cut = self._background() if away.any() and how == "cut" else None
         panel = self._panel() if away.any() else None
@@ -239,6 +227,23 @@ class ClipGenerator:
             labels.append(seen)
         return np.stack(images), np.stack(labels)
 
+    def _extra(self, frames, reel: Reel) -> Sprite:
+        """What is pasted beside a target: the target once more, another of its group, or anything."""
+        twin = Sprite.cut(frames, TARGET, reel) if self.rng.random() < 0.5 else None
+        return twin or self._sprite(reel.group if reel.length == 1 and self.rng.random() < 0.5 else None)
+
+    def _alike(self, target: Sprite, absent: bool) -> list[Sprite]:
+        """Up to three look-alikes of a pasted target. The very same picture comes mostly where the target stays, since then its way
+        tells it from them; after an absence nothing would."""
+        rng = self.rng
+        if rng.random() < 0.5:
+            same = target.alike(rng)
+        else:
+            same = self._sprite(target.reel.group) if target.reel.length == 1 else target.alike(rng)
+        if rng.random() < (0.1 if absent else 0.6):
+            same = target
+        return [same] * int(rng.integers(1, 4))
+
     def _paste(self):
         rng, absence, gap, frames = self.rng, self._absence(), self._gap(), self.config.frames
         away = absence.away
@@ -246,15 +251,18 @@ class ClipGenerator:
         after = self._background() if away.any() and rng.random() < 0.3 else None  # the scene has cut meanwhile
         target = self._sprite()
         sprites = [(target, TARGET)]
-        if rng.random() < self.config.alike:
-            same = (
-                self._sprite(target.reel.group) if target.reel.length == 1 and rng.random() < 0.5 else target.alike(rng)
-            )
-            sprites.append((same if rng.random() < 0.7 else target, OTHER))
+        alike = self._alike(target, bool(away.any())) if rng.random() < self.config.alike else []
+        if alike:
+            gap = min(gap, 1.0)
+        sprites += [(same, 0 if i else OTHER) for i, same in enumerate(alike)]
         for _ in range(rng.integers(0, 3)):
             sprites.append((self._sprite(), OTHER if len(sprites) == 1 else 0))
         motions = [self._sprite_motion(sprite, gap) for sprite, _ in sprites]
         tints = [sprite.tint(rng, canvas[0], self.config.camouflage) for sprite, _ in sprites]
+        for i, same in enumerate(alike, 1):
+            if same is target:  # neither size nor colour may tell them apart
+                tints[i] = tints[0]
+                motions[i].log_scale, motions[i].flip = motions[0].log_scale + rng.normal(0, 0.08), motions[0].flip
         order = rng.permutation(len(sprites))
         panel = self._panel() if away.any() and rng.random() < 0.35 else None  # without one it leaves
         labels = np.zeros((frames, *self.config.size), np.uint8)
@@ -299,8 +307,6 @@ class ClipGenerator:
         return MotionPath(
             self.rng, (h, w), (x.mean(), y.mean()), np.array([w, h]) * self.rng.uniform(0.15, 0.85, 2), scale, gap
         )
-
-    # What the camera adds --------------------------------------------------------------------------------------------
 
 
 def _renamed(labels: np.ndarray, chosen: Sequence[int]) -> np.ndarray:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import NamedTuple
 
 import cv2
 import numpy as np
 
-from vidmem.training.data import Reel
+from vidmem.training.data import FEWEST, Reel
 from vidmem.training.motions import MotionPath
 
 
@@ -24,6 +25,20 @@ class Sprite(NamedTuple):
     pixels: list[np.ndarray]  # (h, w, 3) uint8
     alphas: list[np.ndarray]  # (h, w) uint8 0/1
     reel: Reel
+
+    @classmethod
+    def cut(cls, frames: Iterable[tuple[np.ndarray, np.ndarray]], obj_id: int, reel: Reel) -> Sprite | None:
+        """From pictures and their labels, up to the first where too little of the object is seen; None where that is the first."""
+        pixels, alphas = [], []
+        for image, labels in frames:
+            mask = labels == obj_id
+            if mask.sum() < FEWEST:
+                break
+            rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
+            window = slice(max(rows[0] - 3, 0), rows[-1] + 4), slice(max(columns[0] - 3, 0), columns[-1] + 4)
+            pixels.append(image[window])
+            alphas.append(mask[window].astype(np.uint8))
+        return cls(pixels, alphas, reel) if pixels else None
 
     def alike(self, rng) -> Sprite:
         """Another of its kind: mirrored, with a colour of its own."""

@@ -17,6 +17,7 @@ from vidmem.engines.manifest import Manifest
 from vidmem.errors import ModelError
 from vidmem.networks.base import HIDDEN, Ask, Memory, Storage, pooled, within
 from vidmem.networks.nano.prompts import prompt_maps
+from vidmem.networks.trust import Trust
 from vidmem.types import Candidates, Chosen, ReadPlan, Usage
 
 STRIDE = 32  # the encoder's; both sides of its input are multiples of it
@@ -24,6 +25,8 @@ AREA = 256 * 448  # model pixels of a frame, whatever its shape; memory and time
 SURE = 10.0  # logit of a mask that a person gave, as in SAM 2
 TEMPERATURE = 20.8
 """Of the long read, as trained; `usage` needs it outside the graphs. A test holds it to the weights."""
+TRUST = Trust(-2.668, 0.595, 2.572)
+"""Fitted by `scripts/bench_scores.py`; to be fitted again with new weights."""
 
 
 class NanoFeatures(NamedTuple):
@@ -95,7 +98,7 @@ class NanoNetwork:
     """Implements `vidmem.networks.base.Network`. fixed: of an export with fixed shapes; rows and memories are filled up to them with
     zeros, which a bias hides."""
 
-    name, competes, reads_words, identity = "nano", True, False, staticmethod(str)
+    name, competes, reads_words, identity, trust = "nano", True, False, staticmethod(str), TRUST
 
     def __init__(self, engine: Engine, area: int = AREA, fixed: Manifest | None = None):
         self.engine, self.area, self.runtime, self.fixed = engine, area, engine.name, fixed

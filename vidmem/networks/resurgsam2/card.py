@@ -6,7 +6,8 @@ from pathlib import Path
 
 from vidmem.engines.base import Engine
 from vidmem.engines.manifest import Manifest
-from vidmem.errors import ModelError, RuntimeMissing
+from vidmem.engines.pytorch import use_torch
+from vidmem.errors import ModelError
 from vidmem.memory import BANKS, Policy
 from vidmem.networks.family import Family, Wish, file_fingerprint
 from vidmem.networks.resurgsam2.checkpoints import FILES, checkpoint_path, how_to_get, load_resurgsam2
@@ -42,17 +43,10 @@ class ReSurgFamily(Family):
         return file_fingerprint(weights or self.path(model), size or SIZE)
 
     def on_torch(self, model, weights, size, device, precision, threads):
-        try:
-            import torch
-        except ImportError as error:
-            raise RuntimeMissing(f"{model} needs torch: pip install torch transformers") from error
+        use_torch(model, device, threads, also="transformers")
         from vidmem.networks.resurgsam2.network import ReSurgNetwork
         from vidmem.networks.resurgsam2.text import TextTower, find_tower
-        from vidmem.networks.sam2.eager import check_settings
 
-        check_settings(device, precision)
-        if threads:
-            torch.set_num_threads(threads)
         tower = TextTower(find_tower(weights))
         return ReSurgNetwork(model, load_resurgsam2(model, weights, size or SIZE), tower, device, precision)
 

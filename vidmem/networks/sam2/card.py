@@ -6,7 +6,8 @@ from pathlib import Path
 
 from vidmem.engines.base import Engine
 from vidmem.engines.manifest import Manifest
-from vidmem.errors import ModelError, RuntimeMissing
+from vidmem.engines.pytorch import use_torch
+from vidmem.errors import ModelError
 from vidmem.networks.family import Family, Wish, file_fingerprint
 from vidmem.networks.sam2.config import CONFIGS
 
@@ -45,16 +46,10 @@ class Sam2Family(Family):
         return file_fingerprint(weights or self.path(model), size or SIZE)
 
     def on_torch(self, model, weights, size, device, precision, threads):
-        try:
-            import torch
-        except ImportError as error:
-            raise RuntimeMissing(f"{model} needs torch: pip install torch") from error
+        use_torch(model, device, threads)
         from vidmem.networks.sam2.checkpoints import load_sam2
-        from vidmem.networks.sam2.eager import Sam2Network, check_settings
+        from vidmem.networks.sam2.eager import Sam2Network
 
-        check_settings(device, precision)
-        if threads:
-            torch.set_num_threads(threads)
         return Sam2Network(model, load_sam2(model, weights, size or SIZE), device, precision)
 
     def on_graphs(self, engine: Engine, folder: Path, manifest: Manifest | None):

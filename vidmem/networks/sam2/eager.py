@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 
-from vidmem.errors import ModelError
 from vidmem.networks.base import Memory, Storage
 from vidmem.networks.sam2.host import Sam2Features, Sam2Host
 from vidmem.networks.sam2.recorded import Recorded
@@ -94,7 +93,6 @@ class Sam2Network(Sam2Host):
     def __init__(self, name: str, model, device="cpu", precision: str = "fp32", post: bool = True):
         import torch
 
-        check_settings(device, precision)
         super().__init__(name, model.config.image_size, model.config.memories, post)
         self._torch, self.precision = torch, precision
         self.device = torch.device(device)
@@ -268,13 +266,3 @@ class Sam2Network(Sam2Host):
 
     def host(self, tensor) -> np.ndarray:
         return tensor.float().cpu().numpy()
-
-
-def check_settings(device, precision: str) -> None:
-    """Raises `ModelError` for a precision that there is not, or a GPU that torch does not see."""
-    import torch
-
-    if precision not in ("fp32", "bf16"):
-        raise ModelError(f"precision={precision!r}; expected 'fp32' or 'bf16'")
-    if torch.device(device).type == "cuda" and not torch.cuda.is_available():
-        raise ModelError(f"device {str(device)!r} was asked for, but torch {torch.__version__} sees no GPU; use 'cpu'")

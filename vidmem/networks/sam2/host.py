@@ -55,6 +55,7 @@ class Sam2Host(ABC):
     runtime: str
     overlaps: bool
     competes = False  # as published: masks of different objects may overlap
+    trust = None
     reads_words = False
     no_pointer: Any  # (256,), wherever its pointers are
     identity = staticmethod(str)
