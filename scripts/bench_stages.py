@@ -4,7 +4,7 @@
     python scripts/bench_stages.py --json assets/figures/stages.json
 
 The parts of `vidmem.track` from a file to an overlay and label maps, one after the other in one thread, with one object and with five. Milliseconds are the
-processor's, so that what else the machine does counts for less; medians over frames. In the job itself decoding and writing have threads
+processor's, so that what else the machine does counts for less; means over frames. In the job itself decoding and writing have threads
 of their own beside the network: on two cores a frame takes about half the sum. The last line of output is the JSON.
 """
 
@@ -16,7 +16,6 @@ import os
 import tempfile
 import time
 from pathlib import Path
-from statistics import median
 
 import numpy as np
 from bench_job import BOXES, SIZE, scaled_clip
@@ -90,8 +89,7 @@ def frames_of(clip: Path, factor: float, tracker, objects: int, folder: Path) ->
 
 def main(argv=None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--runtime", default="openvino")
-    parser.add_argument("--precision")
+    parser.add_argument("--engines", nargs="+", default=["onnx:fp32", "openvino:fp32", "openvino:bf16"])
     parser.add_argument("--json", type=Path)
     args = parser.parse_args(argv)
 
@@ -101,22 +99,18 @@ def main(argv=None) -> None:
     from vidmem.search import Greedy
 
     check_writable(args.json)
-    network = named(Request("nano", args.runtime, args.precision, threads=1), strict=False)
-    tracker = Tracker(network, MODELS["nano"].make_bank(), Greedy())
-    figure: dict = {
-        "command": "scripts/bench_stages.py",
-        "engine": f"{args.runtime} {args.precision or 'fp32'}",
-        "size": "854x480",
-    }
+    figure: dict = {"command": "scripts/bench_stages.py", "size": "854x480", "engines": {}}
     with tempfile.TemporaryDirectory() as temporary:
         clip, factor = scaled_clip(Path(temporary))
-        for objects in (1, 5):
-            rows = frames_of(clip, factor, tracker, objects, Path(temporary) / str(objects))
-            parts = dict.fromkeys(part for row in rows for part in row)
-            figure[f"objects_{objects}"] = {
-                part: round(median(row.get(part, 0.0) for row in rows), 2) for part in parts
-            }
-            print(figure[f"objects_{objects}"], flush=True)
+        for engine in args.engines:
+            network = named(Request("nano", *engine.split(":"), threads=1), strict=False)
+            tracker = Tracker(network, MODELS["nano"].make_bank(), Greedy())
+            for objects in (1, 5):
+                rows = frames_of(clip, factor, tracker, objects, Path(temporary) / f"{engine}-{objects}")
+                parts = dict.fromkeys(part for row in rows for part in row)
+                spent = {part: round(sum(row.get(part, 0.0) for row in rows) / len(rows), 2) for part in parts}
+                figure["engines"].setdefault(engine.replace(":", " "), {})[str(objects)] = spent
+                print(engine, objects, spent, flush=True)
     write_figure(figure | {"load_average": round(os.getloadavg()[0], 1)}, args.json)
     print(json.dumps(figure))
 

@@ -88,17 +88,16 @@ class FrameResult:
 
     def label_map(self) -> np.ndarray:
         """(H, W) uint16: 0 background, else `obj_id`; where masks overlap, the object with the greater logit wins."""
-        labels = np.zeros(self.size, np.uint16)
-        if len(self.obj_ids) == 1:
-            labels[self.masks[0]] = self.obj_ids[0]
-            return labels
-        disputed = self.masks.sum(0) > 1
+        labels, claimed, disputed = np.zeros(self.size, np.uint16), np.zeros(self.size, bool), np.zeros(self.size, bool)
         for obj_id, mask in zip(self.obj_ids, self.masks):
-            labels[mask] = obj_id
-        if disputed.any():
-            logits = np.stack([self._over_frame(i) for i in range(len(self.obj_ids))])
-            logits[~self.masks] = -np.inf
-            labels[disputed] = self.obj_ids[logits.argmax(0)][disputed]
+            disputed |= claimed & mask
+            claimed |= mask
+            np.copyto(labels, obj_id, where=mask, casting="unsafe")
+        if disputed.any():  # seldom, and of few pixels: only those who claim some are looked at again
+            rows = [row for row, mask in enumerate(self.masks) if (mask & disputed).any()]
+            logits = np.stack([self._over_frame(row)[disputed] for row in rows])
+            logits[~self.masks[rows][:, disputed]] = -np.inf
+            labels[disputed] = self.obj_ids[rows][logits.argmax(0)]
         return labels
 
     def _over_frame(self, i: int) -> np.ndarray:
