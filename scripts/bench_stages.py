@@ -4,7 +4,7 @@
     python scripts/bench_stages.py --json assets/figures/stages.json
 
 The parts of `vidmem.track` from a file to an overlay and label maps, one after the other in one thread, with one object and with five. Milliseconds are the
-processor's, so that what else the machine does counts for less; means over frames. In the job itself decoding and writing have threads
+processor's, so that what else the machine does counts for less; medians over frames, which the engines take in turn. In the job itself decoding and writing have threads
 of their own beside the network: on two cores a frame takes about half the sum. The last line of output is the JSON.
 """
 
@@ -15,12 +15,14 @@ import json
 import os
 import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
+from statistics import median
 
 import numpy as np
 from bench_job import BOXES, SIZE, scaled_clip
 
-FRAMES, WARM = 90, 15
+FRAMES, WARM = 60, 12
 
 
 class Clock:
@@ -36,8 +38,8 @@ class Clock:
         return out
 
 
-def frames_of(clip: Path, factor: float, tracker, objects: int, folder: Path) -> list[dict[str, float]]:
-    """The parts of each frame after the first `WARM`."""
+def frames_of(clip: Path, factor: float, tracker, objects: int, folder: Path) -> Iterator[dict[str, float]]:
+    """The parts of each frame, one at a time."""
     import av
 
     import vidmem
@@ -46,7 +48,7 @@ def frames_of(clip: Path, factor: float, tracker, objects: int, folder: Path) ->
     from vidmem.video import PngSink
     from vidmem.video.sink import OverlaySink
 
-    clock, rows, engine = Clock(), [], tracker.network.engine
+    clock, engine = Clock(), tracker.network.engine
     run = engine.run
     engine.run = lambda graph, *arrays: clock.run(f"network: {graph}", run, graph, *arrays)
     folder.mkdir()
@@ -80,11 +82,14 @@ def frames_of(clip: Path, factor: float, tracker, objects: int, folder: Path) ->
                 clock.run("label maps", labels.write, frame, result)
                 inside = sum(ms for part, ms in clock.frame.items() if part.startswith(("network", "masks")))
                 clock.frame["the session"] = clock.frame.pop("step") - inside
-                if t >= WARM:
-                    rows.append(clock.frame)
+                yield clock.frame
     finally:
         engine.run = run
-    return rows
+
+
+def usual(values: list[float]) -> float:
+    """The median; of what few frames have, the mean."""
+    return round(median(values) or sum(values) / len(values), 2)
 
 
 def main(argv=None) -> None:
@@ -102,13 +107,19 @@ def main(argv=None) -> None:
     figure: dict = {"command": "scripts/bench_stages.py", "size": "854x480", "engines": {}}
     with tempfile.TemporaryDirectory() as temporary:
         clip, factor = scaled_clip(Path(temporary))
+        trackers = {}
         for engine in args.engines:
             network = named(Request("nano", *engine.split(":"), threads=1), strict=False)
-            tracker = Tracker(network, MODELS["nano"].make_bank(), Greedy())
-            for objects in (1, 5):
-                rows = frames_of(clip, factor, tracker, objects, Path(temporary) / f"{engine}-{objects}")
+            trackers[engine] = Tracker(network, MODELS["nano"].make_bank(), Greedy())
+        for objects in (1, 5):
+            runs = [
+                frames_of(clip, factor, tracker, objects, Path(temporary) / f"{engine}-{objects}")
+                for engine, tracker in trackers.items()
+            ]
+            every = list(zip(*runs))[WARM:]
+            for engine, rows in zip(trackers, zip(*every)):
                 parts = dict.fromkeys(part for row in rows for part in row)
-                spent = {part: round(sum(row.get(part, 0.0) for row in rows) / len(rows), 2) for part in parts}
+                spent = {part: usual([row.get(part, 0.0) for row in rows]) for part in parts}
                 figure["engines"].setdefault(engine.replace(":", " "), {})[str(objects)] = spent
                 print(engine, objects, spent, flush=True)
     write_figure(figure | {"load_average": round(os.getloadavg()[0], 1)}, args.json)
