@@ -15,7 +15,7 @@ from vidmem.types import Status
 
 from .limits import FASTEST, PROJECT_BYTES, PROMPTS, SLOWEST, Limits, Refused
 from .project import Project
-from .said import PROMPT, arguments, decoded, finite, obj_id, printable, shown, whole
+from .requests import PROMPT, arguments, decoded, finite, obj_id, printable, shown, whole
 from .seen import Edit, Seen, Thing
 
 VERSION = 1
@@ -24,14 +24,14 @@ PICTURES = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
 
 def save(project: Project, video: dict, frames: Path, path: Path) -> Path:
     """Frames as they are, and everything that was said and found. Raises `Refused` for more than can be opened again."""
-    said = 0
+    written = 0
     with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as archive:
         info = zipfile.ZipInfo("project.json")
         info.compress_type = zipfile.ZIP_DEFLATED
         with archive.open(info, "w") as file:
             for text in told(project, video):
-                said += file.write(text.encode())
-                if said > PROJECT_BYTES:
+                written += file.write(text.encode())
+                if written > PROJECT_BYTES:
                     raise Refused(
                         f"the masks are more than {PROJECT_BYTES >> 20} MB, which no app opens again; export them as rle or png"
                     )
@@ -66,10 +66,10 @@ def unpack(path: Path, folder: Path, limits: Limits) -> dict | None:
                 raise Refused("the project is packed in a way that this app does not write; export it again")
             if sum(info.file_size for info in infos) > limits.upload_mb << 20:
                 raise Refused(f"the project's frames are larger than {limits.upload_mb} MB, which is the limit here")
-            said = unpack_said(archive, limits)
+            saved = unpack_json(archive, limits)
             for info in infos:  # names are ours, not the archive's: nothing is written elsewhere
                 (folder / Path(info.filename).name).write_bytes(archive.read(info))
-        return said
+        return saved
     except (zipfile.BadZipFile, zlib.error, EOFError, KeyError, ValueError, TypeError, OSError, RuntimeError) as error:
         raise Refused(
             f"this is no project of vidmem ({type(error).__name__}); expected what export > project gave, or pictures"
@@ -94,7 +94,7 @@ def unpack_pictures(archive: zipfile.ZipFile, folder: Path, limits: Limits) -> N
         (folder / f"{i:05d}{Path(info.filename).suffix.lower()}").write_bytes(archive.read(info))
 
 
-def unpack_said(archive: zipfile.ZipFile, limits: Limits) -> dict:
+def unpack_json(archive: zipfile.ZipFile, limits: Limits) -> dict:
     size = archive.getinfo("project.json").file_size
     text = archive.read("project.json") if size <= PROJECT_BYTES else b""
     most = (
@@ -107,44 +107,46 @@ def unpack_said(archive: zipfile.ZipFile, limits: Limits) -> dict:
     return checked(json.loads(text))
 
 
-def checked(said) -> dict:
+def checked(saved) -> dict:
     """`project.json` as it was read. Raises `Refused` for another version, or none."""
-    if not isinstance(said, dict) or said.get("version") != VERSION:
+    if not isinstance(saved, dict) or saved.get("version") != VERSION:
         raise Refused(
-            f"the project is of version {shown(said.get('version') if isinstance(said, dict) else None)}; this app opens version {VERSION}"
+            f"the project is of version {shown(saved.get('version') if isinstance(saved, dict) else None)}; this app opens version {VERSION}"
         )
-    return said
+    return saved
 
 
-def records(said: dict, count: int, size: tuple[int, int], limits: Limits) -> Iterator[dict]:
+def records(saved: dict, count: int, size: tuple[int, int], limits: Limits) -> Iterator[dict]:
     """A saved project that has `count` frames of `size` (H, W), in pieces as `restore` takes them; everything in it checked as what a visitor
     says is. Raises `Refused` for the first thing that cannot be meant."""
     try:
-        fps, fresh = said["video"]["fps"], said.get("fresh_until", -1)
+        fps, fresh = saved["video"]["fps"], saved.get("fresh_until", -1)
         if not finite(fps) or not SLOWEST <= fps <= FASTEST:
             raise Refused(f"the project's frame rate is {shown(fps)}; expected a number from {SLOWEST} to {FASTEST}")
         fresh = min(max(whole({"fresh_until": fresh}, "fresh_until"), -1), count - 1)
-        cuts = [whole({"cut": i}, "cut", 0, count - 1) for i in said.get("cuts", [])[:count]]
+        cuts = [whole({"cut": i}, "cut", 0, count - 1) for i in saved.get("cuts", [])[:count]]
         yield {"fps": float(fps), "cuts": cuts}
-        things = {obj_id({"obj_id": int(o)}): t for o, t in said["things"].items()}
+        things = {obj_id({"obj_id": int(o)}): t for o, t in saved["things"].items()}
         if len(things) > limits.objects:
             raise Refused(f"the project has {len(things)} objects; the limit here is {limits.objects}")
         for o, thing in things.items():
             yield {"thing": [o, printable(str(thing["name"])), bool(thing["visible"])]}
-        spans = said.get("fresh")  # projects from before it had one number for all objects
+        spans = saved.get("fresh")  # projects from before it had one number for all objects
         if spans is None:
-            first = {o: min((e["frame_idx"] for e in said["edits"] if e["obj_id"] == o), default=count) for o in things}
+            first = {
+                o: min((e["frame_idx"] for e in saved["edits"] if e["obj_id"] == o), default=count) for o in things
+            }
             spans = {o: [i, fresh] for o, i in first.items() if i <= fresh}
         for o, span in spans.items():
             first, last = (whole({"fresh": i}, "fresh", 0, count - 1) for i in span)
             yield {"fresh": [known(int(o), things), first, last]}
-        if len(said["edits"]) > PROMPTS:
-            raise Refused(f"the project has {len(said['edits'])} prompts; the limit here is {PROMPTS}")
-        for edit in said["edits"]:
+        if len(saved["edits"]) > PROMPTS:
+            raise Refused(f"the project has {len(saved['edits'])} prompts; the limit here is {PROMPTS}")
+        for edit in saved["edits"]:
             prompt = {key: edit["prompt"].get(key) for key in PROMPT}
             arguments(prompt, size)
             yield {"edit": [whole(edit, "frame_idx", 0, count - 1), known(obj_id(edit), things), prompt]}
-        for i, seen in said["results"].items():
+        for i, seen in saved["results"].items():
             i = whole({"frame": int(i)}, "frame", 0, count - 1)
             for o, one in seen.items():
                 decoded(one["rle"], size)

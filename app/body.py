@@ -9,7 +9,7 @@ from fastapi import Request
 from starlette.requests import ClientDisconnect
 
 from .limits import PAUSE_SECONDS, SAID_BYTES, SAID_SECONDS, Refused
-from .said import parse
+from .requests import parse
 
 
 async def received(request: Request, most: int, seconds: float, too_much: str) -> AsyncIterator[bytes]:

@@ -71,11 +71,11 @@ def read(path: Path, folder: Path, limits: Limits) -> None:
     unpacked = folder / "unpacked"
     unpacked.mkdir()
     try:
-        said = unpack(path, unpacked, limits)
+        saved = unpack(path, unpacked, limits)
         count, size = frames(unpacked, folder, limits)
     finally:
         shutil.rmtree(unpacked, ignore_errors=True)
-    for record in records(said, count, size, limits) if said is not None else ():
+    for record in records(saved, count, size, limits) if saved is not None else ():
         say(saved=record)
 
 
@@ -149,9 +149,9 @@ def decode(path: Path, folder: Path, limits: Limits, heard: Callable[[dict], Non
     try:
         while line := process.stdout.readline(LINE):
             with contextlib.suppress(ValueError, RecursionError):
-                said = json.loads(line)
-                error = said.get("error", error)
-                heard(said)
+                report = json.loads(line)
+                error = report.get("error", error)
+                heard(report)
     finally:
         process.kill()
         code = process.wait()

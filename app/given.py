@@ -10,7 +10,7 @@ from vidmem.prompts import PromptAt
 
 from .limits import Refused
 from .project import Project
-from .said import arguments
+from .requests import arguments
 
 
 @dataclass(frozen=True)
@@ -28,9 +28,9 @@ class Given:
 def prompts_of(project: Project, size: tuple[int, int]) -> list[PromptAt]:
     """What was clicked, on frames of `size` (H, W), which the app may have shrunk."""
     scale = size[1] / project.size[1]
-    said = [(e, arguments(e.prompt, project.size)) for e in project.edits]
+    prompts = [(e, arguments(e.prompt, project.size)) for e in project.edits]
     return [
-        PromptAt(e.obj_id, e.frame_idx, **prompt, label=named(project, e.obj_id)).scaled(scale) for e, prompt in said
+        PromptAt(e.obj_id, e.frame_idx, **prompt, label=named(project, e.obj_id)).scaled(scale) for e, prompt in prompts
     ]
 
 

@@ -82,10 +82,10 @@ class Guard:
             )
         kind, _, text = (given or "").partition(" ")
         try:
-            said = base64.b64decode(text) if kind.lower() == "basic" else b""
+            guess = base64.b64decode(text) if kind.lower() == "basic" else b""
         except ValueError:
-            said = b""
-        if hmac.compare_digest(said, ":".join(self.auth).encode()):
+            guess = b""
+        if hmac.compare_digest(guess, ":".join(self.auth).encode()):
             return None
         if given is not None:  # a browser's first request has none, and is no guess
             self.guesses.wrong(address)

@@ -13,7 +13,7 @@ ABOUT = "Click on anything in a video and it is followed: masks, corrections, ex
 def ours(page: bytes, host: str) -> bytes:
     """The page with our icon and preview. host: as the request has it; checked by now, or nobody's."""
     here = f"//{host}" if re.fullmatch(r"[\w.:\[\]-]+", host) else ""
-    said = f'''<meta name="description" content="{ABOUT}"><meta property="og:title" content="vidmem"><meta property="og:type" content="website">
+    head = f'''<meta name="description" content="{ABOUT}"><meta property="og:title" content="vidmem"><meta property="og:type" content="website">
 <meta property="og:description" content="{ABOUT}"><meta property="og:image" content="{here}/static/card.png"><meta name="twitter:card" content="summary_large_image">
 <link rel="icon" type="image/svg+xml" href="/static/icon.svg">'''
-    return THEIRS.sub(b"", page).replace(b"</head>", said.encode() + b"</head>", 1)
+    return THEIRS.sub(b"", page).replace(b"</head>", head.encode() + b"</head>", 1)

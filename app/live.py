@@ -26,7 +26,7 @@ from vidmem.video import Camera, rle_encode
 from vidmem.video.camera import ADDRESSES
 
 from .limits import FRAME_BYTES, FRAME_SCANS, POINTS, TEXT_BYTES, WAITING, Refused
-from .said import arguments, obj_id, parse, shown
+from .requests import arguments, obj_id, parse, shown
 
 LONGER_SIDE = 1280
 MOST_PIXELS = 4096 * 4096  # of a network camera's picture, before it is shrunk
@@ -63,22 +63,22 @@ class Live:
         self._index, self._room = self._index + 1, POINTS
         return self._said(result, began)
 
-    def say(self, said: dict) -> dict | None:
+    def say(self, fields: dict) -> dict | None:
         """A prompt for the newest frame -> what to send down; None for a `remove` or `clear` before the first frame. Raises `Refused` or
         `PromptError` for what cannot be used; then nothing has changed."""
         began = time.perf_counter()
-        if said.get("clear"):
+        if fields.get("clear"):
             change = self._session.clear
-        elif "remove" in said:
-            change = partial(self._session.remove, obj_id(said, "remove"))
+        elif "remove" in fields:
+            change = partial(self._session.remove, obj_id(fields, "remove"))
         else:
             if not self.started:
                 raise Refused("no frame has come yet; send one, then say what is on it")
-            given = arguments(said | {"mask": None}, self._size)
+            given = arguments(fields | {"mask": None}, self._size)
             self._room -= max(1, len(given["points"] or ()))
             if self._room < 0:
                 raise Refused(f"more than {POINTS} points on one frame; send the next frame first")
-            change = partial(self._session.add, obj_id(said), **given)
+            change = partial(self._session.add, obj_id(fields), **given)
         with self._turn:
             change()
             result = self._session.result() if self._index else None
@@ -187,15 +187,15 @@ async def serve(
                     break
 
     def say(text: str) -> dict | None:
-        said = parse(text)
-        return watch(said) if "url" in said else live.say(said)
+        fields = parse(text)
+        return watch(fields) if "url" in fields else live.say(fields)
 
-    def watch(said: dict) -> None:
+    def watch(fields: dict) -> None:
         if not allow_url:
             raise Refused("this server opens no addresses; it has to be started with --allow-url")
         if cameras:
             raise Refused("a camera is open already")
-        cameras.append(network_camera(str(said["url"]), wake))
+        cameras.append(network_camera(str(fields["url"]), wake))
 
     def wake() -> None:
         with contextlib.suppress(RuntimeError):  # the loop is over, and this camera's thread about to be
@@ -203,11 +203,11 @@ async def serve(
 
     async def answer(function, what, clock):
         try:
-            said = await loop.run_in_executor(pool, function, what)
+            reply = await loop.run_in_executor(pool, function, what)
         except Exception as error:  # shown to its visitor
-            said = {"error": str(error) or type(error).__name__}
-        if said is not None:
-            await socket.send_text(json.dumps(said | {"clock": clock}))
+            reply = {"error": str(error) or type(error).__name__}
+        if reply is not None:
+            await socket.send_text(json.dumps(reply | {"clock": clock}))
 
     tasks = [asyncio.create_task(task) for task in (listen(), work(), leave.wait())]
     try:

@@ -20,13 +20,13 @@ from .project import Project
 def pick(source: Path, tracker, model: str = "nano", port: int = 0, browse: bool = True) -> list[PromptAt]:
     """-> what was clicked, boxed and painted, in source pixels. browse: open a browser, where this machine has one. Raises `PromptError` when
     the app ended before anything was chosen."""
-    said: list[PromptAt] = []
+    prompts: list[PromptAt] = []
     running = []
     with open_video(source) as video:
         size = video.size
 
     def picked(project: Project) -> None:
-        said.extend(prompts_of(project, size))
+        prompts.extend(prompts_of(project, size))
         running[0].should_exit = True
 
     def started(uvicorn, address: str) -> None:
@@ -37,6 +37,6 @@ def pick(source: Path, tracker, model: str = "nano", port: int = 0, browse: bool
                 webbrowser.open(address)
 
     server()(tracker, Limits(), port=port, model=model, given=Given(source, picked), started=started)
-    if not said:
+    if not prompts:
         raise PromptError("nothing was picked before the page was closed; click on an object, then press Done")
-    return said
+    return prompts

@@ -14,8 +14,8 @@ from vidmem.types import Frame, FrameResult, Status
 from vidmem.video import rle_decode
 
 from .limits import POINTS, PROMPTS, UNDO, Refused
-from .said import arguments, shown
-from .said import obj_id as checked_id
+from .requests import arguments, shown
+from .requests import obj_id as checked_id
 from .seen import Edit, Seen, Thing, remembered, seen_in
 
 EVERY = 10  # frames between states that a correction can go back to
@@ -168,7 +168,7 @@ class Project:
         self._edit(edits, frame_idx)
         self._forget(frame_idx)
         for o in {*self.fresh, *things}:
-            one, other = ([e for e in said if e.obj_id == o] for said in (before, edits))
+            one, other = ([e for e in edited if e.obj_id == o] for edited in (before, edits))
             differing = [e.frame_idx for e in [*one, *other] if not (e in one and e in other)]
             if differing:
                 self._outdate(o, min(differing))
@@ -322,9 +322,9 @@ class Project:
         if not jump:
             for i in range(start, frame_idx):
                 self._step(i)
-        said = self._step(frame_idx, then)
+        result = self._step(frame_idx, then)
         self._jumped = jump or (self._jumped and at is not None)
-        return said
+        return result
 
     def _step(self, i: int, then: Callable[[], Any] = lambda: None) -> Any:
         frame = Frame(i, i / self.fps, self.frames(i))
@@ -334,13 +334,13 @@ class Project:
                 self._session.step(frame)
                 for obj_id, prompt in given:
                     self._session.add(obj_id, **prompt)
-                said = then()
+                result = then()
         except BaseException:
             self._forget(i)  # half of what was said on this frame is worse than coming here again
             raise
         if i % EVERY == EVERY - 1:
             self._states[i] = self._session.snapshot().light()  # only ever stepped on from
-        return said
+        return result
 
     def _edit(self, edits: list[Edit], frame_idx: int) -> None:
         self.edits = edits

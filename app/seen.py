@@ -64,15 +64,15 @@ def seen_in(result: FrameResult) -> dict[int, Seen]:
 
 def remembered(memories: list[Remembered]) -> list[dict]:
     """An object's memories, the oldest first, and why each is there."""
-    said = []
+    entries = []
     for frame_idx, verdict, prompted, _, read in memories:
         why = (
             "you prompted it"
             if prompted
             else f"predicted IoU {verdict.iou:.2f}" + (", present" if verdict.visible else ", absent")
         )
-        said.append({"frame_idx": frame_idx, "why": why, "prompted": bool(prompted), "read": read})
-    return said
+        entries.append({"frame_idx": frame_idx, "why": why, "prompted": bool(prompted), "read": read})
+    return entries
 
 
 def read_jpeg(folder: Path) -> Callable[[int], np.ndarray]:

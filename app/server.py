@@ -27,7 +27,7 @@ from .given import Given
 from .guard import Guard
 from .limits import Limits, Refused
 from .project import Project
-from .said import PROMPT, choice, configured, printable, whole
+from .requests import PROMPT, choice, configured, printable, whole
 from .seen import small_jpeg
 from .told import name_of, policies, told
 from .visits import Visit, Visits
@@ -214,29 +214,29 @@ def make_app(
 
     @app.post("/api/visits/{token}/prompt")
     async def prompt(token: str, request: Request):
-        said = await body(request)
+        fields = await body(request)
         visit, project = project_of(token)
-        frame_idx, obj_id = whole(said, "frame_idx"), whole(said, "obj_id")
-        since = None if said.get("since") is None else whole(said, "since", 0)
-        await visit.edit(instead, visit, project.say, frame_idx, obj_id, {key: said.get(key) for key in PROMPT})
+        frame_idx, obj_id = whole(fields, "frame_idx"), whole(fields, "obj_id")
+        since = None if fields.get("since") is None else whole(fields, "since", 0)
+        await visit.edit(instead, visit, project.say, frame_idx, obj_id, {key: fields.get(key) for key in PROMPT})
         return JSONResponse(
             {} if since is None else told(visit, project, since)
         )  # what it gave, without another question
 
     @app.post("/api/visits/{token}/unsay")
     async def unsay(token: str, request: Request):
-        said = await body(request)
+        fields = await body(request)
         visit, project = project_of(token)
-        point = None if said.get("point") is None else whole(said, "point", 0)
-        place = whole(said, "frame_idx"), whole(said, "obj_id"), whole(said, "edit", 0)
+        point = None if fields.get("point") is None else whole(fields, "point", 0)
+        place = whole(fields, "frame_idx"), whole(fields, "obj_id"), whole(fields, "edit", 0)
         await visit.edit(instead, visit, project.unsay, *place, point)
         return {}
 
     @app.post("/api/visits/{token}/text")
     async def text(token: str, request: Request):
-        said = await body(request)
+        fields = await body(request)
         visit, project = project_of(token)
-        return await visit.edit(words.find, project, whole(said, "frame_idx"), said.get("text"))
+        return await visit.edit(words.find, project, whole(fields, "frame_idx"), fields.get("text"))
 
     @app.post("/api/visits/{token}/look/{frame_idx}")
     async def look(token: str, frame_idx: int):
@@ -247,17 +247,17 @@ def make_app(
 
     @app.post("/api/visits/{token}/objects/{obj_id}")
     async def change(token: str, obj_id: int, request: Request):
-        said = await body(request)
+        fields = await body(request)
         visit, project = project_of(token)
-        if said.get("remove"):
+        if fields.get("remove"):
             await visit.edit(instead, visit, project.remove, obj_id)
             return {}
         if obj_id not in project.things:
             raise Refused(f"there is no object {obj_id}")
-        if isinstance(said.get("name"), str) and said["name"].strip():
-            project.things[obj_id].name = printable(said["name"])
-        if isinstance(said.get("visible"), bool):
-            project.things[obj_id].visible = said["visible"]
+        if isinstance(fields.get("name"), str) and fields["name"].strip():
+            project.things[obj_id].name = printable(fields["name"])
+        if isinstance(fields.get("visible"), bool):
+            project.things[obj_id].visible = fields["visible"]
         return {}
 
     @app.get("/api/visits/{token}/memory")
@@ -272,24 +272,24 @@ def make_app(
 
     @app.post("/api/visits/{token}/settings")
     async def settings(token: str, request: Request):
-        said = await body(request)
+        fields = await body(request)
         visit, project = project_of(token)
-        bank = configured(MODELS[model].make_bank(choice(said, "bank")), "bank", said)
-        search = configured(pick(SEARCHES, "search", choice(said, "search") or "greedy")(), "search", said)
+        bank = configured(MODELS[model].make_bank(choice(fields, "bank")), "bank", fields)
+        search = configured(pick(SEARCHES, "search", choice(fields, "search") or "greedy")(), "search", fields)
         await visit.edit(instead, visit, project.configure, bank, search)
         return {}
 
     @app.post("/api/visits/{token}/track")
     async def track(token: str, request: Request):
-        said = await body(request)
+        fields = await body(request)
         visit, project = project_of(token)
         if not project.edits:
             raise Refused("say what to track first: click on it, or draw a box around it")
-        start = None if said.get("from") is None else whole(said, "from", 0, project.count - 1)
-        way = choice(said, "way") or "forward"
+        start = None if fields.get("from") is None else whole(fields, "from", 0, project.count - 1)
+        way = choice(fields, "way") or "forward"
         if way not in WAYS:
             raise Refused(f"way is {way!r}; expected one of {', '.join(WAYS)}")
-        until = None if said.get("until") is None else whole(said, "until", 0, project.count - 1)
+        until = None if fields.get("until") is None else whole(fields, "until", 0, project.count - 1)
 
         def job(stopped, progress):
             done = 0

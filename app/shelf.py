@@ -13,7 +13,7 @@ from pathlib import Path
 from .archive import checked, told
 from .limits import PROJECT_BYTES, Refused
 from .project import Project
-from .said import printable
+from .requests import printable
 
 NAME = re.compile(r"[0-9a-f]{16}")  # of a project's folder
 ABOUT_BYTES = 4096  # of the few lines that the list shows
@@ -43,10 +43,10 @@ class Shelf:
         found = []
         for about in self.folder.glob("*/about.json"):
             try:
-                said = json.loads(about.read_bytes()[:ABOUT_BYTES])
-                numbers = {key: int(said[key]) for key in ("count", "objects", "prompts", "saved", "bytes")}
+                record = json.loads(about.read_bytes()[:ABOUT_BYTES])
+                numbers = {key: int(record[key]) for key in ("count", "objects", "prompts", "saved", "bytes")}
                 if NAME.fullmatch(about.parent.name):
-                    found.append({"id": about.parent.name, "name": printable(str(said["name"])), **numbers})
+                    found.append({"id": about.parent.name, "name": printable(str(record["name"])), **numbers})
             except (OSError, ValueError, KeyError, TypeError):  # half deleted, or not ours
                 continue
         return sorted(found, key=lambda one: -one["saved"])
@@ -78,16 +78,16 @@ class Shelf:
 
     def save(self, name: str, project: Project, video: dict) -> None:
         """What was said and found until now. Raises `Refused` for more than can be opened again, `OSError` where it cannot be written."""
-        folder, said = self.folder / name, 0
+        folder, written = self.folder / name, 0
         with (folder / "project.new").open("wb") as file:
             for text in told(project, video):
-                said += file.write(text.encode())
-                if said > PROJECT_BYTES:
+                written += file.write(text.encode())
+                if written > PROJECT_BYTES:
                     raise Refused(f"the masks are more than {PROJECT_BYTES >> 20} MB, which no app opens again")
         (folder / "project.new").replace(folder / "project.json")
         frames = sum(file.stat().st_size for file in (folder / "frames").iterdir())
         about = {"name": video["name"], "count": project.count, "objects": len(project.things),
-                 "prompts": len(project.edits), "saved": int(time.time()), "bytes": frames + said}  # fmt: skip
+                 "prompts": len(project.edits), "saved": int(time.time()), "bytes": frames + written}  # fmt: skip
         (folder / "about.new").write_text(json.dumps(about))
         (folder / "about.new").replace(folder / "about.json")
 

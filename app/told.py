@@ -10,7 +10,7 @@ from vidmem.search import SEARCHES
 
 from . import plain
 from .project import Project
-from .said import most_of
+from .requests import most_of
 from .visits import Visit
 
 CHANGES, CHANGED_BYTES = 200, 1 << 20  # frames of results in one answer, and letters of their masks
@@ -37,14 +37,14 @@ def name_of(table: dict, policy) -> str:
 
 def told(visit: Visit, project: Project | None, since: int) -> dict:
     """What has changed for the page. Masks that were painted are left out: the page draws what came of them."""
-    said: dict = {
+    answer: dict = {
         "work": visit.work,
         "busy": visit.busy,
         "video": visit.video,
         "kept": visit.kept | {"due": visit.unkept},
     }
     if project is None:
-        return said
+        return answer
     results, letters, reached = {}, 0, since
     changed = sorted((r, i) for i, r in list(project.revisions.items()) if r > since)
     for revision, i in changed:
@@ -59,5 +59,5 @@ def told(visit: Visit, project: Project | None, since: int) -> dict:
     ]
     things = {o: dataclasses.asdict(t) for o, t in dict(project.things).items()}
     fresh = {o: list(span) for o, span in dict(project.fresh).items()}
-    return said | {"fresh": fresh, "stale_from": project.stale_from(), "cuts": sorted(project.cuts), "results": results, "revision": reached, "more": len(results) < len(changed), "things": things, "prompts": edits,
+    return answer | {"fresh": fresh, "stale_from": project.stale_from(), "cuts": sorted(project.cuts), "results": results, "revision": reached, "more": len(results) < len(changed), "things": things, "prompts": edits,
                    "fresh_until": project.fresh_until, "can_undo": bool(project.done), "can_redo": bool(project.undone)}  # fmt: skip

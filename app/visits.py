@@ -174,10 +174,10 @@ class Visit:
         """Go on with a project of the shelf."""
 
         def fill(folder: Path, heard: Callable[[dict], None], stopped: Callable[[], bool]) -> None:
-            said = self._shelf.take(kept, folder)
+            saved = self._shelf.take(kept, folder)
             count, size = len(list(folder.iterdir())), read_jpeg(folder)(0).shape[:2]
             heard({"count": count, "size": list(size), "fps": 25.0})
-            for record in records(said, count, size, self.limits):
+            for record in records(saved, count, size, self.limits):
                 heard({"saved": record})
 
         self._read(name, tracker, fill, kept)
@@ -187,7 +187,7 @@ class Visit:
         frames = self.folder / "frames"
 
         def job(stopped, progress):
-            said: dict = {}
+            about: dict = {}
             saved: list[dict] = []
             work, incoming = self.work, self.folder / "incoming"
 
@@ -195,18 +195,18 @@ class Visit:
                 if "saved" in line:
                     saved.append(line["saved"])
                     return
-                said.update(line)
-                work["of"] = min(said.get("expected") or 0, self.limits.frames)
-                progress(said.get("count", 0))
+                about.update(line)
+                work["of"] = min(about.get("expected") or 0, self.limits.frames)
+                progress(about.get("count", 0))
 
             try:
                 shutil.rmtree(incoming, ignore_errors=True)
                 incoming.mkdir()
                 fill(incoming, heard, stopped)
-                if not said.get("count"):
+                if not about.get("count"):
                     raise Refused("the video has no frame that can be read")
                 project = Project(
-                    tracker, read_jpeg(frames), said["count"], tuple(said["size"]), said["fps"], self.turn,
+                    tracker, read_jpeg(frames), about["count"], tuple(about["size"]), about["fps"], self.turn,
                     self.limits.objects, self.limits.pathways,
                 )  # fmt: skip
                 restore(project, saved)
@@ -216,13 +216,16 @@ class Visit:
             finally:
                 shutil.rmtree(incoming, ignore_errors=True)
             project.warm_up()
-            notes = (
-                [f"only the first {said['count']} frames were read, which is the limit here"] if said.get("cut") else []
-            ) + said.get("problems", [])
+            cut = (
+                [f"only the first {about['count']} frames were read, which is the limit here"]
+                if about.get("cut")
+                else []
+            )
+            notes = cut + about.get("problems", [])
             self.kept = {"id": kept, "at": None, "error": ""}
             self._said = said_in(project) if kept else None
             self.project, self.video = project, {
-                "name": name, "count": said["count"], "size": said["size"], "fps": project.fps, "notes": notes[:5],
+                "name": name, "count": about["count"], "size": about["size"], "fps": project.fps, "notes": notes[:5],
             }  # fmt: skip
 
         self.begin("reading", job)

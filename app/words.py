@@ -36,12 +36,12 @@ class Words:
             {"word": word, "role": role, "near": detector.vocabulary.near(word) if role is None else []}
             for word, role in phrase.words
         ]
-        said = {"words": words, "problem": phrase.problem, "finds": []}
+        answer = {"words": words, "problem": phrase.problem, "finds": []}
         if phrase.unknown or phrase.problem:
-            return said
+            return answer
         with project.turn:
             found = self._look(detector, project, frame_idx, text, Prepared(phrase, phrase.limit))
-        said["finds"] = [
+        answer["finds"] = [
             {
                 "box": [round(float(v), 1) for v in find.box],
                 "score": round(find.score, 3),
@@ -50,7 +50,7 @@ class Words:
             for find in found
             if find.score >= LEAST
         ][:MOST]
-        return said
+        return answer
 
     def _look(self, detector, project, frame_idx: int, text: str, prepared: Prepared) -> list:
         import cv2

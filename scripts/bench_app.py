@@ -20,35 +20,13 @@ import sys
 import tempfile
 import time
 import urllib.request
-from fractions import Fraction
 from pathlib import Path
 from statistics import median
 
+from bench_job import SIZE, scaled_clip
+
 ROOT = Path(__file__).resolve().parents[1]
-SIZE = (480, 854)
 FISH = (160, 272)  # on it, on the first frame
-
-
-def make_clip(path: Path) -> int:
-    import av
-    import cv2
-
-    import vidmem
-
-    with vidmem.open_video(ROOT / "assets/demo.mp4") as video, av.open(str(path), "w") as container:
-        stream = container.add_stream(
-            "libx264",
-            rate=Fraction(video.frame_rate).limit_denominator(1000),
-            options={"preset": "veryfast", "crf": "18"},
-        )
-        stream.width, stream.height, stream.pix_fmt = SIZE[1], SIZE[0], "yuv420p"
-        count = 0
-        for frame in video:
-            image = cv2.resize(frame.image, SIZE[::-1], interpolation=cv2.INTER_CUBIC)
-            container.mux(stream.encode(av.VideoFrame.from_ndarray(image, format="rgb24")))
-            count += 1
-        container.mux(stream.encode())
-    return count
 
 
 def drive(address: str, clip: Path, count: int, clicks: int, picture: Path | None, alone) -> dict:
@@ -128,6 +106,7 @@ def main() -> None:
     parser.add_argument("--json", type=Path)
     args = parser.parse_args()
     sys.path.insert(0, str(ROOT))
+    import vidmem
     from vidmem.evaluation.machine import check_writable, write_figure
 
     check_writable(args.json)
@@ -135,8 +114,8 @@ def main() -> None:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     with tempfile.TemporaryDirectory() as scratch:
-        clip = Path(scratch) / "fish.mp4"
-        count = make_clip(clip)
+        clip, _ = scaled_clip(Path(scratch))
+        count = len(vidmem.open_video(clip))
         began = time.perf_counter()
         server = subprocess.Popen(
             [sys.executable, "-m", "app", "--port", str(port), "--runtime", "onnx"],

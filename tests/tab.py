@@ -22,7 +22,7 @@ class Tab:
         self.errors = []
         self.page.on("dialog", lambda dialog: dialog.accept())  # leaving asks, where it would cost something
         self.page.on("pageerror", lambda error: self.errors.append(str(error)))
-        self.page.goto(address)
+        self.page.goto(address, timeout=120_000)  # the first visitor waits until Gradio is imported
         self.page.wait_for_selector("[data-ready=yes]", state="attached", timeout=120_000)
         self.token = self.page.get_attribute("[data-ready=yes]", "data-token")
         if clip is not None:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.visitors import COUNT, Visitor, client, clip, visits  # noqa: F401
+from tests.visitors import COUNT, Visitor, client, clip, reading_here, visits  # noqa: F401
 from vidmem.detect.base import Find
 from vidmem.detect.words.detector import WordDetector
 from vidmem.installed import models_folder
@@ -12,7 +12,8 @@ pytestmark = pytest.mark.skipif(not (models_folder() / "words/look.onnx").is_fil
 
 @pytest.fixture
 def visitor(client, clip):  # noqa: F811
-    return Visitor(client, clip)
+    with reading_here():
+        return Visitor(client, clip)
 
 
 def find(visitor, text, frame_idx=0) -> dict:

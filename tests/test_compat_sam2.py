@@ -119,11 +119,14 @@ def objects_come_and_go(p, s):
     yield p.propagate_in_video(s, max_frame_num_to_track=3)
 
 
-@pytest.mark.parametrize("user", [
-    click, several_objects_prompts_and_kinds, clicks_one_after_another, a_correction_and_a_second_run, forward_then_reverse,
-    objects_come_and_go,
-])  # fmt: skip
-@pytest.mark.parametrize("corrections", [False, True])
+BEFORE_TRACKING = [click, several_objects_prompts_and_kinds, clicks_one_after_another]
+ON_TRACKED_FRAMES = [a_correction_and_a_second_run, forward_then_reverse, objects_come_and_go]
+
+
+@pytest.mark.parametrize(
+    ("user", "corrections"),
+    [(user, False) for user in [*BEFORE_TRACKING, *ON_TRACKED_FRAMES]] + [(user, True) for user in ON_TRACKED_FRAMES],
+)
 def test_the_same_script_gives_the_same_masks(user, corrections, both, monkeypatch):
     (official, _), (predictor, _) = both
     monkeypatch.setattr(official, "add_all_frames_to_correct_as_cond", corrections)

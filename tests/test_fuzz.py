@@ -69,5 +69,5 @@ def test_a_track_that_is_killed_and_run_again_gives_what_an_undisturbed_one_give
 
     import kill_runs
 
-    said = kill_runs.killed_tracks(tmp_path, 1, random.Random(7), frames=40)
+    said = kill_runs.killed_tracks(tmp_path, 1, random.Random(7), frames=24)
     assert said == {"kills": 1, "half_written": [], "lost": [], "left_behind": [], "different": []}

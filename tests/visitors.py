@@ -1,6 +1,8 @@
 """A visitor of the app, behind its routes."""
 
+import contextlib
 import io
+import json
 import time
 from pathlib import Path
 
@@ -12,11 +14,13 @@ from PIL import Image
 pytest.importorskip("gradio", reason="the app needs gradio")
 from fastapi.testclient import TestClient
 
+from app import decode
 from app.limits import Limits
 from app.page import build
 from app.visits import Visits
 from tests.tab import COUNT, SIZE
 from vidmem.catalogue.tracker import Tracker
+from vidmem.errors import VidmemError
 from vidmem.memory import Recent
 from vidmem.networks.fake import FakeNetwork
 from vidmem.search import Greedy
@@ -90,9 +94,29 @@ class Visitor:
         return rle_decode(self.results[frame_idx][str(obj_id)]["rle"])
 
 
+def read_here(path, folder, limits, heard, stopped) -> str:
+    """As `app.decode.decode`, without a process of its own."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(decode, "say", lambda **what: heard(json.loads(json.dumps(what))))
+        try:
+            decode.read(path, folder, limits)
+        except VidmemError as error:
+            return str(error)
+    return ""
+
+
+@contextlib.contextmanager
+def reading_here():
+    """What is sent is read by this process, where that it is sent is not what a test is about: a process for each costs half a second."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("app.visits.decode", read_here)
+        yield
+
+
 @pytest.fixture
 def visitor(client, clip):
-    return Visitor(client, clip)
+    with reading_here():
+        return Visitor(client, clip)
 
 
 def jpeg(t: int, size=SIZE) -> bytes:

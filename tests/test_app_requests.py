@@ -14,8 +14,8 @@ import pytest
 pytest.importorskip("gradio", reason="the app needs gradio")
 from app import limits, server
 from app.limits import Limits, Refused
-from app.said import arguments, configured
-from tests.visitors import COUNT, HERE, SIZE, Visitor, client, clip, jpeg, visitor, visits  # noqa: F401
+from app.requests import arguments, configured
+from tests.visitors import COUNT, HERE, SIZE, Visitor, client, clip, jpeg, reading_here, visitor, visits  # noqa: F401
 from vidmem.memory import BANKS
 from vidmem.search import SEARCHES, Tree
 
@@ -129,12 +129,15 @@ def test_objects_times_pathways_are_what_a_frame_costs(visitor, visits):
     assert "8 pathways" in visitor.click(obj_id=4).json()["error"]
 
 
-@pytest.mark.parametrize(
-    "said",
-    [{"bank": ["x"]}, {"search": {}}, {"bank": "recent", "bank_numbers": [1]}, {"search": "none"}, {"bank": "\ud800"}],
-)
-def test_odd_settings_are_answered(visitor, said):
-    assert visitor.post("settings", content=json.dumps(said)).status_code == 400
+def test_odd_settings_are_answered(visitor):
+    for said in (
+        {"bank": ["x"]},
+        {"search": {}},
+        {"bank": "recent", "bank_numbers": [1]},
+        {"search": "none"},
+        {"bank": "\ud800"},
+    ):
+        assert visitor.post("settings", content=json.dumps(said)).status_code == 400, said
 
 
 def test_an_answer_holds_so_many_masks_and_no_painted_ones(visitor, monkeypatch):
@@ -193,25 +196,27 @@ def test_a_project_is_checked_as_prompts_are(visitor, client):
         return other.wait()["work"]["error"]
 
     seen = ("results", "0", "1")
-    for fps in (0, float("nan"), -5, 1e308, 1e-9, "5", True, None, [1], 10**400):
-        assert "frame rate" in error(put("video", "fps", value=fps)), fps
-    assert "4999 objects" in error(lambda d: d["things"].update({str(i): d["things"]["1"] for i in range(2, 5000)}))
-    assert "501 prompts" in error(lambda d: d.update(edits=d["edits"] * 501))
-    assert "score" in error(put(*seen, "score", value=float("nan"))) and "score" in error(
-        put(*seen, "score", value=10**400)
-    )
-    assert "object 77" in error(lambda d: d["results"]["0"].update({"77": d["results"]["0"]["1"]}))
-    assert "cannot be read" in error(put(*seen, "rle", "counts", value="zz"))
-    assert "cannot be read" in error(put(*seen, "rle", "counts", value=leb(0) + leb(4_000_000_000)))
-    assert "the mask is" in error(put(*seen, "rle", "size", value=[99999, 99999]))
-    assert "obj_id is -3" in error(lambda d: d["things"].update({"-3": d["things"]["1"]}))
-    assert "object 9" in error(put("edits", 0, "obj_id", value=9))
-    assert "outside" in error(put("edits", 0, "prompt", value={"points": [[9999, 1]]}))
-    assert "a list of 5000" in error(put("edits", 0, "prompt", value={"points": [[9, 1]] * 5000}))
-    assert "frame" in error(put("edits", 0, "frame_idx", value=999)) and "frame" in error(
-        lambda d: d["results"].update({"-1": {}})
-    )
-    assert "does not fit" in error(put(*seen, "status", value="gone")) and error(put("things", value=[]))
+    assert "does not fit" in error(put(*seen, "status", value="gone"))
+    with reading_here():
+        for fps in (0, float("nan"), -5, 1e308, 1e-9, "5", True, None, [1], 10**400):
+            assert "frame rate" in error(put("video", "fps", value=fps)), fps
+        assert "4999 objects" in error(lambda d: d["things"].update({str(i): d["things"]["1"] for i in range(2, 5000)}))
+        assert "501 prompts" in error(lambda d: d.update(edits=d["edits"] * 501))
+        assert "score" in error(put(*seen, "score", value=float("nan"))) and "score" in error(
+            put(*seen, "score", value=10**400)
+        )
+        assert "object 77" in error(lambda d: d["results"]["0"].update({"77": d["results"]["0"]["1"]}))
+        assert "cannot be read" in error(put(*seen, "rle", "counts", value="zz"))
+        assert "cannot be read" in error(put(*seen, "rle", "counts", value=leb(0) + leb(4_000_000_000)))
+        assert "the mask is" in error(put(*seen, "rle", "size", value=[99999, 99999]))
+        assert "obj_id is -3" in error(lambda d: d["things"].update({"-3": d["things"]["1"]}))
+        assert "object 9" in error(put("edits", 0, "obj_id", value=9))
+        assert "outside" in error(put("edits", 0, "prompt", value={"points": [[9999, 1]]}))
+        assert "a list of 5000" in error(put("edits", 0, "prompt", value={"points": [[9, 1]] * 5000}))
+        assert "frame" in error(put("edits", 0, "frame_idx", value=999)) and "frame" in error(
+            lambda d: d["results"].update({"-1": {}})
+        )
+        assert error(put("things", value=[]))
     assert not error(put("fresh_until", value=10**9)) and other.state()["fresh_until"] == COUNT - 1
     assert other.click().status_code == 200
 

@@ -1,4 +1,4 @@
-"""What a visitor says, checked: JSON, prompts, numbers of banks and searches. All of it before anything is made, and with no lock held."""
+"""What a request may hold, checked: JSON, prompts, numbers of banks and searches. All of it before anything is made, and with no lock held."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ FURTHEST = 1e6  # pixels from the origin that a coordinate can mean anything at
 def parse(text: str | bytes) -> dict:
     """A JSON object. Raises `Refused` for anything else, however deep."""
     try:
-        said = json.loads(text)
+        fields = json.loads(text)
     except (ValueError, RecursionError):
-        said = None
-    if not isinstance(said, dict):
+        fields = None
+    if not isinstance(fields, dict):
         raise Refused("expected a JSON object")
-    return said
+    return fields
 
 
 def shown(value) -> str:
@@ -39,17 +39,17 @@ def shown(value) -> str:
     return text if len(text) <= 80 else text[:77] + "..."
 
 
-def whole(said: dict, name: str, least: int | None = None, most: int | None = None) -> int:
+def whole(fields: dict, name: str, least: int | None = None, most: int | None = None) -> int:
     """said[name], an integer within bounds, both inclusive. Raises `Refused` otherwise."""
-    value = said.get(name)
+    value = fields.get(name)
     if type(value) is not int or (least is not None and value < least) or (most is not None and value > most):
         bounds = "" if least is None else f", {least} or more" if most is None else f" from {least} to {most}"
         raise Refused(f"{name} is {shown(value)}; expected an integer{bounds}")
     return value
 
 
-def obj_id(said: dict, name: str = "obj_id") -> int:
-    return whole(said, name, 1, OBJ_ID)
+def obj_id(fields: dict, name: str = "obj_id") -> int:
+    return whole(fields, name, 1, OBJ_ID)
 
 
 def finite(value, most: float = LARGEST) -> bool:
@@ -71,9 +71,9 @@ def arguments(prompt: dict[str, Any], size: tuple[int, int]) -> dict[str, Any]:
     for value in [*(v for pair in pairs for v in pair), *(labels or ()), *(box or ())]:
         if not finite(value, FURTHEST):
             raise Refused(f"{shown(value)} in a prompt; expected finite numbers, source pixels")
-    said = {"points": points, "labels": labels, "box": box, "mask": None if mask is None else decoded(mask, size)}
-    check_inside(make_prompt(**said), size)
-    return said
+    given = {"points": points, "labels": labels, "box": box, "mask": None if mask is None else decoded(mask, size)}
+    check_inside(make_prompt(**given), size)
+    return given
 
 
 def decoded(rle, size: tuple[int, int]):
@@ -90,9 +90,9 @@ def decoded(rle, size: tuple[int, int]):
         raise Refused("the mask cannot be read; expected COCO RLE with size and counts") from None
 
 
-def configured(policy, kind: str, said: dict):
+def configured(policy, kind: str, fields: dict):
     """A bank or search with the numbers of the page, within the limits of the app. Raises `Refused` for one that cannot be."""
-    numbers = said.get(f"{kind}_numbers") or {}
+    numbers = fields.get(f"{kind}_numbers") or {}
     known = {f.name: f.default for f in dataclasses.fields(policy)}
     if not isinstance(numbers, dict):
         raise Refused(f"{kind}_numbers is {shown(numbers)}; expected an object of numbers by name")
@@ -128,8 +128,8 @@ def printable(name: str) -> str:
     return "".join(letter for letter in name if letter.isprintable()).strip()[:LETTERS] or "unnamed"
 
 
-def choice(said: dict, name: str) -> str | None:
+def choice(fields: dict, name: str) -> str | None:
     """said[name], a name or nothing. Raises `Refused` otherwise."""
-    if said.get(name) is not None and not isinstance(said[name], str):
-        raise Refused(f"{name} is {shown(said[name])}; expected its name")
-    return said.get(name)
+    if fields.get(name) is not None and not isinstance(fields[name], str):
+        raise Refused(f"{name} is {shown(fields[name])}; expected its name")
+    return fields.get(name)
