@@ -76,6 +76,23 @@ def compare(model: str, export: Path, video: Path, count: int) -> dict:
     }
 
 
+def score(model: str, export: Path, data: Path) -> dict:
+    """J&F of the sequences of `data` from first masks, whether the gate was passed or not."""
+    from vidmem.catalogue.choose import Request, named
+    from vidmem.catalogue.tracker import MODELS, Tracker
+    from vidmem.evaluation import find_sequences
+    from vidmem.evaluation.run import evaluate
+    from vidmem.search import Greedy
+
+    network = named(Request(model, "openvino", "int8", threads=1, weights=export), strict=False)
+    tracker = Tracker(network, MODELS[model].make_bank(), Greedy(), model=model)
+    found = {s.name: evaluate(s, tracker, "mask").score.j_and_f for s in find_sequences(data)}
+    return {
+        "j_and_f": round(float(np.mean(list(found.values()))), 4),
+        "sequences": {n: round(v, 4) for n, v in found.items()},
+    }
+
+
 def main(argv=None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("model")
@@ -86,6 +103,7 @@ def main(argv=None) -> None:
     parser.add_argument("--frames", type=int, default=40, help="that --random is calibrated on")
     parser.add_argument("--video", type=Path, required=True)
     parser.add_argument("--count", type=int, default=20)
+    parser.add_argument("--eval", type=Path, metavar="DATA", help="score the sequences of this folder, too")
     parser.add_argument("--json", type=Path)
     args = parser.parse_args(argv)
     from vidmem.evaluation.machine import check_writable, write_figure
@@ -100,6 +118,8 @@ def main(argv=None) -> None:
             + (f" --random --size {args.size} --frames {args.frames}" if args.random else "")
         }
         figure |= compare(args.model, export, args.video, args.count) | {"load_average": round(os.getloadavg()[0], 1)}
+        if args.eval:
+            figure["davis_mask"] = score(args.model, export, args.eval)
     write_figure(figure, args.json)
     print(json.dumps(figure))
 

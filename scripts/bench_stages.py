@@ -4,7 +4,7 @@
     python scripts/bench_stages.py --json assets/figures/stages.json
 
 The parts of `vidmem.track` from a file to an overlay and label maps, one after the other in one thread, with one object and with five. Milliseconds are the
-processor's, so that what else the machine does counts for less; medians over frames. In the job itself decoding and writing have threads
+processor's, so that what else the machine does counts for less; medians over frames, which the engines take in turn. In the job itself decoding and writing have threads
 of their own beside the network: on two cores a frame takes about half the sum. The last line of output is the JSON.
 """
 
@@ -15,13 +15,14 @@ import json
 import os
 import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from statistics import median
 
 import numpy as np
 from bench_job import BOXES, SIZE, scaled_clip
 
-FRAMES, WARM = 90, 15
+FRAMES, WARM = 60, 12
 
 
 class Clock:
@@ -37,8 +38,8 @@ class Clock:
         return out
 
 
-def frames_of(clip: Path, factor: float, tracker, objects: int, folder: Path) -> list[dict[str, float]]:
-    """The parts of each frame after the first `WARM`."""
+def frames_of(clip: Path, factor: float, tracker, objects: int, folder: Path) -> Iterator[dict[str, float]]:
+    """The parts of each frame, one at a time."""
     import av
 
     import vidmem
@@ -47,7 +48,7 @@ def frames_of(clip: Path, factor: float, tracker, objects: int, folder: Path) ->
     from vidmem.video import PngSink
     from vidmem.video.sink import OverlaySink
 
-    clock, rows, engine = Clock(), [], tracker.network.engine
+    clock, engine = Clock(), tracker.network.engine
     run = engine.run
     engine.run = lambda graph, *arrays: clock.run(f"network: {graph}", run, graph, *arrays)
     folder.mkdir()
@@ -80,18 +81,20 @@ def frames_of(clip: Path, factor: float, tracker, objects: int, folder: Path) ->
                 file.mux(clock.run("H.264", stream.encode, picture))
                 clock.run("label maps", labels.write, frame, result)
                 inside = sum(ms for part, ms in clock.frame.items() if part.startswith(("network", "masks")))
-                clock.frame["the session's own work"] = clock.frame.pop("step") - inside
-                if t >= WARM:
-                    rows.append(clock.frame)
+                clock.frame["the session"] = clock.frame.pop("step") - inside
+                yield clock.frame
     finally:
         engine.run = run
-    return rows
+
+
+def usual(values: list[float]) -> float:
+    """The median; of what few frames have, the mean."""
+    return round(median(values) or sum(values) / len(values), 2)
 
 
 def main(argv=None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--runtime", default="openvino")
-    parser.add_argument("--precision")
+    parser.add_argument("--engines", nargs="+", default=["onnx:fp32", "openvino:fp32", "openvino:bf16"])
     parser.add_argument("--json", type=Path)
     args = parser.parse_args(argv)
 
@@ -101,22 +104,24 @@ def main(argv=None) -> None:
     from vidmem.search import Greedy
 
     check_writable(args.json)
-    network = named(Request("nano", args.runtime, args.precision, threads=1), strict=False)
-    tracker = Tracker(network, MODELS["nano"].make_bank(), Greedy())
-    figure: dict = {
-        "command": "scripts/bench_stages.py",
-        "engine": f"{args.runtime} {args.precision or 'fp32'}",
-        "size": "854x480",
-    }
+    figure: dict = {"command": "scripts/bench_stages.py", "size": "854x480", "engines": {}}
     with tempfile.TemporaryDirectory() as temporary:
         clip, factor = scaled_clip(Path(temporary))
+        trackers = {}
+        for engine in args.engines:
+            network = named(Request("nano", *engine.split(":"), threads=1), strict=False)
+            trackers[engine] = Tracker(network, MODELS["nano"].make_bank(), Greedy())
         for objects in (1, 5):
-            rows = frames_of(clip, factor, tracker, objects, Path(temporary) / str(objects))
-            parts = dict.fromkeys(part for row in rows for part in row)
-            figure[f"objects_{objects}"] = {
-                part: round(median(row.get(part, 0.0) for row in rows), 2) for part in parts
-            }
-            print(figure[f"objects_{objects}"], flush=True)
+            runs = [
+                frames_of(clip, factor, tracker, objects, Path(temporary) / f"{engine}-{objects}")
+                for engine, tracker in trackers.items()
+            ]
+            every = list(zip(*runs))[WARM:]
+            for engine, rows in zip(trackers, zip(*every)):
+                parts = dict.fromkeys(part for row in rows for part in row)
+                spent = {part: usual([row.get(part, 0.0) for row in rows]) for part in parts}
+                figure["engines"].setdefault(engine.replace(":", " "), {})[str(objects)] = spent
+                print(engine, objects, spent, flush=True)
     write_figure(figure | {"load_average": round(os.getloadavg()[0], 1)}, args.json)
     print(json.dumps(figure))
 

@@ -13,6 +13,49 @@ def load(name: str) -> dict | None:
     return json.loads(path.read_text()) if path.exists() else None
 
 
+def stages() -> str:
+    """The whole job by its parts."""
+    figure = load("stages")
+    engines = [(name, count) for name in figure["engines"] for count in ("1", "5")]
+    columns = [figure["engines"][name][count] for name, count in engines]
+    heads = [f"{name}, {count} object{'s' * (count != '1')}" for name, count in engines]
+    lines = ["| ms of one core a frame | " + " | ".join(heads) + " |", "|---|" + "---|" * len(heads)]
+    for part in columns[-1]:
+        lines.append(f"| {part} | " + " | ".join(f"{column[part]:.1f}" for column in columns) + " |")
+    sums = [sum(column.values()) for column in columns]
+    lines.append("| **all** | " + " | ".join(f"**{total:.1f}**" for total in sums) + " |")
+    before = {count: sum(figure["engines"]["onnx fp32"][count].values()) for count in ("1", "5")}
+    ratios = [before[count] / total for (_, count), total in zip(engines, sums)]
+    lines.append("| against ONNX Runtime, times | " + " | ".join(f"{ratio:.2f}" for ratio in ratios) + " |")
+    machine = figure["machine"]
+    lines += [
+        "",
+        f"`{figure['command']}`: nano, {figure['size']}, {machine['processor']}; load average {figure['load_average']}.",
+    ]
+    return "\n".join(lines)
+
+
+def int8() -> str:
+    """Encoders in int8."""
+    lines = [
+        "| encoder | fp32, ms of one core | int8 | times | MB, fp32 and int8 | error of the outputs (rms) |",
+        "|---|---|---|---|---|---|",
+    ]
+    for name, title in (("int8_nano", "`nano`"), ("int8_sam2", "`sam2.1-tiny` at 512, random weights")):
+        if figure := load(name):
+            ms, mb = figure["ms"], figure["megabytes"]
+            errors = ", ".join(f"{100 * error:.1f}" for error in figure["rms_error"])
+            lines.append(
+                f"| {title} | {ms['fp32']} | {ms['int8']} | {ms['fp32'] / ms['int8']:.2f} | {mb['fp32']}, {mb['int8']} | {errors} % |"
+            )
+    figure, fp32 = load("int8_nano"), load("davis_mask")
+    gate, other = figure["gate"], figure["onnxruntime"]
+    lines += ["", f"`nano` in int8: J&F {figure['davis_mask']['j_and_f']:.4f} on the ten sequences from masks (fp32 {fp32['mean']['j_and_f']:.4f}); in the gate a mask IoU of "
+              f"{gate['iou']:.3f}, in the worst clip {gate['worst_clip_iou']:.3f}: refused. On ONNX Runtime the encoder takes {other['int8_ms']} ms in int8 and {other['fp32_ms']} in fp32.",
+              f"`{figure['command']}`, {figure['machine']['processor']}; load average {figure['load_average']:.0f}."]  # fmt: skip
+    return "\n".join(lines)
+
+
 def start() -> str:
     """What an engine costs before it runs."""
     figure = load("start")

@@ -338,6 +338,8 @@ def main(argv=None) -> int:
         ("docs/words.md", "words", words()),
         ("docs/words.md", "resurgsam2", resurgsam2()),
         ("docs/engines.md", "start", figures_engines.start()),
+        ("docs/engines.md", "stages", figures_engines.stages()),
+        ("docs/engines.md", "int8", figures_engines.int8()),
         ("docs/engines.md", "engines", figures_engines.engines()),
         ("docs/engines.md", "tensorrt", figures_engines.tensorrt()),
         ("docs/engines.md", "sam2 on pytorch", figures_engines.sam2_pytorch()),
