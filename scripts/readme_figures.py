@@ -196,6 +196,23 @@ def zoom() -> str:
     return "\n".join(lines)
 
 
+def live() -> str:
+    """What a live job promises, measured."""
+    figure = load("live")
+    if not figure:
+        return ""
+    asking, deadline, nano, soak = (figure[name] for name in ("asking", "deadline", "nano", "soak"))
+    answer = nano["answer_ms"]
+    lines = ["| what | measured | floor |", "|---|---|---|",
+             f"| `latest()` while the worker sleeps 10 s, p99 of {asking['calls']:,} calls | **{asking['p99_ms']:.3f} ms** (at most {asking['max_ms']:.2f}) | 1 ms |",
+             f"| a third of the frames late, deadline 50 ms: answered in time | **{100 * deadline['published_in_time']:.1f} %** of {deadline['frames']} | 99.5 % |",
+             f"| from capture to mask, `nano` on {nano['engine']}, 640x480, 30 fps | **p50 {answer['p50']:.0f} ms, p99 {answer['p99']:.0f} ms** ({nano['worked']} frames, {nano['dropped']} left out) | 60; 120 ms |",
+             f"| {soak['frames']:,} frames of a fake camera: resident memory after 2,000 and at the end | **{soak['mb_before']} and {soak['mb_after']} MB** | flat |",
+             f"| the same: threads; open files | {' and '.join(map(str, soak['threads']))}; {' and '.join(map(str, soak['files']))} | flat |",
+             "", f"`{figure['command']}`, load average {figure['load']} at its start, two cores."]  # fmt: skip
+    return "\n".join(lines)
+
+
 def memory() -> str:
     """Banks and searches on the long videos and the short sequences, the best first, and what they cost."""
     long, short, cost, lines = load("memory"), load("memory_short"), load("search"), []
@@ -332,6 +349,7 @@ def main(argv=None) -> int:
         ("docs/batch.md", "figures of states", states()),
         ("docs/app.md", "scores", scores()),
         ("docs/command-line.md", "zoom", zoom()),
+        ("docs/live.md", "live", live()),
         ("docs/memory.md", "memory", memory()),
         ("docs/memory.md", "learner", learner()),
         ("docs/sam2.md", "sam2", sam2()),
