@@ -48,9 +48,9 @@ def int8() -> str:
             lines.append(
                 f"| {title} | {ms['fp32']} | {ms['int8']} | {ms['fp32'] / ms['int8']:.2f} | {mb['fp32']}, {mb['int8']} | {errors} % |"
             )
-    figure, fp32 = load("int8_nano"), load("davis_mask")
+    figure, fp32, bf16 = load("int8_nano"), load("davis_mask"), load("davis_mask_bf16")
     gate, other = figure["gate"], figure["onnxruntime"]
-    lines += ["", f"`nano` in int8: J&F {figure['davis_mask']['j_and_f']:.4f} on the ten sequences from masks (fp32 {fp32['mean']['j_and_f']:.4f}); in the gate a mask IoU of "
+    lines += ["", f"`nano` in int8: J&F {figure['davis_mask']['j_and_f']:.4f} on the ten sequences from masks (fp32 {fp32['mean']['j_and_f']:.4f}, bf16 {bf16['mean']['j_and_f']:.4f}); in the gate a mask IoU of "
               f"{gate['iou']:.3f}, in the worst clip {gate['worst_clip_iou']:.3f}: refused. On ONNX Runtime the encoder takes {other['int8_ms']} ms in int8 and {other['fp32_ms']} in fp32.",
               f"`{figure['command']}`, {figure['machine']['processor']}; load average {figure['load_average']:.0f}."]  # fmt: skip
     return "\n".join(lines)
