@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from vidmem.catalogue.tracker import Tracker
@@ -10,6 +12,7 @@ from vidmem.live.feed import Backoff, Opener
 from vidmem.live.follow import Limits, Live
 from vidmem.live.histogram import Histogram
 from vidmem.live.sources import opener, paced
+from vidmem.types import Frame
 from vidmem.video import is_camera
 
 __all__ = [
@@ -24,6 +27,7 @@ __all__ = [
     "follow",
     "opener",
     "paced",
+    "warm_up",
 ]
 
 
@@ -50,4 +54,14 @@ def follow(
     """
     session = tracker.zoomed() if zoom else tracker.session()
     again = (backoff or Backoff()) if is_camera(source) else None
-    return Live(opener(source, max_size, limits.stall_seconds), session, limits, again, max_objects, heard)
+    came = opener(source, max_size, limits.stall_seconds)
+    return Live(came, session, limits, again, max_objects, heard, warm=partial(warm_up, tracker))
+
+
+def warm_up(tracker: Tracker, frame: Frame) -> None:
+    """Follow an object over the frame in a session of its own, so that no later frame waits for an engine to compile for this size."""
+    height, width = frame.size
+    with tracker.session() as scratch:
+        scratch.add(1, box=(0, 0, max(1, width // 2), max(1, height // 2)))
+        for index in range(3):
+            scratch.step(replace(frame, index=index))

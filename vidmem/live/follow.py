@@ -81,15 +81,17 @@ class Live:
         heard: Callable[[Event], None] | None = None,
         clock: Callable[[], int] = time.monotonic_ns,
         seed: int | None = None,
+        warm: Callable[[Frame], None] | None = None,
     ):
         """opener: opens the source, again after each break. session: this job's own from now on. backoff: None: the end of the source ends the job.
         max_objects: refuse more; 0: refuse one more as soon as it would break the deadline, judged by the slowest twentieth of the
         frames so far. heard: called with each event in a thread of its own. clock: nanoseconds that never go back. seed: of the
-        waits between attempts."""
+        waits between attempts. warm: called once, with the first frame and before its answer: engines compile for a size when they first see it."""
         self.limits, self.events, self.unheard = limits, deque[Event](maxlen=EVENTS), 0
         self.worked = self.duplicates = self.refused = self.dropped = 0
         self.timings = {"step": Histogram(), "answer": Histogram()}
         self._session, self._max_objects, self._clock, self._begun = session, max_objects, clock, clock()
+        self._warm = warm
         self._shown: Shown | None = None
         self._serial = 0  # of `_shown`
         self._busy: Captured | None = None
@@ -181,7 +183,12 @@ class Live:
     def _work(self) -> None:
         try:
             while (captured := self._next()) is not None:
-                self._answer(captured)
+                if self._warm is not None:
+                    warm, self._warm = self._warm, None
+                    warm(captured.frame)
+                    self.dropped += 1
+                else:
+                    self._answer(captured)
                 with self._changed:
                     self._busy = None
             if self._feed.end[0]:
@@ -205,6 +212,7 @@ class Live:
                 if captured is not None:
                     self._busy, self._busy_since = captured, self._clock()
                     self.dropped += captured.dropped
+                    self._changed.notify_all()  # whoever waits for answers counts down from now on
                     return captured
                 if self._feed.over:
                     return None

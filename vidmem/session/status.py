@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from vidmem.bounds import bounded, check
 from vidmem.types import Status
 
-UNSURE = 0.75
+UNSURE = 0.6
 """Predicted IoU under which a tracked mask is worth a look: on held-out video nine of ten such were wrong (scripts/bench_scores.py)."""
 
 
