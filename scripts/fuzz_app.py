@@ -248,7 +248,10 @@ def main(argv: list[str] | None = None) -> int:
         "--most", type=float, default=1.0, help="seconds that the median click may take (default: %(default)s)"
     )
     parser.add_argument(
-        "--most-mb", type=int, default=1024, help="that the app may need at most (default: %(default)s)"
+        "--most-mb",
+        type=int,
+        default=1280,
+        help="that the app may need at most, an engine's graphs for all shapes of frames among it (default: %(default)s)",
     )
     parser.add_argument("--attack", nargs=2, metavar=("ADDRESS", "CLIP"), help=argparse.SUPPRESS)
     args = parser.parse_args(argv)

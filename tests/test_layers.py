@@ -23,7 +23,7 @@ LAYERS = [
     ["session", "video"],
     ["detect"],
     ["catalogue"],
-    ["pipeline"],
+    ["pipeline", "live"],
     ["directions"],
     ["evaluation", "compat", "batch", "__init__"],
     ["cli"],

@@ -241,7 +241,7 @@ def test_a_report_says_where_masks_are_unsure():
     from vidmem.types import Status
 
     report = Report()
-    for i, score in enumerate([0.9, 0.5, 0.4, 0.9, 0.7, 0.9, 0.1]):
+    for i, score in enumerate([0.9, 0.5, 0.4, 0.9, 0.55, 0.9, 0.1]):
         status = Status.LOST if i == 6 else Status.TRACKED
         count(report, SimpleNamespace(frame_idx=i, obj_ids=np.array([1]), status=(status,), scores=np.array([score]), timings={"total": 1.0}, events=()))  # fmt: skip
     assert report.unsure == {1: [(1, 2), (4, 4)]}, "what is lost is said otherwise"

@@ -138,7 +138,7 @@ def test_a_result_is_written_exactly():
     logits = np.random.default_rng(0).normal(size=(2, 3, 4)).astype(np.float32)
     result = FrameResult(
         7, 0.28, (6, 8), np.array([1, 300]), masks, np.ones((2, 4), np.float32) / 3, np.array([0.1, 0.9], np.float32),
-        np.array([-1.5, 3], np.float32), (Status.LOST, Status.TRACKED), logits, {"total": 3.5}, (None, 1), ({"hypotheses": 1},) * 2, True, seen=np.array([np.nan, 0.8], np.float32),
+        np.array([-1.5, 3], np.float32), (Status.LOST, Status.TRACKED), logits, timings={"total": 3.5}, rivals=(None, 1), search=({"hypotheses": 1},) * 2, cut=True, seen=np.array([np.nan, 0.8], np.float32),
     )  # fmt: skip
     again = result_from_json(result_to_json(result))
     for field in dataclasses.fields(FrameResult):

@@ -14,7 +14,7 @@ import numpy as np
 from vidmem.engines.base import GRAPHS, HostEngine, cores, graph_files
 from vidmem.errors import ModelError, RuntimeMissing
 
-SHAPES = 32  # compiled graphs kept, one for each combination of graph and input shapes; the one not used longest goes
+SHAPES = 24  # compiled graphs kept, one for each combination of graph and input shapes; the one not used longest goes
 Axes = Mapping[str, Mapping[int, int]]
 HINTS = {"fp32": "f32", "bf16": "bf16", "int8": "f32"}
 INT8 = "encode.int8.xml"
