@@ -23,11 +23,9 @@ from vidmem.session.session import Session
 from vidmem.session.status import StatusRule
 from vidmem.session.told import Told
 from vidmem.session.tracks import Snapshot
-from vidmem.session.window import Gaze, Window, ZoomRule, whole
+from vidmem.session.window import Gaze, Window, ZoomRule, extent_of, holding, in_view, view_of, whole
 from vidmem.types import Frame, FrameResult, Prompt, Remembered
 from vidmem.types.result import resize_logits
-
-VIEW = 1024  # pixels of the longer side of what the network is shown; frames that are smaller stay as they are
 
 
 @dataclass(frozen=True, eq=False)
@@ -336,48 +334,6 @@ class ZoomedSession:
     def _open(self) -> None:
         if self._closed:
             raise SessionClosed("this session is closed; make a new one")
-
-
-def view_of(size: tuple[int, int]) -> tuple[int, int]:
-    """(H, W) of a frame -> of what the network is shown."""
-    scale = min(1.0, VIEW / max(size))
-    return max(1, round(size[0] * scale)), max(1, round(size[1] * scale))
-
-
-def extent_of(prompt: Prompt) -> tuple[float, ...] | None:
-    """x0, y0, x1, y1 of a box or mask; None for clicks alone."""
-    if prompt.box is not None:
-        return holding(tuple(prompt.box.tolist()), prompt)
-    if prompt.mask is not None:
-        return holding(tuple(mask_boxes(prompt.mask[None])[0].tolist()), prompt)
-    return None
-
-
-def holding(box: tuple[float, ...] | None, prompt: Prompt) -> tuple[float, ...]:
-    """The box, and the clicks besides; None: the clicks alone."""
-    if prompt.points is None:
-        assert box is not None  # a prompt says one of them
-        return box
-    low, high = prompt.points.min(0).tolist(), prompt.points.max(0).tolist()
-    if box is None:
-        return (*low, *high)
-    return min(box[0], low[0]), min(box[1], low[1]), max(box[2], high[0]), max(box[3], high[1])
-
-
-def in_view(prompt: Prompt, window: Window, size: tuple[int, int]) -> Prompt:
-    """A prompt in source pixels -> in pixels of the view of a window."""
-    import cv2
-
-    height, width = view_of(size)
-    scale = np.array([width / window.width, height / window.height], np.float32)
-    points = None if prompt.points is None else np.clip((prompt.points - window[:2]) * scale, 0, [width, height])
-    box = None if prompt.box is None else (prompt.box - np.tile(window[:2], 2)) * np.tile(scale, 2)
-    mask = None
-    if prompt.mask is not None:
-        part = window.crop(prompt.mask).astype(np.float32)
-        mask = cv2.resize(part, (width, height), interpolation=cv2.INTER_LINEAR) >= 0.5
-        mask = mask if mask.any() else cv2.resize(part, (width, height), interpolation=cv2.INTER_NEAREST) > 0
-    return Prompt(points, prompt.labels, box, mask)
 
 
 def pasted(frame: Frame, eyes: dict[int, Eye]) -> FrameResult:
