@@ -28,7 +28,7 @@ class ZoomRule:
     """Of the window: nearer to its border than this, the object takes the window along."""
     least: int = bounded(224, 32)
     """Pixels of a window's longer side. A network gains nothing from fewer, which are only blown up."""
-    patience: int = bounded(3, 1)
+    patience: int = bounded(1, 1)
     """Frames without the object after which the window grows by a step; after the whole frame it is as small as at first again."""
 
     def __post_init__(self):
