@@ -20,7 +20,7 @@ demo: .venv/installed
 # Two processes of one thread each: two pools of threads on two cores would only wait for each other.
 test: .venv-test/installed
 	.venv-test/bin/ruff check --quiet . && .venv-test/bin/ruff format --check --quiet . && .venv-test/bin/mypy --no-error-summary
-	OMP_NUM_THREADS=1 .venv-test/bin/python -m pytest --numprocesses 2 --dist worksteal
+	OMP_NUM_THREADS=1 .venv-test/bin/python -m pytest --numprocesses 2 --dist loadfile
 
 .venv/installed: requirements.txt pyproject.toml
 	@"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
