@@ -201,17 +201,11 @@ class ZoomedSession:
     def memories(self, obj_id: int) -> list[Remembered]:
         """As `Session.memories`."""
         self._open()
-        eye = self._eyes.get(check_id(obj_id))
-        if eye is None:
-            raise ObjectError(f"object {obj_id} is not followed; the session follows {sorted(self._eyes) or 'none'}")
-        return eye.session.memories(obj_id=1)
+        return self._eye(obj_id).session.memories(obj_id=1)
 
     def window(self, obj_id: int) -> Window:
         """Where an object is looked for on the current frame, in source pixels. Raises `ObjectError` if it is not followed."""
-        eye = self._eyes.get(check_id(obj_id))
-        if eye is None:
-            raise ObjectError(f"object {obj_id} is not followed; the session follows {sorted(self._eyes) or 'none'}")
-        return eye.gaze.window
+        return self._eye(obj_id).gaze.window
 
     def close(self) -> None:
         """As `Session.close`."""
@@ -254,6 +248,12 @@ class ZoomedSession:
         """As `Session.waiting`."""
         return {frame_idx: sorted(queue) for frame_idx, queue in self._queued.items() if queue}
 
+    def _eye(self, obj_id: int) -> Eye:
+        eye = self._eyes.get(check_id(obj_id))
+        if eye is None:
+            raise ObjectError(f"object {obj_id} is not followed; the session follows {self.followed or 'none'}")
+        return eye
+
     # One object ------------------------------------------------------------------------------------------------------
     def _begun(self, frame: Frame, prompt: Prompt) -> Eye:
         """An object on its first frame. Where clicks alone say where it is, the whole frame says how large it is."""
@@ -282,7 +282,7 @@ class ZoomedSession:
             said = in_view(prompt, gaze.window, frame.size)
             result = eye.session.add(1, points=said.points, labels=said.labels, box=said.box, mask=said.mask)
             assert result is not None  # it is the current frame
-            return self._seen(replace(eye, prompt=everything), result, eye.gaze)
+            return self._seen(replace(eye, prompt=everything), result)
         if eye.before is None:
             return self._shown(Eye(self._make(), gaze), frame, everything)
         eye.session.restore(eye.before[0])
@@ -313,9 +313,11 @@ class ZoomedSession:
                 1, points=said.points, labels=said.labels, box=said.box, mask=said.mask, frame_idx=frame.index
             )
         result = eye.session.step(Frame(frame.index, frame.pts_seconds, image))
-        return self._seen(replace(eye, prompt=prompt), result, eye.gaze)
+        return self._seen(replace(eye, prompt=prompt), result)
 
-    def _seen(self, eye: Eye, result: FrameResult, gaze: Gaze) -> Eye:
+    def _seen(self, eye: Eye, result: FrameResult) -> Eye:
+        """With where the object is now, counted from the frame before."""
+        gaze = eye.gaze
         before = eye.before[1] if eye.before is not None else replace(gaze, missed=1)
         box = None
         if result.boxes[0, 2] > 0:
